@@ -1,0 +1,1 @@
+//! Pruning, sharing, quantization, and the recipes that order them.

@@ -1,0 +1,321 @@
+use rand::{SeedableRng, seq::SliceRandom};
+use rand_chacha::ChaCha8Rng;
+
+use crate::DataError;
+
+/// Images `[n, channels, height, width]` (NCHW), with one label each.
+///
+/// ```
+/// use secateur_data::{Dataset, Normalize, Pixels};
+/// let set = Dataset::new(
+///     "tiny", 1, 1, 2,
+///     vec!["dark".into(), "light".into()],
+///     Pixels::U8(vec![0, 51, 255, 204]),
+///     vec![0, 1],
+///     Normalize::unit(1),
+/// )?;
+/// let mut batch = [0.0; 2];
+/// set.gather(&[1], &mut batch);
+/// assert_eq!(batch, [1.0, 0.8]);
+/// # Ok::<(), secateur_data::DataError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dataset {
+    /// What the set is called in tables and messages.
+    pub name: String,
+    /// Channels of every image: 1 (gray) or 3 (RGB) where they are pictures.
+    pub channels: usize,
+    /// Rows of every image.
+    pub height: usize,
+    /// Columns of every image.
+    pub width: usize,
+    /// Class names; a label is a position in it.
+    pub classes: Vec<String>,
+    /// How 8-bit pixels become the numbers that a network sees.
+    pub normalize: Normalize,
+    pixels: Pixels,
+    labels: Vec<u32>,
+}
+
+/// Planar NCHW pixels, as they are stored.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Pixels {
+    /// 8-bit values; [`Normalize`] maps them to numbers.
+    U8(Vec<u8>),
+    /// Numbers that are taken as they are.
+    F32(Vec<f32>),
+}
+
+impl Pixels {
+    /// Number of values.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::U8(values) => values.len(),
+            Self::F32(values) => values.len(),
+        }
+    }
+
+    /// Whether there is no value.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// `x = (raw / 255 - mean[c]) / std[c]` for [`Pixels::U8`]; [`Pixels::F32`] are taken as they are.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Normalize {
+    /// Mean of each channel, in units of full scale (255).
+    pub mean: Vec<f32>,
+    /// Standard deviation of each channel, in units of full scale (255).
+    pub std: Vec<f32>,
+}
+
+impl Normalize {
+    /// `x = raw / 255`: a raw zero stays a zero, which a sparse engine skips.
+    pub fn unit(channels: usize) -> Self {
+        Self { mean: vec![0.0; channels], std: vec![1.0; channels] }
+    }
+
+    /// The number that raw value `raw` of channel `channel` stands for.
+    /// A channel without figures of its own is only scaled.
+    pub fn apply(&self, channel: usize, raw: u8) -> f32 {
+        let mean = self.mean.get(channel).copied().unwrap_or(0.0);
+        let std = self.std.get(channel).copied().unwrap_or(1.0);
+        (f32::from(raw) / 255.0 - mean) / std
+    }
+
+    fn table(&self, channel: usize) -> [f32; 256] {
+        std::array::from_fn(|raw| self.apply(channel, raw as u8))
+    }
+}
+
+impl Dataset {
+    /// Joins pixels `[labels.len(), channels, height, width]` with their labels.
+    ///
+    /// # Errors
+    /// An empty set, a zero or overflowing dimension, a number of values that is not the product of
+    /// the dimensions, a label that is no class, float pixels that are not finite, and figures of
+    /// `normalize` that are not one finite pair a channel with a positive deviation.
+    #[expect(clippy::too_many_arguments, reason = "the parts of a data set, each of its own type")]
+    pub fn new(
+        name: impl Into<String>,
+        channels: usize,
+        height: usize,
+        width: usize,
+        classes: Vec<String>,
+        pixels: Pixels,
+        labels: Vec<u32>,
+        normalize: Normalize,
+    ) -> Result<Self, DataError> {
+        let name = name.into();
+        let set = Self { name, channels, height, width, classes, normalize, pixels, labels };
+        set.check()?;
+        Ok(set)
+    }
+
+    fn check(&self) -> Result<(), DataError> {
+        let place = || self.name.clone();
+        if self.labels.is_empty() {
+            return Err(DataError::Empty { place: place() });
+        }
+        let shape = [self.labels.len(), self.channels, self.height, self.width];
+        let needed = shape.iter().try_fold(1usize, |size, &dim| size.checked_mul(dim));
+        if needed != Some(self.pixels.len()) || self.pixels.is_empty() {
+            let needed = format!("the product of {shape:?}, not zero");
+            let there = format!("{} values", self.pixels.len());
+            return Err(DataError::malformed(place(), "number of pixels", needed, there));
+        }
+        let classes = self.classes.len();
+        if let Some((index, &label)) =
+            self.labels.iter().enumerate().find(|&(_, &label)| label as usize >= classes)
+        {
+            let label = i64::from(label);
+            return Err(DataError::Label { place: place(), index, label, classes });
+        }
+        if let Pixels::F32(values) = &self.pixels
+            && let Some((index, &value)) = values.iter().enumerate().find(|(_, v)| !v.is_finite())
+        {
+            return Err(DataError::NotFinite { place: place(), index, value });
+        }
+        let Normalize { mean, std } = &self.normalize;
+        let one_each = mean.len() == self.channels && std.len() == self.channels;
+        if !one_each || !mean.iter().chain(std).all(|v| v.is_finite()) || std.iter().any(|&s| s <= 0.0) {
+            let needed = format!("{} finite means and positive deviations", self.channels);
+            let there = format!("means {mean:?}, deviations {std:?}");
+            return Err(DataError::malformed(place(), "normalisation", needed, there));
+        }
+        Ok(())
+    }
+
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there is no image; only a [`subset`](Self::subset) can be.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// The class of each image, all below `classes.len()`.
+    pub fn labels(&self) -> &[u32] {
+        &self.labels
+    }
+
+    /// Values of one image: `channels · height · width`.
+    pub fn image_len(&self) -> usize {
+        self.channels * self.height * self.width
+    }
+
+    /// Writes the normalised pixels of the given images one after another into `out`.
+    /// out: `[indices.len(), channels, height, width]`.
+    ///
+    /// An image that does not exist reads as zeros, and what does not fit into `out` is left out;
+    /// both are the caller's mistake and caught in debug builds.
+    pub fn gather(&self, indices: &[usize], out: &mut [f32]) {
+        debug_assert_eq!(out.len(), indices.len() * self.image_len());
+        debug_assert!(indices.iter().all(|&i| i < self.len()));
+        let plane = self.height * self.width;
+        let images = indices.iter().zip(out.chunks_exact_mut(self.image_len()));
+        match &self.pixels {
+            Pixels::F32(values) => {
+                for (&index, out) in images {
+                    match image_of(values, index, self.image_len()) {
+                        Some(image) => out.copy_from_slice(image),
+                        None => out.fill(0.0),
+                    }
+                }
+            }
+            Pixels::U8(values) => {
+                let tables: Vec<_> = (0..self.channels).map(|c| self.normalize.table(c)).collect();
+                for (&index, out) in images {
+                    let Some(image) = image_of(values, index, self.image_len()) else {
+                        out.fill(0.0);
+                        continue;
+                    };
+                    let planes = image.chunks_exact(plane).zip(out.chunks_exact_mut(plane));
+                    for (table, (raw, out)) in tables.iter().zip(planes) {
+                        for (x, &raw) in out.iter_mut().zip(raw) {
+                            *x = table[usize::from(raw)];
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The stored bytes `[channels, height, width]` of image `index`, where pixels are 8-bit.
+    pub fn raw_u8(&self, index: usize) -> Option<&[u8]> {
+        match &self.pixels {
+            Pixels::U8(values) => image_of(values, index, self.image_len()),
+            Pixels::F32(_) => None,
+        }
+    }
+
+    /// The given images, in the given order. An index that does not exist is left out.
+    pub fn subset(&self, indices: &[usize]) -> Self {
+        let kept: Vec<usize> = indices.iter().copied().filter(|&i| i < self.len()).collect();
+        let size = self.image_len();
+        let pixels = match &self.pixels {
+            Pixels::U8(values) => Pixels::U8(select(values, &kept, size)),
+            Pixels::F32(values) => Pixels::F32(select(values, &kept, size)),
+        };
+        Self {
+            name: self.name.clone(),
+            classes: self.classes.clone(),
+            normalize: self.normalize.clone(),
+            labels: select(&self.labels, &kept, 1),
+            pixels,
+            ..*self
+        }
+    }
+
+    /// Shuffles with `seed` and holds out `held_out` images: `(the rest, the held out)`.
+    /// At least one image stays in the rest. Both parts keep the order of the set, and the
+    /// classes are not balanced.
+    pub fn split(&self, held_out: usize, seed: u64) -> (Self, Self) {
+        let mut order: Vec<usize> = (0..self.len()).collect();
+        order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+        let (held, rest) = order.split_at_mut(held_out.min(self.len().saturating_sub(1)));
+        held.sort_unstable();
+        rest.sort_unstable();
+        (self.subset(rest), self.subset(held))
+    }
+}
+
+fn image_of<T>(values: &[T], index: usize, size: usize) -> Option<&[T]> {
+    let start = index.checked_mul(size)?;
+    values.get(start..start.checked_add(size)?)
+}
+
+fn select<T: Copy>(values: &[T], indices: &[usize], size: usize) -> Vec<T> {
+    let mut kept = Vec::with_capacity(indices.len() * size);
+    for &index in indices {
+        kept.extend_from_slice(image_of(values, index, size).unwrap_or_default());
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tiny(pixels: Pixels, labels: Vec<u32>, channels: usize) -> Result<Dataset, DataError> {
+        let classes = vec!["a".into(), "b".into()];
+        let normalize = Normalize::unit(channels);
+        Dataset::new("tiny", channels, 1, 2, classes, pixels, labels, normalize)
+    }
+
+    #[test]
+    fn normalises_each_channel_with_its_own_figures() {
+        let mut set = tiny(Pixels::U8(vec![0, 255, 255, 0]), vec![0], 2).unwrap();
+        set.normalize = Normalize { mean: vec![0.5, 0.0], std: vec![0.5, 2.0] };
+        let mut out = [0.0; 4];
+        set.gather(&[0], &mut out);
+        assert_eq!(out, [-1.0, 1.0, 0.5, 0.0]);
+        assert_eq!(set.raw_u8(0), Some(&[0, 255, 255, 0][..]));
+        assert_eq!(set.raw_u8(1), None);
+    }
+
+    #[test]
+    fn takes_floats_as_they_are() {
+        let set = tiny(Pixels::F32(vec![-1.0, 2.0, 3.0, 4.0]), vec![0, 1], 1).unwrap();
+        let mut out = [0.0; 4];
+        set.gather(&[1, 0], &mut out);
+        assert_eq!(out, [3.0, 4.0, -1.0, 2.0]);
+        assert_eq!(set.raw_u8(0), None);
+    }
+
+    #[test]
+    fn refuses_sets_that_make_no_sense() {
+        let message = |r: Result<Dataset, DataError>| r.unwrap_err().to_string();
+        assert!(message(tiny(Pixels::U8(vec![]), vec![], 1)).contains("empty"));
+        assert!(message(tiny(Pixels::U8(vec![1; 3]), vec![0], 1)).contains("3 values"));
+        assert!(message(tiny(Pixels::U8(vec![1; 2]), vec![2], 1)).contains("label 2 of image 0"));
+        let nan = tiny(Pixels::F32(vec![0.0, f32::NAN]), vec![0], 1);
+        assert!(message(nan).contains("value 1 is NaN"));
+        assert!(message(tiny(Pixels::U8(vec![1]), vec![0], usize::MAX)).contains("pixels"));
+        assert!(message(tiny(Pixels::U8(vec![]), vec![0], 0)).contains("not zero"));
+        let flat = Normalize { mean: vec![0.0], std: vec![0.0] };
+        let set = Dataset::new("t", 1, 1, 1, vec!["a".into()], Pixels::U8(vec![0]), vec![0], flat);
+        assert!(message(set).contains("normalisation"));
+    }
+
+    #[test]
+    fn a_split_is_a_partition_and_repeats_for_a_seed() {
+        let bytes: Vec<u8> = (0..40).collect();
+        let labels = (0..20).map(|i| i % 2).collect();
+        let set = tiny(Pixels::U8(bytes), labels, 1).unwrap();
+        let (rest, held) = set.split(5, 7);
+        assert_eq!((rest.len(), held.len()), (15, 5));
+        assert_eq!(set.split(5, 7), (rest.clone(), held.clone()));
+        assert_ne!(set.split(5, 8).1, held);
+        let mut seen: Vec<u8> = [&rest, &held]
+            .iter()
+            .flat_map(|part| (0..part.len()).map(|i| part.raw_u8(i).unwrap()[0]))
+            .collect();
+        seen.sort_unstable();
+        assert_eq!(seen, (0..20).map(|i| 2 * i).collect::<Vec<u8>>());
+        assert_eq!(set.split(99, 0).0.len(), 1);
+    }
+}

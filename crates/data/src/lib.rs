@@ -1,0 +1,1 @@
+//! Data sets and pre-processing, every set checked by hash.

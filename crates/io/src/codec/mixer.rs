@@ -1,0 +1,183 @@
+//! Probability models for binary decisions: counters and their logistic mix.
+//!
+//! Every context keeps a [`Counter`]; a [`Mixer`] adds the contexts' evidence in
+//! the logistic domain, with weights learned while coding (Mahoney's PAQ). All
+//! arithmetic is on integers, so that every machine computes the same bits.
+
+use super::range::{BitCoder, ONE};
+
+/// Logits are in units of `1 / LOGIT_ONE`.
+pub(super) const LOGIT_ONE: i32 = 128;
+/// Largest logit: probabilities stay inside `[e^-11, 1 - e^-11]`.
+const LOGIT_MAX: i32 = 11 * LOGIT_ONE;
+const SQUASH_LEN: usize = 2 * LOGIT_MAX as usize + 1;
+
+/// `ONE / (1 + e^-x)` for every logit.
+static SQUASH: [u16; SQUASH_LEN] = {
+    let mut table = [0; SQUASH_LEN];
+    let mut k = 0;
+    // e^(-k / LOGIT_ONE) in units of 2^-62.
+    let mut power: u128 = 1 << 62;
+    while k <= LOGIT_MAX as usize {
+        let upper = (((ONE as u128) << 62) + power) / ((1 << 62) + power);
+        let upper = if upper >= ONE as u128 { ONE - 1 } else { upper as u32 };
+        table[LOGIT_MAX as usize + k] = upper as u16;
+        table[LOGIT_MAX as usize - k] = (ONE - upper) as u16;
+        power = (power * EXP_STEP) >> 62;
+        k += 1;
+    }
+    table
+};
+
+/// `e^(-1 / LOGIT_ONE)` in units of 2^-62, by its alternating series.
+const EXP_STEP: u128 = {
+    let mut sum: i128 = 0;
+    let mut term: i128 = 1 << 62;
+    let mut k = 1;
+    while term != 0 {
+        sum += term;
+        term = -term / (k * LOGIT_ONE as i128);
+        k += 1;
+    }
+    sum as u128
+};
+
+/// `ln(p / (1 - p))` for `p = (i + ½) / 4096`: the inverse of [`SQUASH`].
+static STRETCH: [i16; 4096] = {
+    let mut table = [0; 4096];
+    let mut x = 0;
+    let mut i = 0;
+    while i < table.len() {
+        let p = (i as u32) * 16 + 8;
+        while x + 1 < SQUASH_LEN && (SQUASH[x] as u32) < p {
+            x += 1;
+        }
+        table[i] = (x as i32 - LOGIT_MAX) as i16;
+        i += 1;
+    }
+    table
+};
+
+/// Probability of a logit, in `1 / ONE`.
+#[inline]
+pub(super) fn squash(logit: i32) -> u32 {
+    let index = (logit.clamp(-LOGIT_MAX, LOGIT_MAX) + LOGIT_MAX) as usize;
+    u32::from(SQUASH[index])
+}
+
+/// Logit of a probability in `1 / ONE`.
+#[inline]
+pub(super) fn stretch(p: u32) -> i32 {
+    i32::from(STRETCH[(p >> 4) as usize & 0xFFF])
+}
+
+/// Adaptive probability of one context, with the number of decisions seen: the
+/// first ones count fully, later ones at a rate that stops falling at a limit.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Counter {
+    p: u16,
+    seen: u16,
+}
+
+impl Counter {
+    pub(super) const NEW: Self = Self {
+        p: (ONE / 2) as u16,
+        seen: 0,
+    };
+
+    #[inline]
+    pub(super) fn p(self) -> u32 {
+        u32::from(self.p)
+    }
+
+    #[inline]
+    pub(super) fn seen(self) -> u32 {
+        u32::from(self.seen)
+    }
+
+    /// Moves the estimate towards `bit` by `1 / (seen + prior)`.
+    #[inline]
+    pub(super) fn update(&mut self, bit: bool, prior: u32, limit: u32) {
+        let target = if bit { ONE as i32 - 1 } else { 0 };
+        let step = (target - i32::from(self.p)) * 2 / (2 * self.seen as i32 + prior as i32);
+        self.p = (i32::from(self.p) + step).clamp(16, ONE as i32 - 16) as u16;
+        if u32::from(self.seen) < limit {
+            self.seen += 1;
+        }
+    }
+}
+
+/// How fast models learn: chosen by the encoder, told to the decoder.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    /// Half-decisions that a new counter's start value is worth, plus two.
+    pub prior: u32,
+    /// Decisions after which a counter's rate stays.
+    pub limit: u32,
+    /// Learning rate of the mixing weights, in `2^-16`.
+    pub rate: i32,
+}
+
+const WEIGHT_ONE: i32 = 1 << 16;
+
+/// Predicts a decision from a base counter and `N` contexts. Evidence is what a
+/// context's logit says beyond the base's, so that a context without
+/// experience (which starts at the base) says nothing.
+#[derive(Debug)]
+pub(super) struct Mixer<const N: usize> {
+    weights: Vec<[i32; N]>,
+    pace: Pace,
+}
+
+impl<const N: usize> Mixer<N> {
+    /// `sets` weight vectors, all starting at `start` (in `1 / 256`).
+    pub(super) fn new(sets: usize, start: [i32; N], pace: Pace) -> Self {
+        let start = start.map(|w| w * (WEIGHT_ONE / 256));
+        Self {
+            weights: vec![start; sets],
+            pace,
+        }
+    }
+
+    /// Codes one decision and learns from it.
+    #[inline]
+    pub(super) fn code<C: BitCoder>(
+        &mut self,
+        coder: &mut C,
+        bit: bool,
+        base: &mut Counter,
+        mut contexts: [&mut Counter; N],
+        set: usize,
+    ) -> bool {
+        let base_logit = stretch(base.p());
+        let mut evidence = [0i32; N];
+        for (e, context) in evidence.iter_mut().zip(contexts.iter_mut()) {
+            if context.seen == 0 {
+                context.p = base.p;
+            }
+            *e = stretch(context.p()) - base_logit;
+        }
+        let set = set.min(self.weights.len() - 1);
+        let weights = &mut self.weights[set];
+        let sum: i64 = weights
+            .iter()
+            .zip(&evidence)
+            .map(|(&w, &e)| i64::from(w) * i64::from(e))
+            .sum();
+        let logit = base_logit + (sum >> 16) as i32;
+        let p = squash(logit);
+        let bit = coder.code(bit, p);
+
+        let target = if bit { ONE as i32 } else { 0 };
+        let error = i64::from(target - p as i32) * i64::from(self.pace.rate);
+        for (w, &e) in weights.iter_mut().zip(&evidence) {
+            let step = (error * i64::from(e)) >> 23;
+            *w = (*w + step as i32).clamp(-4 * WEIGHT_ONE, 4 * WEIGHT_ONE);
+        }
+        base.update(bit, self.pace.prior, 1023);
+        for context in contexts {
+            context.update(bit, self.pace.prior, self.pace.limit);
+        }
+        bit
+    }
+}

@@ -1,0 +1,1 @@
+//! Bytes to model and back: ONNX, the .sct container and its codecs.

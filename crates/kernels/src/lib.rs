@@ -1,0 +1,1 @@
+//! Slices in, slices out: dense and sparse kernels per instruction set.

@@ -1,0 +1,25 @@
+//! The nouns of Secateur: tensors, graphs, operators, weights, and for every
+//! operator its attributes, its shape rule and a slow reference evaluation.
+//!
+//! Invariant: no I/O, no threads, no `unsafe`. Every other crate takes its
+//! truth from here: a kernel, a simulator or an exported file is right when it
+//! agrees with [`eval`].
+
+pub mod bitmask;
+pub mod dtype;
+pub mod error;
+pub mod graph;
+pub mod op;
+pub mod quant;
+pub mod shape;
+pub mod tensor;
+pub mod weight;
+
+pub use bitmask::Bitmask;
+pub use dtype::DType;
+pub use error::ModelError;
+pub use graph::{Constant, Dim, Graph, Node, ValueInfo};
+pub use op::{AutoPad, Op, PadMode, UnknownOp, Window};
+pub use shape::Shape;
+pub use tensor::{Data, Tensor};
+pub use weight::{Codebook, Scale, Support, Values, Weight};

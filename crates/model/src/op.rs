@@ -1,0 +1,236 @@
+//! Operators and their attributes, in the form of the newest ONNX opset.
+//!
+//! Older forms are rewritten on import (attributes that became inputs become
+//! constants), so that everything behind the importer knows one form only.
+
+use crate::DType;
+
+/// How padding follows from the input's extent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AutoPad {
+    /// The pads as given.
+    #[default]
+    NotSet,
+    /// `ceil(in / stride)` outputs; the odd pad goes at the end.
+    SameUpper,
+    /// `ceil(in / stride)` outputs; the odd pad goes at the beginning.
+    SameLower,
+    /// No padding.
+    Valid,
+}
+
+/// A window that slides over the spatial axes of `[n, c, spatial…]`.
+///
+/// An empty list stands for the default: the kernel's own extents (Conv),
+/// strides and dilations of 1, pads of 0.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Window {
+    /// Extents of the window, one for each spatial axis.
+    pub kernel: Vec<usize>,
+    /// Steps, one for each spatial axis.
+    pub strides: Vec<usize>,
+    /// Spacing of the taps, one for each spatial axis.
+    pub dilations: Vec<usize>,
+    /// Pads: all beginnings, then all ends.
+    pub pads: Vec<usize>,
+    /// How pads follow from the input.
+    pub auto_pad: AutoPad,
+    /// Whether the output's extent is rounded up (pooling only).
+    pub ceil_mode: bool,
+}
+
+impl Window {
+    /// A window of the given extents, step 1, no padding.
+    pub fn new(kernel: &[usize]) -> Self {
+        Self {
+            kernel: kernel.to_vec(),
+            ..Self::default()
+        }
+    }
+
+    /// The same with other steps.
+    pub fn stride(mut self, strides: &[usize]) -> Self {
+        self.strides = strides.to_vec();
+        self
+    }
+
+    /// The same with pads: all beginnings, then all ends.
+    pub fn pad(mut self, pads: &[usize]) -> Self {
+        self.pads = pads.to_vec();
+        self
+    }
+}
+
+/// What stands beyond the edge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PadMode {
+    /// One value everywhere.
+    #[default]
+    Constant,
+    /// The tensor mirrored, edge not repeated.
+    Reflect,
+    /// The edge repeated.
+    Edge,
+    /// The tensor from its other side.
+    Wrap,
+}
+
+/// An operator that is carried through as it came.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UnknownOp {
+    /// ONNX domain; empty for the default one.
+    pub domain: String,
+    /// The operator's name.
+    pub op_type: String,
+    /// The node's attributes as they stood in the file (protobuf bytes).
+    pub attributes: Vec<u8>,
+    /// Outer values that the attributes' subgraphs read.
+    pub captures: Vec<String>,
+}
+
+/// An operator with its attributes. Inputs and outputs are the node's, in
+/// ONNX's order.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)] // ONNX's own operators and attribute names
+pub enum Op {
+    Add,
+    AveragePool {
+        window: Window,
+        count_include_pad: bool,
+    },
+    BatchNormalization {
+        epsilon: f32,
+    },
+    Cast {
+        to: DType,
+    },
+    /// Bounds are inputs 1 and 2.
+    Clip,
+    Concat {
+        axis: i64,
+    },
+    /// Weight is `[out, in / groups, k…]`, bias optional.
+    Conv {
+        window: Window,
+        groups: usize,
+    },
+    DequantizeLinear {
+        axis: i64,
+        block_size: i64,
+    },
+    Div,
+    Dropout,
+    Flatten {
+        axis: i64,
+    },
+    Gather {
+        axis: i64,
+    },
+    Gemm {
+        alpha: f32,
+        beta: f32,
+        trans_a: bool,
+        trans_b: bool,
+    },
+    GlobalAveragePool,
+    GlobalMaxPool,
+    Identity,
+    LeakyRelu {
+        alpha: f32,
+    },
+    MatMul,
+    MaxPool {
+        window: Window,
+        column_major: bool,
+    },
+    Mul,
+    Pad {
+        mode: PadMode,
+    },
+    QLinearConv {
+        window: Window,
+        groups: usize,
+    },
+    QLinearMatMul,
+    QuantizeLinear {
+        axis: i64,
+        block_size: i64,
+        to: Option<DType>,
+    },
+    Relu,
+    Reshape {
+        allow_zero: bool,
+    },
+    Shape {
+        start: i64,
+        end: Option<i64>,
+    },
+    Sigmoid,
+    /// `flattened`: the meaning before opset 13, over all axes from `axis` on.
+    Softmax {
+        axis: i64,
+        flattened: bool,
+    },
+    Squeeze,
+    Sub,
+    Tanh,
+    Transpose {
+        perm: Option<Vec<usize>>,
+    },
+    Unsqueeze,
+    /// Not known: carried, exported, never run.
+    Unknown(Box<UnknownOp>),
+}
+
+impl Op {
+    /// ONNX's name of the operator.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Add => "Add",
+            Self::AveragePool { .. } => "AveragePool",
+            Self::BatchNormalization { .. } => "BatchNormalization",
+            Self::Cast { .. } => "Cast",
+            Self::Clip => "Clip",
+            Self::Concat { .. } => "Concat",
+            Self::Conv { .. } => "Conv",
+            Self::DequantizeLinear { .. } => "DequantizeLinear",
+            Self::Div => "Div",
+            Self::Dropout => "Dropout",
+            Self::Flatten { .. } => "Flatten",
+            Self::Gather { .. } => "Gather",
+            Self::Gemm { .. } => "Gemm",
+            Self::GlobalAveragePool => "GlobalAveragePool",
+            Self::GlobalMaxPool => "GlobalMaxPool",
+            Self::Identity => "Identity",
+            Self::LeakyRelu { .. } => "LeakyRelu",
+            Self::MatMul => "MatMul",
+            Self::MaxPool { .. } => "MaxPool",
+            Self::Mul => "Mul",
+            Self::Pad { .. } => "Pad",
+            Self::QLinearConv { .. } => "QLinearConv",
+            Self::QLinearMatMul => "QLinearMatMul",
+            Self::QuantizeLinear { .. } => "QuantizeLinear",
+            Self::Relu => "Relu",
+            Self::Reshape { .. } => "Reshape",
+            Self::Shape { .. } => "Shape",
+            Self::Sigmoid => "Sigmoid",
+            Self::Softmax { .. } => "Softmax",
+            Self::Squeeze => "Squeeze",
+            Self::Sub => "Sub",
+            Self::Tanh => "Tanh",
+            Self::Transpose { .. } => "Transpose",
+            Self::Unsqueeze => "Unsqueeze",
+            Self::Unknown(op) => &op.op_type,
+        }
+    }
+
+    /// A plain `y = x · wᵀ + b` with the weight as `[out, in]`.
+    pub fn linear() -> Self {
+        Self::Gemm {
+            alpha: 1.0,
+            beta: 1.0,
+            trans_a: false,
+            trans_b: true,
+        }
+    }
+}

@@ -1,0 +1,502 @@
+//! A weight is *where* × *what*: which positions are kept, and what values the
+//! kept ones have.
+
+use crate::{Bitmask, Data, ModelError, Shape, Tensor};
+use half::{bf16, f16};
+
+/// Which positions of a weight are kept; all others are exactly zero.
+///
+/// Masks cover the weight's matrix view, row-major: rows are output channels,
+/// a convolution's columns are `in/groups · kh · kw`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Support {
+    /// Every position.
+    All,
+    /// Any positions.
+    Unstructured(Bitmask),
+    /// At most `n` of every `m` consecutive positions of a row.
+    NofM {
+        /// Kept positions in a window.
+        n: usize,
+        /// Positions in a window.
+        m: usize,
+        /// The kept positions.
+        mask: Bitmask,
+    },
+    /// Whole blocks of `h` rows by `w` columns.
+    Blocks {
+        /// Rows of a block.
+        h: usize,
+        /// Columns of a block.
+        w: usize,
+        /// The kept positions.
+        mask: Bitmask,
+    },
+    /// Whole rows: output channels.
+    Channels(Bitmask),
+}
+
+impl Support {
+    /// The mask over positions; `None` when every position is kept.
+    pub fn mask(&self) -> Option<&Bitmask> {
+        match self {
+            Self::All => None,
+            Self::Unstructured(mask)
+            | Self::NofM { mask, .. }
+            | Self::Blocks { mask, .. }
+            | Self::Channels(mask) => Some(mask),
+        }
+    }
+}
+
+/// The scale of symmetric integer values: `value = code · scale`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Scale {
+    /// One for the whole weight.
+    PerTensor(f32),
+    /// One for each row (output channel).
+    PerChannel(Vec<f32>),
+    /// One for each run of `size` columns of each row, row-major.
+    PerGroup {
+        /// Columns of a group.
+        size: usize,
+        /// `rows · ceil(columns / size)` scales.
+        scales: Vec<f32>,
+    },
+}
+
+impl Scale {
+    /// The scale at a position of the matrix view.
+    pub fn at(&self, row: usize, column: usize, columns: usize) -> f32 {
+        match self {
+            Self::PerTensor(s) => *s,
+            Self::PerChannel(s) => s[row],
+            Self::PerGroup { size, scales } => {
+                scales[row * columns.div_ceil(*size) + column / size]
+            }
+        }
+    }
+}
+
+/// The few values that a shared weight's codes stand for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Codebook {
+    /// Any f32 values (Deep Compression's centroids).
+    F32(Vec<f32>),
+    /// Multiples of one scale, so that integer kernels can run the weight.
+    Int {
+        /// One code per entry.
+        codes: Vec<i8>,
+        /// `value = code · scale`.
+        scale: f32,
+    },
+}
+
+impl Codebook {
+    /// Number of entries.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::F32(v) => v.len(),
+            Self::Int { codes, .. } => codes.len(),
+        }
+    }
+
+    /// Whether there are no entries.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The value of an entry.
+    pub fn value(&self, index: usize) -> f32 {
+        match self {
+            Self::F32(v) => v[index],
+            Self::Int { codes, scale } => f32::from(codes[index]) * scale,
+        }
+    }
+}
+
+/// The values of the kept positions, one each, in row-major order of position.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Values {
+    /// Full precision.
+    F32(Vec<f32>),
+    /// IEEE half precision.
+    F16(Vec<f16>),
+    /// bfloat16.
+    BF16(Vec<bf16>),
+    /// Symmetric integers of 2 to 16 bits: codes in `-(2^(bits-1)-1) ..= 2^(bits-1)-1`.
+    Int {
+        /// Width of a code.
+        bits: u8,
+        /// One per kept position.
+        codes: Vec<i16>,
+        /// What a code is worth.
+        scale: Scale,
+    },
+    /// Indices into a codebook (weight sharing, Han et al. 2016).
+    Shared {
+        /// The shared values, at most 65536.
+        codebook: Codebook,
+        /// One index per kept position.
+        codes: Vec<u16>,
+    },
+}
+
+impl Values {
+    /// Number of values: one for each kept position.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::F32(v) => v.len(),
+            Self::F16(v) => v.len(),
+            Self::BF16(v) => v.len(),
+            Self::Int { codes, .. } => codes.len(),
+            Self::Shared { codes, .. } => codes.len(),
+        }
+    }
+
+    /// Whether there are no values.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Width of one value before entropy coding, in bits.
+    pub fn bits(&self) -> u32 {
+        match self {
+            Self::F32(_) => 32,
+            Self::F16(_) | Self::BF16(_) => 16,
+            Self::Int { bits, .. } => u32::from(*bits),
+            Self::Shared { codebook, .. } => {
+                usize::BITS - codebook.len().saturating_sub(1).leading_zeros()
+            }
+        }
+    }
+}
+
+/// The largest magnitude of a symmetric code of `bits` bits.
+pub fn max_code(bits: u8) -> i32 {
+    (1 << (bits.clamp(2, 16) - 1)) - 1
+}
+
+/// A parameter tensor as *where* × *what*.
+///
+/// ```
+/// # use secateur_model::{Bitmask, Shape, Support, Values, Weight};
+/// let mask = Bitmask::from_bools(&[true, false, false, true]);
+/// let w = Weight::new(
+///     Shape::new(&[2, 2])?,
+///     Support::Unstructured(mask),
+///     Values::F32(vec![5.0, 7.0]),
+/// )?;
+/// assert_eq!(w.to_f32(), [5.0, 0.0, 0.0, 7.0]);
+/// # Ok::<(), secateur_model::ModelError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Weight {
+    shape: Shape,
+    support: Support,
+    values: Values,
+}
+
+impl Weight {
+    /// Joins the parts; contradictions (mask length, value count, code range,
+    /// scale count, a value that is not finite) are refused.
+    pub fn new(shape: Shape, support: Support, values: Values) -> Result<Self, ModelError> {
+        let weight = Self {
+            shape,
+            support,
+            values,
+        };
+        weight.check()?;
+        Ok(weight)
+    }
+
+    /// A dense f32 weight.
+    pub fn dense(shape: Shape, values: Vec<f32>) -> Result<Self, ModelError> {
+        Self::new(shape, Support::All, Values::F32(values))
+    }
+
+    /// The extents as the graph sees them.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// Which positions are kept.
+    pub fn support(&self) -> &Support {
+        &self.support
+    }
+
+    /// The values of the kept positions.
+    pub fn values(&self) -> &Values {
+        &self.values
+    }
+
+    /// The parts.
+    pub fn into_parts(self) -> (Shape, Support, Values) {
+        (self.shape, self.support, self.values)
+    }
+
+    /// `(rows, columns)` of the matrix view: output channels by the rest; a
+    /// vector (a bias) is one row.
+    pub fn matrix(&self) -> (usize, usize) {
+        matrix_view(&self.shape)
+    }
+
+    /// Number of kept positions.
+    pub fn kept(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Number of kept positions whose value is not zero.
+    pub fn nonzeros(&self) -> usize {
+        match &self.values {
+            Values::F32(v) => v.iter().filter(|&&x| x != 0.0).count(),
+            Values::F16(v) => v.iter().filter(|x| x.to_f32() != 0.0).count(),
+            Values::BF16(v) => v.iter().filter(|x| x.to_f32() != 0.0).count(),
+            Values::Int { codes, .. } => codes.iter().filter(|&&c| c != 0).count(),
+            Values::Shared { codebook, codes } => codes
+                .iter()
+                .filter(|&&c| codebook.value(usize::from(c)) != 0.0)
+                .count(),
+        }
+    }
+
+    /// The kept values as f32, in row-major order of position.
+    pub fn kept_f32(&self) -> Vec<f32> {
+        match &self.values {
+            Values::F32(v) => v.clone(),
+            Values::F16(v) => v.iter().map(|x| x.to_f32()).collect(),
+            Values::BF16(v) => v.iter().map(|x| x.to_f32()).collect(),
+            Values::Int { codes, scale, .. } => {
+                let (_, columns) = self.matrix();
+                self.positions()
+                    .zip(codes)
+                    .map(|(p, &code)| {
+                        f32::from(code) * scale.at(p / columns.max(1), p % columns.max(1), columns)
+                    })
+                    .collect()
+            }
+            Values::Shared { codebook, codes } => codes
+                .iter()
+                .map(|&c| codebook.value(usize::from(c)))
+                .collect(),
+        }
+    }
+
+    /// The kept positions, ascending.
+    pub fn positions(&self) -> Box<dyn Iterator<Item = usize> + '_> {
+        match self.support.mask() {
+            None => Box::new(0..self.shape.elements()),
+            Some(mask) => Box::new(mask.ones()),
+        }
+    }
+
+    /// Every position as f32, zeros in place.
+    pub fn to_f32(&self) -> Vec<f32> {
+        let kept = self.kept_f32();
+        if self.support.mask().is_none() {
+            return kept;
+        }
+        let mut all = vec![0.0; self.shape.elements()];
+        for (position, value) in self.positions().zip(kept) {
+            all[position] = value;
+        }
+        all
+    }
+
+    /// Every position as an f32 tensor, zeros in place.
+    pub fn to_tensor(&self) -> Tensor {
+        Tensor::new(self.shape.clone(), Data::F32(self.to_f32()))
+            .unwrap_or_else(|_| Tensor::scalar_f32(0.0))
+    }
+
+    fn check(&self) -> Result<(), ModelError> {
+        let elements = self.shape.elements();
+        let (rows, columns) = self.matrix();
+        let wrong = |what: String| Err(ModelError::Weight(what));
+
+        let kept = match self.support.mask() {
+            None => elements,
+            Some(mask) if mask.len() != elements => {
+                return wrong(format!(
+                    "shape {} needs a mask of {elements} bits, found {}",
+                    self.shape,
+                    mask.len()
+                ));
+            }
+            Some(mask) => mask.count_ones(),
+        };
+        if self.values.len() != kept {
+            return wrong(format!(
+                "{kept} positions are kept, but {} values were given",
+                self.values.len()
+            ));
+        }
+        match &self.support {
+            Support::NofM { n, m, mask } => check_n_of_m(mask, rows, columns, *n, *m)?,
+            Support::Blocks { h, w, mask } => check_blocks(mask, rows, columns, *h, *w)?,
+            Support::Channels(mask) => check_blocks(mask, rows, columns, 1, columns.max(1))?,
+            Support::All | Support::Unstructured(_) => {}
+        }
+        match &self.values {
+            Values::Int { bits, codes, scale } => {
+                if !(2..=16).contains(bits) {
+                    return wrong(format!("integer width must be 2 to 16 bits, found {bits}"));
+                }
+                let limit = max_code(*bits);
+                if let Some(code) = codes.iter().find(|c| i32::from(**c).abs() > limit) {
+                    return wrong(format!("code {code} does not fit {bits} symmetric bits"));
+                }
+                let (needed, found) = match scale {
+                    Scale::PerTensor(_) => (1, 1),
+                    Scale::PerChannel(s) => (rows, s.len()),
+                    Scale::PerGroup { size: 0, .. } => return wrong("group size is 0".into()),
+                    Scale::PerGroup { size, scales } => {
+                        (rows * columns.div_ceil(*size), scales.len())
+                    }
+                };
+                if needed != found {
+                    return wrong(format!("{needed} scales are needed, found {found}"));
+                }
+                let scales = match scale {
+                    Scale::PerTensor(s) => std::slice::from_ref(s),
+                    Scale::PerChannel(s) | Scale::PerGroup { scales: s, .. } => s,
+                };
+                if let Some(s) = scales.iter().find(|s| !s.is_finite() || **s <= 0.0) {
+                    return wrong(format!("a scale must be finite and positive, found {s}"));
+                }
+            }
+            Values::Shared { codebook, codes } => {
+                if codebook.len() > 1 << 16 {
+                    return wrong(format!("codebook of {} entries", codebook.len()));
+                }
+                if let Some(code) = codes.iter().find(|c| usize::from(**c) >= codebook.len()) {
+                    return wrong(format!(
+                        "code {code} is outside a codebook of {} entries",
+                        codebook.len()
+                    ));
+                }
+                if let Some(v) = (0..codebook.len())
+                    .map(|i| codebook.value(i))
+                    .find(|v| !v.is_finite())
+                {
+                    return wrong(format!("codebook value {v} is not finite"));
+                }
+            }
+            Values::F32(v) => check_finite(v.iter().copied())?,
+            Values::F16(v) => check_finite(v.iter().map(|x| x.to_f32()))?,
+            Values::BF16(v) => check_finite(v.iter().map(|x| x.to_f32()))?,
+        }
+        Ok(())
+    }
+}
+
+/// `(rows, columns)` of a parameter's matrix view: the first extent by the
+/// product of the others; a vector or scalar is one row.
+pub fn matrix_view(shape: &Shape) -> (usize, usize) {
+    match shape.dims() {
+        [] => (1, 1),
+        [n] => (1, *n),
+        [rows, rest @ ..] => (*rows, rest.iter().product()),
+    }
+}
+
+fn check_finite(mut values: impl Iterator<Item = f32>) -> Result<(), ModelError> {
+    match values.position(|v| !v.is_finite()) {
+        None => Ok(()),
+        Some(i) => Err(ModelError::Weight(format!(
+            "value {i} is not a finite number (NaN or infinity)"
+        ))),
+    }
+}
+
+fn check_n_of_m(
+    mask: &Bitmask,
+    rows: usize,
+    columns: usize,
+    n: usize,
+    m: usize,
+) -> Result<(), ModelError> {
+    if n == 0 || m < n {
+        return Err(ModelError::Weight(format!("{n} of {m} is no pattern")));
+    }
+    for row in 0..rows {
+        for start in (0..columns).step_by(m) {
+            let kept = (start..columns.min(start + m))
+                .filter(|c| mask.get(row * columns + c))
+                .count();
+            if kept > n {
+                return Err(ModelError::Weight(format!(
+                    "row {row}, columns from {start}: {kept} kept where {n} of {m} are allowed"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_blocks(
+    mask: &Bitmask,
+    rows: usize,
+    columns: usize,
+    h: usize,
+    w: usize,
+) -> Result<(), ModelError> {
+    if h == 0 || w == 0 {
+        return Err(ModelError::Weight(format!("block of {h}x{w}")));
+    }
+    for row in 0..rows {
+        for column in 0..columns {
+            let corner = (row - row % h) * columns + column - column % w;
+            if mask.get(row * columns + column) != mask.get(corner) {
+                return Err(ModelError::Weight(format!(
+                    "position ({row}, {column}) splits a block of {h}x{w}"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shape(dims: &[usize]) -> Shape {
+        Shape::new(dims).unwrap()
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        let mask = Bitmask::from_bools(&[true, true, false, false]);
+        let two = || Values::F32(vec![1.0, 2.0]);
+        let new = Weight::new;
+        assert!(new(shape(&[2, 2]), Support::All, two()).is_err());
+        assert!(new(shape(&[3, 2]), Support::Unstructured(mask.clone()), two()).is_err());
+        let one_of_two = |mask| Support::NofM { n: 1, m: 2, mask };
+        assert!(new(shape(&[2, 2]), one_of_two(mask.clone()), two()).is_err());
+        assert!(new(shape(&[2, 2]), Support::Channels(mask), two()).is_ok());
+        assert!(Weight::dense(shape(&[1]), vec![f32::NAN]).is_err());
+        let int = |bits, code| Values::Int {
+            bits,
+            codes: vec![code],
+            scale: Scale::PerTensor(0.5),
+        };
+        assert!(new(shape(&[1]), Support::All, int(4, 7)).is_ok());
+        assert!(new(shape(&[1]), Support::All, int(4, 8)).is_err());
+    }
+
+    #[test]
+    fn integer_values_follow_their_scales() {
+        let w = Weight::new(
+            shape(&[2, 2]),
+            Support::All,
+            Values::Int {
+                bits: 8,
+                codes: vec![1, 2, 3, 4],
+                scale: Scale::PerChannel(vec![0.5, 2.0]),
+            },
+        )
+        .unwrap();
+        assert_eq!(w.to_f32(), [0.5, 1.0, 6.0, 8.0]);
+    }
+}

@@ -1,0 +1,1 @@
+//! Lowering, format choice and the static memory plan.

@@ -1,0 +1,1 @@
+//! Graphs executed with gradients: losses, optimisers, masks, fake quantization.
