@@ -1,1 +1,13 @@
-//! Pruning, sharing, quantization, and the recipes that order them.
+//! Pruning, sharing and quantization: pure functions from a graph to a graph.
+//!
+//! Invariant: deterministic for a seed; a zero stays a zero through every step.
+
+pub mod error;
+pub mod prune;
+pub mod quantize;
+pub mod share;
+
+pub use error::CompressError;
+pub use prune::{Allocation, prune};
+pub use quantize::{Granularity, Range, quantize_weights};
+pub use share::{Init, share};

@@ -1,0 +1,31 @@
+//! One error type for the crate.
+
+use secateur_model::ModelError;
+
+/// Why a compression step is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum CompressError {
+    /// A setting that cannot be met.
+    #[error("{step}: {setting} must be {needed}, found {found}")]
+    Setting {
+        /// The step.
+        step: &'static str,
+        /// The setting's name.
+        setting: &'static str,
+        /// What it may be.
+        needed: &'static str,
+        /// What was given.
+        found: String,
+    },
+    /// A step that makes no sense on this weight or at this place.
+    #[error("{step}: {reason}")]
+    Refused {
+        /// The step.
+        step: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// The result would not be a valid weight or graph.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+}

@@ -1,0 +1,200 @@
+//! Weights as symmetric integers.
+
+use crate::CompressError;
+use secateur_model::weight::max_code;
+use secateur_model::{Codebook, Scale, Values, Weight};
+
+/// How many weights share a scale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Granularity {
+    /// The whole weight.
+    PerTensor,
+    /// One row: an output channel.
+    #[default]
+    PerChannel,
+}
+
+/// How a scale is found.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub enum Range {
+    /// The largest magnitude gets the largest code.
+    #[default]
+    MinMax,
+    /// This share of the magnitudes is in range, the rest saturates.
+    Percentile(f32),
+    /// The scale of least squared error.
+    Mse,
+}
+
+/// Quantizes a weight to `bits` symmetric bits; a shared weight keeps its codes
+/// and gets an integer codebook, so that integer kernels can run it.
+///
+/// Kept weights of a pruned layer never round to zero, zeros stay zeros.
+///
+/// # Errors
+/// `bits` outside 2 to 8 (and 16), a weight that is quantized already.
+pub fn quantize_weights(
+    weight: &Weight,
+    bits: u8,
+    granularity: Granularity,
+    range: Range,
+) -> Result<Weight, CompressError> {
+    if !matches!(bits, 2..=8 | 16) {
+        return Err(CompressError::Setting {
+            step: "quantize",
+            setting: "bits",
+            needed: "2 to 8, or 16",
+            found: bits.to_string(),
+        });
+    }
+    let (rows, columns) = weight.matrix();
+    let limit = max_code(bits);
+    let pruned = weight.support().mask().is_some();
+    let (shape, support, values) = weight.clone().into_parts();
+    let values = match values {
+        Values::F32(values) => {
+            let row_of: Vec<usize> = weight.positions().map(|p| p / columns.max(1)).collect();
+            let scale = match granularity {
+                Granularity::PerTensor => Scale::PerTensor(fit_scale(&values, limit, range)),
+                Granularity::PerChannel => {
+                    let mut by_row: Vec<Vec<f32>> = vec![Vec::new(); rows];
+                    row_of
+                        .iter()
+                        .zip(&values)
+                        .for_each(|(&r, &v)| by_row[r].push(v));
+                    Scale::PerChannel(by_row.iter().map(|v| fit_scale(v, limit, range)).collect())
+                }
+            };
+            let codes = row_of
+                .iter()
+                .zip(&values)
+                .map(|(&row, &v)| code(v, scale.at(row, 0, columns), limit, pruned) as i16)
+                .collect();
+            Values::Int { bits, codes, scale }
+        }
+        Values::Shared {
+            codebook: Codebook::F32(entries),
+            codes,
+        } if bits <= 8 => {
+            let scale = fit_scale(&entries, limit, range);
+            let entries = entries.iter().map(|&v| code(v, scale, limit, pruned) as i8);
+            let codebook = Codebook::Int {
+                codes: entries.collect(),
+                scale,
+            };
+            Values::Shared { codebook, codes }
+        }
+        _ => {
+            return Err(CompressError::Refused {
+                step: "quantize",
+                reason: "the weight is quantized already, or shared and asked for 16 bits".into(),
+            });
+        }
+    };
+    Ok(Weight::new(shape, support, values)?)
+}
+
+/// `round_half_even(value / scale)` within the limit; with `keep`, a value that
+/// is not zero does not become zero.
+fn code(value: f32, scale: f32, limit: i32, keep: bool) -> i32 {
+    let rounded = ((value / scale).round_ties_even() as i32).clamp(-limit, limit);
+    if rounded == 0 && keep && value != 0.0 {
+        return if value > 0.0 { 1 } else { -1 };
+    }
+    rounded
+}
+
+fn fit_scale(values: &[f32], limit: i32, range: Range) -> f32 {
+    let mut magnitudes: Vec<f32> = values.iter().map(|v| v.abs()).collect();
+    magnitudes.sort_by(f32::total_cmp);
+    let largest = magnitudes.last().copied().unwrap_or(0.0);
+    // A row of zeros takes any scale.
+    if largest == 0.0 {
+        return 1.0;
+    }
+    let to_scale = |top: f32| (top / limit as f32).max(f32::MIN_POSITIVE);
+    match range {
+        Range::MinMax => to_scale(largest),
+        Range::Percentile(share) => {
+            let index = (magnitudes.len() as f32 * share.clamp(0.0, 1.0)).ceil() as usize;
+            let top = magnitudes[index.clamp(1, magnitudes.len()) - 1];
+            to_scale(if top > 0.0 { top } else { largest })
+        }
+        Range::Mse => {
+            let loss = |scale: f32| -> f64 {
+                magnitudes
+                    .iter()
+                    .map(|&v| f64::from(v - code(v, scale, limit, false) as f32 * scale).powi(2))
+                    .sum()
+            };
+            (20..=100)
+                .map(|percent| to_scale(largest * percent as f32 / 100.0))
+                .min_by(|&a, &b| loss(a).total_cmp(&loss(b)))
+                .unwrap_or_else(|| to_scale(largest))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use secateur_model::{Bitmask, Shape, Support};
+
+    proptest! {
+        #[test]
+        fn codes_are_in_range_and_zeros_stay(
+            values in prop::collection::vec(-2f32..2.0, 12),
+            bits in 2u8..=8,
+            seed in 0u64..4096,
+        ) {
+            let mask = Bitmask::from_fn(12, |i| seed >> i & 1 == 1);
+            let kept: Vec<f32> = mask.ones().map(|i| values[i]).collect();
+            let weight = Weight::new(
+                Shape::new(&[3, 4]).unwrap(),
+                Support::Unstructured(mask.clone()),
+                Values::F32(kept),
+            ).unwrap();
+            for granularity in [Granularity::PerTensor, Granularity::PerChannel] {
+                for range in [Range::MinMax, Range::Percentile(0.9), Range::Mse] {
+                    let q = quantize_weights(&weight, bits, granularity, range).unwrap();
+                    prop_assert_eq!(q.nonzeros(), weight.nonzeros());
+                    for (i, v) in q.to_f32().iter().enumerate() {
+                        prop_assert!(mask.get(i) || *v == 0.0);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn widths_beyond_the_formats_are_refused() {
+        let weight = Weight::dense(Shape::new(&[1]).unwrap(), vec![1.0]).unwrap();
+        for bits in [0, 1, 9, 17] {
+            assert!(
+                quantize_weights(&weight, bits, Granularity::PerTensor, Range::MinMax).is_err()
+            );
+        }
+    }
+
+    #[test]
+    fn a_codebook_becomes_integers() {
+        let weight = Weight::dense(Shape::new(&[4]).unwrap(), vec![1.0, 1.1, -2.0, -2.1]).unwrap();
+        let shared = crate::share(&weight, 2, crate::Init::Linear, 0).unwrap();
+        let q = quantize_weights(&shared, 8, Granularity::PerTensor, Range::MinMax).unwrap();
+        assert!(matches!(
+            q.values(),
+            Values::Shared {
+                codebook: Codebook::Int { .. },
+                ..
+            }
+        ));
+        let error = q
+            .to_f32()
+            .iter()
+            .zip(weight.to_f32())
+            .map(|(a, b)| (a - b).abs())
+            .fold(0.0, f32::max);
+        assert!(error < 0.06, "{error}");
+    }
+}

@@ -1,0 +1,167 @@
+//! Weight sharing: k-means gives every layer a few values (Han et al. 2016).
+
+use crate::CompressError;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use secateur_model::{Codebook, Values, Weight};
+
+/// Where the centroids start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Init {
+    /// Evenly over `min ..= max`: keeps the large weights, and does best.
+    #[default]
+    Linear,
+    /// At even quantiles of the values.
+    Density,
+    /// At values drawn at random.
+    Random,
+}
+
+/// Shares a weight's non-zero values among at most `levels` centroids.
+///
+/// Zeros are no members of a cluster and no centroid is zero, so pruned stays
+/// pruned and kept stays kept.
+///
+/// # Errors
+/// `levels` outside 2 to 65536, a weight that is not f32.
+pub fn share(
+    weight: &Weight,
+    levels: usize,
+    init: Init,
+    seed: u64,
+) -> Result<Weight, CompressError> {
+    if !(2..=1 << 16).contains(&levels) {
+        return Err(CompressError::Setting {
+            step: "share",
+            setting: "levels",
+            needed: "2 to 65536",
+            found: levels.to_string(),
+        });
+    }
+    let Values::F32(values) = weight.values() else {
+        return Err(CompressError::Refused {
+            step: "share",
+            reason: "the weight is already shared or quantized".into(),
+        });
+    };
+    let centroids = centroids(values, levels, init, seed);
+    let codes = values
+        .iter()
+        .map(|&v| nearest(&centroids, v) as u16)
+        .collect();
+    let (shape, support, _) = weight.clone().into_parts();
+    let codebook = Codebook::F32(centroids);
+    Ok(Weight::new(
+        shape,
+        support,
+        Values::Shared { codebook, codes },
+    )?)
+}
+
+/// Lloyd's algorithm on the line: ascending centroids, at most `levels`.
+pub fn centroids(values: &[f32], levels: usize, init: Init, seed: u64) -> Vec<f32> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f32::total_cmp);
+    let (Some(&lo), Some(&hi)) = (sorted.first(), sorted.last()) else {
+        return Vec::new();
+    };
+    let mut sums = vec![0.0f64; sorted.len() + 1];
+    for (i, &v) in sorted.iter().enumerate() {
+        sums[i + 1] = sums[i] + f64::from(v);
+    }
+
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut centres: Vec<f32> = (0..levels)
+        .map(|i| match init {
+            Init::Linear => lo + (hi - lo) * i as f32 / (levels - 1) as f32,
+            Init::Density => {
+                sorted[((2 * i + 1) * sorted.len() / (2 * levels)).min(sorted.len() - 1)]
+            }
+            Init::Random => sorted[rng.random_range(0..sorted.len())],
+        })
+        .collect();
+    settle(&mut centres);
+
+    // Clusters of sorted values are runs, so one step costs a search for each
+    // boundary; it converges long before the limit.
+    for _ in 0..300 {
+        let mut next = Vec::with_capacity(centres.len());
+        let mut start = 0;
+        for (i, _) in centres.iter().enumerate() {
+            let end = match centres.get(i + 1) {
+                Some(&right) => {
+                    let middle = (centres[i] + right) / 2.0;
+                    start + sorted[start..].partition_point(|&v| v <= middle)
+                }
+                None => sorted.len(),
+            };
+            if end > start {
+                next.push(((sums[end] - sums[start]) / (end - start) as f64) as f32);
+            }
+            start = end;
+        }
+        settle(&mut next);
+        if next == centres {
+            break;
+        }
+        centres = next;
+    }
+    centres
+}
+
+/// Index of the closest of ascending centroids.
+pub fn nearest(centroids: &[f32], value: f32) -> usize {
+    let right = centroids.partition_point(|&c| c < value);
+    match (right.checked_sub(1), centroids.get(right)) {
+        (Some(left), Some(&c)) if c - value >= value - centroids[left] => left,
+        (Some(left), None) => left,
+        _ => right,
+    }
+}
+
+fn settle(centres: &mut Vec<f32>) {
+    centres.sort_by(f32::total_cmp);
+    centres.dedup();
+    for centre in centres {
+        // A centroid of exactly zero would make kept weights vanish.
+        if *centre == 0.0 {
+            *centre = f32::MIN_POSITIVE;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn loss(values: &[f32], centres: &[f32]) -> f64 {
+        let distance = |&v: &f32| f64::from(v - centres[nearest(centres, v)]).powi(2);
+        values.iter().map(distance).sum()
+    }
+
+    #[test]
+    fn separate_groups_are_found() {
+        let values = [-1.0, -1.1, -0.9, 2.0, 2.1, 1.9];
+        let found = centroids(&values, 2, Init::Linear, 0);
+        assert!(
+            (found[0] + 1.0).abs() < 1e-5 && (found[1] - 2.0).abs() < 1e-5,
+            "{found:?}"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn never_worse_than_the_start(
+            values in prop::collection::vec(-3f32..3.0, 1..200),
+            levels in 2usize..20,
+        ) {
+            let found = centroids(&values, levels, Init::Linear, 1);
+            let (lo, hi) = values.iter().fold((f32::MAX, f32::MIN), |(l, h), &v| (l.min(v), h.max(v)));
+            let start: Vec<f32> = (0..levels).map(|i| lo + (hi - lo) * i as f32 / (levels - 1) as f32).collect();
+            prop_assert!(found.len() <= levels);
+            prop_assert!(found.iter().all(|&c| c != 0.0));
+            prop_assert!(loss(&values, &found) <= loss(&values, &start) + 1e-4);
+        }
+    }
+}
