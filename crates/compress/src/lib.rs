@@ -2,12 +2,16 @@
 //!
 //! Invariant: deterministic for a seed; a zero stays a zero through every step.
 
+pub mod activations;
 pub mod error;
+pub mod histogram;
 pub mod prune;
 pub mod quantize;
 pub mod share;
 
+pub use activations::quantize_activations;
 pub use error::CompressError;
+pub use histogram::{ActivationScale, Histogram};
 pub use prune::{Allocation, prune};
 pub use quantize::{Granularity, Range, quantize_weights};
 pub use share::{Init, share};
