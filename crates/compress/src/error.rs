@@ -25,6 +25,14 @@ pub enum CompressError {
         /// Why.
         reason: String,
     },
+    /// A recipe that cannot be read or makes no sense.
+    #[error("recipe `{place}`: {reason}")]
+    Recipe {
+        /// The recipe's file or name.
+        place: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// The result would not be a valid weight or graph.
     #[error(transparent)]
     Model(#[from] ModelError),

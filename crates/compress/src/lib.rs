@@ -7,6 +7,7 @@ pub mod error;
 pub mod histogram;
 pub mod prune;
 pub mod quantize;
+pub mod recipe;
 pub mod share;
 
 pub use activations::quantize_activations;
@@ -14,4 +15,5 @@ pub use error::CompressError;
 pub use histogram::{ActivationScale, Histogram};
 pub use prune::{Allocation, prune};
 pub use quantize::{Granularity, Range, quantize_weights};
+pub use recipe::Recipe;
 pub use share::{Init, share};

@@ -6,7 +6,8 @@ use rand_chacha::ChaCha8Rng;
 use secateur_model::{Codebook, Values, Weight};
 
 /// Where the centroids start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Init {
     /// Evenly over `min ..= max`: keeps the large weights, and does best.
     #[default]
