@@ -33,21 +33,32 @@ impl Pinned {
         if there == self.sha256 {
             return Ok(());
         }
-        Err(DataError::Hash { path: path.into(), needed: self.sha256, there })
+        Err(DataError::Hash {
+            path: path.into(),
+            needed: self.sha256,
+            there,
+        })
     }
 }
 
 impl KnownSet {
     /// Whether every file of the set is in the cache; [`load`](crate::load) checks their digests.
     pub fn is_cached(self) -> bool {
-        self == Self::Digits || self.files().iter().all(|file| self.folder().join(file.name).is_file())
+        self == Self::Digits
+            || self
+                .files()
+                .iter()
+                .all(|file| self.folder().join(file.name).is_file())
     }
 
     /// Reads one of the set's files from the cache and checks its digest.
     pub(crate) fn read(self, file: &Pinned) -> Result<Vec<u8>, DataError> {
         let path = self.folder().join(file.name);
         if !path.is_file() {
-            return Err(DataError::NotFetched { set: self.to_string(), cache: cache_dir() });
+            return Err(DataError::NotFetched {
+                set: self.to_string(),
+                cache: cache_dir(),
+            });
         }
         let bytes = fs::read(&path).map_err(DataError::io(&path))?;
         file.verify(&bytes, path)?;
@@ -56,7 +67,10 @@ impl KnownSet {
 }
 
 pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 #[cfg(test)]
@@ -67,9 +81,15 @@ mod tests {
     fn digest_of_the_standards_example() {
         let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(sha256_hex(b"abc"), abc);
-        let file = Pinned { name: "abc", sha256: abc };
+        let file = Pinned {
+            name: "abc",
+            sha256: abc,
+        };
         assert!(file.verify(b"abc", "abc").is_ok());
         let message = file.verify(b"abd", "some/abc").unwrap_err().to_string();
-        assert!(message.starts_with("some/abc: SHA-256 needed ba78"), "{message}");
+        assert!(
+            message.starts_with("some/abc: SHA-256 needed ba78"),
+            "{message}"
+        );
     }
 }

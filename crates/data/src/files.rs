@@ -10,10 +10,22 @@ use crate::{KnownSet, cache::Pinned};
 const fn idx_files(digests: [&'static str; 4]) -> [Pinned; 4] {
     let [train_images, train_labels, test_images, test_labels] = digests;
     [
-        Pinned { name: "train-images-idx3-ubyte", sha256: train_images },
-        Pinned { name: "train-labels-idx1-ubyte", sha256: train_labels },
-        Pinned { name: "t10k-images-idx3-ubyte", sha256: test_images },
-        Pinned { name: "t10k-labels-idx1-ubyte", sha256: test_labels },
+        Pinned {
+            name: "train-images-idx3-ubyte",
+            sha256: train_images,
+        },
+        Pinned {
+            name: "train-labels-idx1-ubyte",
+            sha256: train_labels,
+        },
+        Pinned {
+            name: "t10k-images-idx3-ubyte",
+            sha256: test_images,
+        },
+        Pinned {
+            name: "t10k-labels-idx1-ubyte",
+            sha256: test_labels,
+        },
     ]
 }
 
@@ -32,19 +44,25 @@ static FASHION_MNIST: [Pinned; 4] = idx_files([
 ]);
 
 static CIFAR10: [Pinned; 2] = [
-    Pinned { name: "train.bin", sha256: "" },
-    Pinned { name: "test.bin", sha256: "" },
-];
-
-/// The digests of the embedded files are of their unpacked content.
-static DIGITS: [Pinned; 2] = [
     Pinned {
-        name: "digits-images-idx3-ubyte",
-        sha256: "359cd13f0f514122884198b78a131df597421cbf5e93a76678fa96fc548f0d96",
+        name: "train.bin",
+        sha256: "",
     },
     Pinned {
-        name: "digits-labels-idx1-ubyte",
-        sha256: "ce71631c1f31ce56fa54f31d1d498fafacff59b001e6c30c4a5e29508aa277ad",
+        name: "test.bin",
+        sha256: "",
+    },
+];
+
+/// Embedded; the digests are of the gzipped files.
+static DIGITS: [Pinned; 2] = [
+    Pinned {
+        name: "digits-images-idx3-ubyte.gz",
+        sha256: "c41c947a1014aa9bb82e371b01f16724f9ef929893351173edcc47aa0fc03930",
+    },
+    Pinned {
+        name: "digits-labels-idx1-ubyte.gz",
+        sha256: "147c9192405199869317e6d9c62ea444f9770c3f8c6dd65035ba3a3690cc5460",
     },
 ];
 

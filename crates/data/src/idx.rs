@@ -1,11 +1,7 @@
 //! IDX, the format of MNIST: a big-endian header (two zero bytes, a type, the number of
 //! dimensions, the dimensions), then the values.
 
-use crate::{
-    Array, DataError, Values,
-    array::size,
-    source::Source,
-};
+use crate::{Array, DataError, Values, array::size, source::Source};
 
 /// Reads an IDX array, gzipped or not. `name` is what errors call it.
 ///
@@ -33,7 +29,12 @@ pub fn read_idx(bytes: &[u8], name: &str) -> Result<Array, DataError> {
     if [zero, zero_too] != [0, 0] || item == 0 || !(1..=4).contains(&rank) {
         let needed = "00 00, a type of 08 09 0b 0c 0d 0e, 1 to 4 dimensions";
         let there = format!("{zero:02x} {zero_too:02x} {kind:02x} {rank:02x}");
-        return Err(DataError::malformed(name, "IDX magic number", needed, there));
+        return Err(DataError::malformed(
+            name,
+            "IDX magic number",
+            needed,
+            there,
+        ));
     }
     let mut shape = Vec::new();
     for _ in 0..rank {
@@ -41,7 +42,12 @@ pub fn read_idx(bytes: &[u8], name: &str) -> Result<Array, DataError> {
     }
     let Some((_, len)) = size(&shape, item) else {
         let there = format!("{shape:?}");
-        return Err(DataError::malformed(name, "shape", "a product that fits in memory", there));
+        return Err(DataError::malformed(
+            name,
+            "shape",
+            "a product that fits in memory",
+            there,
+        ));
     };
     let raw = source.bytes(len, "values")?;
     source.end()?;
@@ -57,7 +63,11 @@ pub fn read_idx(bytes: &[u8], name: &str) -> Result<Array, DataError> {
 }
 
 fn each<const N: usize, T>(raw: &[u8], value: impl Fn([u8; N]) -> T) -> Vec<T> {
-    raw.as_chunks().0.iter().map(|&bytes| value(bytes)).collect()
+    raw.as_chunks()
+        .0
+        .iter()
+        .map(|&bytes| value(bytes))
+        .collect()
 }
 
 #[cfg(test)]
@@ -84,13 +94,17 @@ mod tests {
 
     #[test]
     fn reads_every_type() {
-        let values = |kind, payload: &[u8]| read_idx(&idx(kind, &[1], payload), "t").unwrap().values;
+        let values =
+            |kind, payload: &[u8]| read_idx(&idx(kind, &[1], payload), "t").unwrap().values;
         assert_eq!(values(0x08, &[200]), Values::U8(vec![200]));
         assert_eq!(values(0x09, &[255]), Values::I64(vec![-1]));
         assert_eq!(values(0x0b, &[1, 2]), Values::I64(vec![258]));
         assert_eq!(values(0x0c, &[0, 0, 1, 2]), Values::I64(vec![258]));
         assert_eq!(values(0x0d, &1.5f32.to_be_bytes()), Values::F32(vec![1.5]));
-        assert_eq!(values(0x0e, &(-2.5f64).to_be_bytes()), Values::F32(vec![-2.5]));
+        assert_eq!(
+            values(0x0e, &(-2.5f64).to_be_bytes()),
+            Values::F32(vec![-2.5])
+        );
     }
 
     #[test]
@@ -107,7 +121,12 @@ mod tests {
             }
         }
         let longer = [&good[..], &[0]].concat();
-        assert!(read_idx(&longer, "long").unwrap_err().to_string().contains("more bytes"));
+        assert!(
+            read_idx(&longer, "long")
+                .unwrap_err()
+                .to_string()
+                .contains("more bytes")
+        );
     }
 
     #[test]
@@ -116,7 +135,12 @@ mod tests {
             assert!(read_idx(&bytes, "huge").is_err());
             assert!(read_idx(&gzip(&bytes), "huge.gz").is_err());
         }
-        assert!(read_idx(&[1, 0, 8, 1], "magic").unwrap_err().to_string().contains("01 00 08 01"));
+        assert!(
+            read_idx(&[1, 0, 8, 1], "magic")
+                .unwrap_err()
+                .to_string()
+                .contains("01 00 08 01")
+        );
     }
 
     proptest! {

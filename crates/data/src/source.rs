@@ -31,7 +31,12 @@ impl<'a> Source<Box<dyn Read + 'a>> {
 impl<R: Read> Source<R> {
     /// Reads `inner`, which is known to yield no more than `bound` bytes.
     pub fn new(inner: R, place: &str, bound: u64) -> Self {
-        Self { inner, place: place.into(), at: 0, bound }
+        Self {
+            inner,
+            place: place.into(),
+            at: 0,
+            bound,
+        }
     }
 
     pub fn place(&self) -> &str {
@@ -46,7 +51,11 @@ impl<R: Read> Source<R> {
             return Err(self.truncated(needed, there, what));
         }
         let mut bytes = Vec::new();
-        let got = self.inner.by_ref().take(needed as u64).read_to_end(&mut bytes);
+        let got = self
+            .inner
+            .by_ref()
+            .take(needed as u64)
+            .read_to_end(&mut bytes);
         match got {
             Err(e) if e.kind() == ErrorKind::UnexpectedEof => {
                 Err(self.truncated(needed, bytes.len(), what))
@@ -74,7 +83,12 @@ impl<R: Read> Source<R> {
             Ok(0) => Ok(()),
             Ok(_) => {
                 let needed = format!("the end of the data at byte {}", self.at);
-                Err(DataError::malformed(self.place, "length", needed, "more bytes"))
+                Err(DataError::malformed(
+                    self.place,
+                    "length",
+                    needed,
+                    "more bytes",
+                ))
             }
             Err(e) if e.kind() == ErrorKind::UnexpectedEof => Err(self.truncated(1, 0, "checksum")),
             Err(e) => Err(self.damaged(&e)),
@@ -82,7 +96,13 @@ impl<R: Read> Source<R> {
     }
 
     fn truncated(&self, needed: usize, there: usize, what: &'static str) -> DataError {
-        DataError::Truncated { place: self.place.clone(), at: self.at, what, needed, there }
+        DataError::Truncated {
+            place: self.place.clone(),
+            at: self.at,
+            what,
+            needed,
+            there,
+        }
     }
 
     fn damaged(&self, error: &std::io::Error) -> DataError {

@@ -1,0 +1,139 @@
+//! Augmentation of gathered batches.
+
+use rand::{Rng, RngExt};
+
+use crate::DataError;
+
+/// Pads by `pad` zeros on every side, crops at random to the old size and mirrors half of the
+/// images left to right: the augmentation of He, Zhang, Ren, Sun, *Deep Residual Learning*
+/// (2016), section 4.2.
+///
+/// The padding is zero after normalisation, that is the mean colour.
+///
+/// ```
+/// use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
+/// use secateur_data::augment::CropFlip;
+/// let mut batch = vec![1.0; 2 * 3 * 32 * 32];
+/// let mut rng = ChaCha8Rng::seed_from_u64(1);
+/// CropFlip { pad: 4 }.apply(&mut batch, [3, 32, 32], &mut rng)?;
+/// assert_eq!(batch.len(), 2 * 3 * 32 * 32);
+/// # Ok::<(), secateur_data::DataError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CropFlip {
+    /// Zeros on every side before the crop, in pixels.
+    pub pad: usize,
+}
+
+impl CropFlip {
+    /// Changes every image of `batch`, `[n, channels, height, width]`, in place. Two shifts and
+    /// one mirroring are drawn for each image in turn, so the result depends on the state of
+    /// `rng` alone.
+    ///
+    /// # Errors
+    /// A batch that is not a whole number of images of `shape`, `[channels, height, width]`.
+    pub fn apply(
+        self,
+        batch: &mut [f32],
+        shape: [usize; 3],
+        rng: &mut impl Rng,
+    ) -> Result<(), DataError> {
+        let [_, height, width] = shape;
+        let image_len = shape
+            .iter()
+            .try_fold(1usize, |len, &dim| len.checked_mul(dim))
+            .unwrap_or(0);
+        if image_len == 0 || !batch.len().is_multiple_of(image_len) {
+            let needed = format!("a multiple of the product of {shape:?}");
+            return Err(DataError::malformed(
+                "batch",
+                "number of values",
+                needed,
+                batch.len(),
+            ));
+        }
+        let mut old = vec![0.0; image_len];
+        for image in batch.chunks_exact_mut(image_len) {
+            let down = rng.random_range(0..=self.pad.saturating_mul(2));
+            let right = rng.random_range(0..=self.pad.saturating_mul(2));
+            let mirror = rng.random::<bool>();
+            old.copy_from_slice(image);
+            let planes = old.chunks_exact(height * width);
+            for (from, to) in planes.zip(image.chunks_exact_mut(height * width)) {
+                let source = |out: usize, shift: usize, dim: usize| {
+                    (out + shift).checked_sub(self.pad).filter(|&at| at < dim)
+                };
+                for (y, row) in to.chunks_exact_mut(width).enumerate() {
+                    let from = source(y, down, height).map(|y| &from[y * width..(y + 1) * width]);
+                    for (x, pixel) in row.iter_mut().enumerate() {
+                        let x = if mirror { width - 1 - x } else { x };
+                        let x = source(x, right, width);
+                        *pixel = from.zip(x).map_or(0.0, |(row, x)| row[x]);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+
+    const SHAPE: [usize; 3] = [2, 3, 4];
+
+    fn batch() -> Vec<f32> {
+        (1..=24 * 8).map(|v| v as f32).collect()
+    }
+
+    fn augmented(pad: usize, seed: u64) -> Vec<f32> {
+        let mut batch = batch();
+        CropFlip { pad }
+            .apply(&mut batch, SHAPE, &mut ChaCha8Rng::seed_from_u64(seed))
+            .unwrap();
+        batch
+    }
+
+    #[test]
+    fn same_seed_same_batch() {
+        assert_eq!(augmented(2, 5), augmented(2, 5));
+        assert_ne!(augmented(2, 5), augmented(2, 6));
+    }
+
+    #[test]
+    fn without_padding_an_image_is_itself_or_its_mirror() {
+        let (old, new) = (batch(), augmented(0, 3));
+        let mut mirrored = 0;
+        for (old, new) in old.chunks(24).zip(new.chunks(24)) {
+            let mirror: Vec<f32> = old
+                .chunks(4)
+                .flat_map(|row| row.iter().rev().copied())
+                .collect();
+            assert!(new == old || new == mirror);
+            mirrored += usize::from(new == mirror);
+        }
+        assert!((1..8).contains(&mirrored));
+    }
+
+    #[test]
+    fn channels_move_together() {
+        for image in augmented(1, 9).chunks(24) {
+            let (first, second) = image.split_at(12);
+            for (a, b) in first.iter().zip(second) {
+                assert!((*a == 0.0 && *b == 0.0) || b - a == 12.0, "{a} {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_batch_of_another_shape_is_refused() {
+        let mut rng = ChaCha8Rng::seed_from_u64(0);
+        let crop = CropFlip { pad: 1 };
+        assert!(crop.apply(&mut [0.0; 25], SHAPE, &mut rng).is_err());
+        assert!(crop.apply(&mut [], [0, 1, 1], &mut rng).is_err());
+    }
+}
