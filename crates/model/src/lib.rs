@@ -14,6 +14,7 @@ pub mod quant;
 pub mod shape;
 pub mod tensor;
 pub mod weight;
+pub mod zoo;
 
 pub use bitmask::Bitmask;
 pub use dtype::DType;
