@@ -15,7 +15,7 @@ use crate::DataError;
 /// use secateur_data::augment::CropFlip;
 /// let mut batch = vec![1.0; 2 * 3 * 32 * 32];
 /// let mut rng = ChaCha8Rng::seed_from_u64(1);
-/// CropFlip { pad: 4 }.apply(&mut batch, [3, 32, 32], &mut rng)?;
+/// CropFlip { pad: 4, mirror: true }.apply(&mut batch, [3, 32, 32], &mut rng)?;
 /// assert_eq!(batch.len(), 2 * 3 * 32 * 32);
 /// # Ok::<(), secateur_data::DataError>(())
 /// ```
@@ -23,6 +23,8 @@ use crate::DataError;
 pub struct CropFlip {
     /// Zeros on every side before the crop, in pixels.
     pub pad: usize,
+    /// Whether half of the images are mirrored left to right.
+    pub mirror: bool,
 }
 
 impl CropFlip {
@@ -56,7 +58,7 @@ impl CropFlip {
         for image in batch.chunks_exact_mut(image_len) {
             let down = rng.random_range(0..=self.pad.saturating_mul(2));
             let right = rng.random_range(0..=self.pad.saturating_mul(2));
-            let mirror = rng.random::<bool>();
+            let mirror = rng.random::<bool>() && self.mirror;
             old.copy_from_slice(image);
             let planes = old.chunks_exact(height * width);
             for (from, to) in planes.zip(image.chunks_exact_mut(height * width)) {
@@ -92,7 +94,7 @@ mod tests {
 
     fn augmented(pad: usize, seed: u64) -> Vec<f32> {
         let mut batch = batch();
-        CropFlip { pad }
+        CropFlip { pad, mirror: true }
             .apply(&mut batch, SHAPE, &mut ChaCha8Rng::seed_from_u64(seed))
             .unwrap();
         batch
@@ -120,6 +122,18 @@ mod tests {
     }
 
     #[test]
+    fn without_padding_and_mirror_nothing_changes() {
+        let crop = CropFlip {
+            pad: 0,
+            mirror: false,
+        };
+        let mut new = batch();
+        crop.apply(&mut new, SHAPE, &mut ChaCha8Rng::seed_from_u64(3))
+            .unwrap();
+        assert_eq!(new, batch());
+    }
+
+    #[test]
     fn channels_move_together() {
         for image in augmented(1, 9).chunks(24) {
             let (first, second) = image.split_at(12);
@@ -132,7 +146,10 @@ mod tests {
     #[test]
     fn a_batch_of_another_shape_is_refused() {
         let mut rng = ChaCha8Rng::seed_from_u64(0);
-        let crop = CropFlip { pad: 1 };
+        let crop = CropFlip {
+            pad: 1,
+            mirror: true,
+        };
         assert!(crop.apply(&mut [0.0; 25], SHAPE, &mut rng).is_err());
         assert!(crop.apply(&mut [], [0, 1, 1], &mut rng).is_err());
     }

