@@ -26,11 +26,18 @@ const ONE_PART: [[&str; 2]; 2] = [["x", "y"], ["images", "labels"]];
 /// A damaged archive, and those of [`read_npy`](crate::read_npy).
 pub fn read_npz(bytes: &[u8], name: &str) -> Result<BTreeMap<String, Array>, DataError> {
     let mut archive = open(bytes, name)?;
+    // Members that lie over each other would each unpack the same bytes.
+    if archive.has_overlapping_entries().map_err(zip_error(name))? {
+        let needed = "one after another";
+        return Err(DataError::malformed(name, "members", needed, "overlapping"));
+    }
     let members: Vec<_> = names(&archive).collect();
-    members
-        .into_iter()
-        .map(|member| member_array(&mut archive, &member, bytes, name).map(|array| (member, array)))
-        .collect()
+    let mut arrays = BTreeMap::new();
+    for member in members {
+        let array = member_array(&mut archive, &member, bytes, name)?;
+        arrays.insert(member, array);
+    }
+    Ok(arrays)
 }
 
 type Archive<'a> = ZipArchive<Cursor<&'a [u8]>>;
