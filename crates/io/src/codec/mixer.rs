@@ -4,7 +4,8 @@
 //! the logistic domain, with weights learned while coding (Mahoney's PAQ). All
 //! arithmetic is on integers, so that every machine computes the same bits.
 
-use super::range::{BitCoder, ONE};
+use super::range::BitCoder;
+pub(super) use super::range::ONE;
 
 /// Logits are in units of `1 / LOGIT_ONE`.
 pub(super) const LOGIT_ONE: i32 = 128;
@@ -20,7 +21,11 @@ static SQUASH: [u16; SQUASH_LEN] = {
     let mut power: u128 = 1 << 62;
     while k <= LOGIT_MAX as usize {
         let upper = (((ONE as u128) << 62) + power) / ((1 << 62) + power);
-        let upper = if upper >= ONE as u128 { ONE - 1 } else { upper as u32 };
+        let upper = if upper >= ONE as u128 {
+            ONE - 1
+        } else {
+            upper as u32
+        };
         table[LOGIT_MAX as usize + k] = upper as u16;
         table[LOGIT_MAX as usize - k] = (ONE - upper) as u16;
         power = (power * EXP_STEP) >> 62;
@@ -75,33 +80,62 @@ pub(super) fn stretch(p: u32) -> i32 {
 /// first ones count fully, later ones at a rate that stops falling at a limit.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Counter {
-    p: u16,
+    /// Probability in `2^-COUNTER_BITS`.
+    p: u32,
     seen: u16,
 }
 
+/// More than the coder's 16 bits, so that slow rates still move small values.
+const COUNTER_BITS: u32 = 24;
+
+/// `2^17 / i`: the step for `i` half-decisions of experience.
+static STEP: [u32; 2 * (SEEN_MAX as usize + 8)] = {
+    let mut table = [1 << 16; 2 * (SEEN_MAX as usize + 8)];
+    let mut i = 2;
+    while i < table.len() {
+        table[i] = (1 << 17) / i as u32;
+        i += 1;
+    }
+    table
+};
+
+/// Most decisions that a counter remembers.
+pub(super) const SEEN_MAX: u16 = 1023;
+
 impl Counter {
     pub(super) const NEW: Self = Self {
-        p: (ONE / 2) as u16,
+        p: 1 << (COUNTER_BITS - 1),
         seen: 0,
     };
 
+    /// A counter that starts at `p` (in `1 / ONE`) instead of one half.
+    pub(super) fn starting(p: u32) -> Self {
+        Self {
+            p: p.clamp(1, ONE - 1) << (COUNTER_BITS - 16),
+            seen: 0,
+        }
+    }
+
+    /// Whether nothing was seen yet.
+    #[inline]
+    pub(super) fn is_new(self) -> bool {
+        self.seen == 0
+    }
+
+    /// Probability of `true`, in `1 / ONE`, never 0 or `ONE`.
     #[inline]
     pub(super) fn p(self) -> u32 {
-        u32::from(self.p)
+        (self.p >> (COUNTER_BITS - 16)).clamp(1, ONE - 1)
     }
 
+    /// Moves the estimate towards `bit` by `1 / (seen + prior / 2)`.
     #[inline]
-    pub(super) fn seen(self) -> u32 {
-        u32::from(self.seen)
-    }
-
-    /// Moves the estimate towards `bit` by `1 / (seen + prior)`.
-    #[inline]
-    pub(super) fn update(&mut self, bit: bool, prior: u32, limit: u32) {
-        let target = if bit { ONE as i32 - 1 } else { 0 };
-        let step = (target - i32::from(self.p)) * 2 / (2 * self.seen as i32 + prior as i32);
-        self.p = (i32::from(self.p) + step).clamp(16, ONE as i32 - 16) as u16;
-        if u32::from(self.seen) < limit {
+    pub(super) fn update(&mut self, bit: bool, prior: u16, limit: u16) {
+        let target = if bit { 1i64 << COUNTER_BITS } else { 0 };
+        let rate = STEP[(2 * self.seen + prior) as usize % STEP.len()];
+        let step = ((target - i64::from(self.p)) * i64::from(rate)) >> 16;
+        self.p = (i64::from(self.p) + step) as u32;
+        if self.seen < limit {
             self.seen += 1;
         }
     }
@@ -111,9 +145,9 @@ impl Counter {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pace {
     /// Half-decisions that a new counter's start value is worth, plus two.
-    pub prior: u32,
+    pub prior: u16,
     /// Decisions after which a counter's rate stays.
-    pub limit: u32,
+    pub limit: u16,
     /// Learning rate of the mixing weights, in `2^-16`.
     pub rate: i32,
 }
@@ -174,7 +208,7 @@ impl<const N: usize> Mixer<N> {
             let step = (error * i64::from(e)) >> 23;
             *w = (*w + step as i32).clamp(-4 * WEIGHT_ONE, 4 * WEIGHT_ONE);
         }
-        base.update(bit, self.pace.prior, 1023);
+        base.update(bit, self.pace.prior, SEEN_MAX);
         for context in contexts {
             context.update(bit, self.pace.prior, self.pace.limit);
         }

@@ -78,9 +78,7 @@ impl RangeEncoder {
         for _ in 0..=TAIL {
             self.shift_out();
         }
-        // The fifth shift flushes the held byte and holds a zero of its own.
-        self.out
-            .extend(std::iter::repeat_n(0xFF, self.held_ff));
+        // The last shift pushes what was held and holds a zero of its own.
         let shortest = self.out.len().saturating_sub(TAIL);
         while self.out.len() > shortest && self.out.last() == Some(&0) {
             self.out.pop();
@@ -256,7 +254,9 @@ mod tests {
     #[test]
     fn decoder_returns_what_was_encoded_at_every_skew() {
         for p in [1, 2, 300, 32768, 65000, 65535] {
-            let bits: Vec<bool> = (0..5000u32).map(|i| i.wrapping_mul(2_654_435_761) >> 16 < p).collect();
+            let bits: Vec<bool> = (0..5000u32)
+                .map(|i| i.wrapping_mul(2_654_435_761) >> 16 < p)
+                .collect();
             let mut encoder = RangeEncoder::new();
             let mut meter = CostMeter::default();
             for &bit in &bits {
@@ -264,7 +264,12 @@ mod tests {
                 meter.code(bit, p);
             }
             let bytes = encoder.finish();
-            assert!(bytes.len() as u64 <= meter.bits() / 8 + 8 , "p {p}: {} bytes for {} bits", bytes.len(), meter.bits());
+            assert!(
+                bytes.len() as u64 <= meter.bits() / 8 + 8,
+                "p {p}: {} bytes for {} bits",
+                bytes.len(),
+                meter.bits()
+            );
             let mut decoder = RangeDecoder::new(&bytes);
             for &bit in &bits {
                 assert_eq!(decoder.code(false, p), bit);
@@ -296,7 +301,10 @@ mod tests {
     #[test]
     fn left_over_input_is_an_error() {
         let decoder = RangeDecoder::new(&[1, 2, 3, 4, 5]);
-        assert_eq!(decoder.finish(), Err(CodecError::Trailing { at: 4, bytes: 1 }));
+        assert_eq!(
+            decoder.finish(),
+            Err(CodecError::Trailing { at: 4, bytes: 1 })
+        );
     }
 
     #[test]

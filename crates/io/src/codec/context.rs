@@ -1,0 +1,237 @@
+//! The smallest coder: adaptive binary range coding under mixed contexts, the
+//! mask first and then the symbols, which so know all their neighbours.
+
+use super::bits::Cursor;
+use super::range::{BitCoder, CostMeter, RangeDecoder, RangeEncoder};
+use super::settings::Settings;
+use super::support::{self, SupportModel};
+use super::values::Around;
+use super::{CodecError, Cost, Decoded, Layout, Plane};
+
+/// The encoder's settings are tried on no more positions than this.
+const TRIAL_POSITIONS: usize = 1 << 19;
+
+/// Appends `plane` under the settings that make it smallest.
+pub(super) fn encode(plane: &Plane<'_>, out: &mut Vec<u8>) -> Cost {
+    let layout = plane.layout();
+    let settings = choose(plane);
+    settings.put(&layout, out);
+    let mut coder = RangeEncoder::new();
+    // Walks that write cannot fail.
+    let _ = walk_plane(&mut coder, plane, settings);
+    out.extend(coder.finish());
+    let fill = plane.mask.map(|mask| column_fill(mask, plane.cols));
+    Cost {
+        support_bits: measure_support(plane, settings),
+        value_bits: measure_values(plane, fill.as_ref(), settings),
+    }
+}
+
+/// Reads what [`encode`] wrote.
+pub(super) fn decode(mut cursor: Cursor<'_>, layout: &Layout) -> Result<Decoded, CodecError> {
+    let positions = layout.positions()?;
+    let settings = Settings::read(&mut cursor, layout)?;
+    let at = cursor.at();
+    let mut coder = RangeDecoder::new(cursor.rest());
+    let shifted = |error| match error {
+        CodecError::Truncated { at: inner, what } => CodecError::Truncated {
+            at: at + inner,
+            what,
+        },
+        CodecError::Trailing { at: inner, bytes } => CodecError::Trailing {
+            at: at + inner,
+            bytes,
+        },
+        other => other,
+    };
+    let mut mask = layout.masked.then(|| vec![false; positions]);
+    let mut fill = None;
+    if let Some(mask) = &mut mask {
+        fill = Some(walk_support(&mut coder, layout, mask, settings).map_err(shifted)?);
+    }
+    let count = mask
+        .as_ref()
+        .map_or(positions, |mask| mask.iter().filter(|&&bit| bit).count());
+    let mut symbols = vec![0; count];
+    walk_values(
+        &mut coder,
+        layout,
+        mask.as_deref(),
+        fill.as_ref(),
+        &mut symbols,
+        settings,
+    )
+    .map_err(shifted)?;
+    coder.finish().map_err(shifted)?;
+    if symbols.iter().any(|&symbol| !layout.alphabet.holds(symbol)) {
+        return Err(layout.alphabet.stranger(at));
+    }
+    Ok(Decoded { mask, symbols })
+}
+
+/// Non-zeros per column.
+type Fill = Vec<u32>;
+
+fn walk_plane<C: BitCoder>(
+    coder: &mut C,
+    plane: &Plane<'_>,
+    settings: Settings,
+) -> Result<(), CodecError> {
+    let layout = plane.layout();
+    let fill = match plane.mask {
+        Some(mask) => Some(walk_support(coder, &layout, &mut mask.to_vec(), settings)?),
+        None => None,
+    };
+    let mut symbols = plane.symbols.to_vec();
+    walk_values(
+        coder,
+        &layout,
+        plane.mask,
+        fill.as_ref(),
+        &mut symbols,
+        settings,
+    )
+}
+
+/// Codes a mask in place.
+fn walk_support<C: BitCoder>(
+    coder: &mut C,
+    layout: &Layout,
+    mask: &mut [bool],
+    settings: Settings,
+) -> Result<Fill, CodecError> {
+    // Neither dimension is bounded by the other's zero.
+    if mask.is_empty() {
+        return Ok(Fill::new());
+    }
+    let cols = layout.cols;
+    let mut model = SupportModel::new(
+        cols,
+        settings.period,
+        settings.density(),
+        settings.support_pace(),
+    );
+    for (number, row) in mask.chunks_exact_mut(cols).enumerate() {
+        model.row(coder, number, row)?;
+    }
+    Ok(model.ones().to_vec())
+}
+
+/// Codes symbols in place.
+fn walk_values<C: BitCoder>(
+    coder: &mut C,
+    layout: &Layout,
+    mask: Option<&[bool]>,
+    fill: Option<&Fill>,
+    symbols: &mut [i32],
+    settings: Settings,
+) -> Result<(), CodecError> {
+    if symbols.is_empty() {
+        return Ok(());
+    }
+    let cols = layout.cols;
+    let mut model = settings.value_model(layout.alphabet);
+    let mut above: Vec<Option<i32>> = vec![None; cols];
+    let mut this: Vec<Option<i32>> = vec![None; cols];
+    let total = symbols.len();
+    let mut rest = symbols.iter_mut();
+    for r in 0..layout.rows {
+        let row_mask = mask.and_then(|mask| mask.get(r * cols..(r + 1) * cols));
+        let row_ones = row_mask.map_or(cols, |row| row.iter().filter(|&&bit| bit).count());
+        let row_fill = fullness(row_ones, cols, total, layout);
+        model.start_row();
+        this.fill(None);
+        let mut left: Option<(usize, i32)> = None;
+        for c in 0..cols {
+            if row_mask.is_some_and(|row| !row[c]) {
+                continue;
+            }
+            let Some(symbol) = rest.next() else { break };
+            let around = Around {
+                left: left.map(|(_, value)| value),
+                touching: left.is_some_and(|(column, _)| column + 1 == c),
+                above: above[c],
+                period: c.checked_sub(settings.period).and_then(|back| this[back]),
+                row_fill,
+                column_fill: fill.map_or(0, |fill| {
+                    fullness(fill[c] as usize, layout.rows, total, layout)
+                }),
+            };
+            *symbol = model.code(coder, *symbol, &around);
+            left = Some((c, *symbol));
+            above[c] = Some(*symbol);
+            this[c] = Some(*symbol);
+        }
+        coder.check()?;
+    }
+    Ok(())
+}
+
+/// How full a row or column is against the plane: below half, below, above,
+/// above double the mean.
+fn fullness(ones: usize, of: usize, total: usize, layout: &Layout) -> usize {
+    let found = ones as u64 * (layout.rows as u64 * layout.cols as u64);
+    let mean = of as u64 * total as u64;
+    if 2 * found < mean {
+        0
+    } else if found < mean {
+        1
+    } else if found < 2 * mean {
+        2
+    } else {
+        3
+    }
+}
+
+fn measure_support(plane: &Plane<'_>, settings: Settings) -> u64 {
+    let mut meter = CostMeter::default();
+    if let Some(mask) = plane.mask {
+        // A meter cannot run out of input.
+        let _ = walk_support(&mut meter, &plane.layout(), &mut mask.to_vec(), settings);
+    }
+    meter.bits()
+}
+
+fn measure_values(plane: &Plane<'_>, fill: Option<&Fill>, settings: Settings) -> u64 {
+    let mut meter = CostMeter::default();
+    let mut symbols = plane.symbols.to_vec();
+    let layout = plane.layout();
+    let _ = walk_values(
+        &mut meter,
+        &layout,
+        plane.mask,
+        fill,
+        &mut symbols,
+        settings,
+    );
+    meter.bits()
+}
+
+/// The best settings for (the beginning of) a plane.
+fn choose(plane: &Plane<'_>) -> Settings {
+    let trial = plane.head(TRIAL_POSITIONS);
+    let start = Settings::of(plane);
+    let fill = trial.mask.map(|mask| column_fill(mask, trial.cols));
+    let period = fill.as_deref().and_then(support::find_period);
+    let support = start
+        .support_options(period)
+        .min_by_key(|&settings| measure_support(&trial, settings))
+        .unwrap_or(start);
+    support
+        .value_options(plane.alphabet)
+        .min_by_key(|&settings| measure_values(&trial, fill.as_ref(), settings))
+        .unwrap_or(support)
+}
+
+fn column_fill(mask: &[bool], cols: usize) -> Fill {
+    if mask.is_empty() {
+        return Fill::new();
+    }
+    let mut fill = vec![0; cols];
+    for row in mask.chunks_exact(cols) {
+        for (count, &bit) in fill.iter_mut().zip(row) {
+            *count += u32::from(bit);
+        }
+    }
+    fill
+}
