@@ -1,0 +1,51 @@
+//! Training throughput in images a second:
+//! `cargo run --release -p secateur-train --example throughput`.
+
+use secateur_data::{Dataset, Normalize, Pixels};
+use secateur_model::zoo;
+use secateur_train::{FitOptions, Quiet, fit};
+use std::time::Instant;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    for (name, shape, batch, images) in [
+        ("lenet-300-100", [1, 28, 28], 128, 12_800),
+        ("lenet-5", [1, 28, 28], 64, 3_200),
+        ("vgg-small", [3, 32, 32], 64, 256),
+        ("resnet-20", [3, 32, 32], 128, 384),
+    ] {
+        let [c, h, w] = shape;
+        let pixels = (0..images * c * h * w)
+            .map(|i| (i * 31 % 251) as u8)
+            .collect();
+        let labels = (0..images as u32).map(|i| i % 10).collect();
+        let classes = (0..10).map(|i| i.to_string()).collect();
+        let normalize = Normalize::unit(c);
+        let data = Dataset::new(
+            "noise",
+            c,
+            h,
+            w,
+            classes,
+            Pixels::U8(pixels),
+            labels,
+            normalize,
+        )?;
+        let options = FitOptions {
+            epochs: 1.0,
+            batch,
+            learning_rate: 0.001,
+            ..FitOptions::default()
+        };
+        let mut rates: Vec<f64> = (0..3)
+            .map(|seed| {
+                let mut graph = zoo::build(name, shape, 10, seed)?;
+                let start = Instant::now();
+                fit(&mut graph, &data, &options, &mut Quiet)?;
+                Ok(images as f64 / start.elapsed().as_secs_f64())
+            })
+            .collect::<Result<_, Box<dyn std::error::Error>>>()?;
+        rates.sort_by(f64::total_cmp);
+        println!("{name:14} batch {batch:3}: {:8.0} images/s", rates[1]);
+    }
+    Ok(())
+}

@@ -1,0 +1,350 @@
+//! Training: batches, loss, gradients, steps.
+
+use crate::latent::LatentWeights;
+use crate::score::{check_input, constants};
+use crate::trace::{self, BatchStatistics, Mode, Value};
+use crate::{Optimiser, Schedule, TrainError};
+use burn::tensor::{Tensor, activation};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use secateur_data::Dataset;
+use secateur_data::augment::CropFlip;
+use secateur_model::{Constant, Graph, Support, Values, Weight};
+use std::collections::{BTreeSet, HashMap};
+use std::ops::ControlFlow;
+
+/// How images are varied between epochs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Augment {
+    /// Not at all.
+    #[default]
+    None,
+    /// Moved by up to so many pixels each way, black moving in.
+    Shift(usize),
+    /// Moved, and half of them mirrored.
+    ShiftMirror(usize),
+}
+
+/// Learning from another network's answers:
+/// `alpha · CE + (1 − alpha) · T² · KL` (Hinton et al. 2015).
+#[derive(Debug, Clone)]
+pub struct Distill {
+    /// The network whose answers are learned.
+    pub teacher: Graph,
+    /// Weight of the labels.
+    pub alpha: f32,
+    /// Softness of the answers.
+    pub temperature: f32,
+}
+
+/// How to train.
+#[derive(Debug, Clone)]
+pub struct FitOptions {
+    /// Passes over the data.
+    pub epochs: f32,
+    /// Images a step.
+    pub batch: usize,
+    /// How a gradient moves a weight.
+    pub optimiser: Optimiser,
+    /// Learning rate at the start.
+    pub learning_rate: f32,
+    /// How it changes.
+    pub schedule: Schedule,
+    /// Pull of matrices and kernels towards zero.
+    pub weight_decay: f32,
+    /// Share of the target spread over all classes.
+    pub label_smoothing: f32,
+    /// How images are varied.
+    pub augment: Augment,
+    /// Whose answers are learned beside the labels.
+    pub distill: Option<Distill>,
+    /// Order of the images, and their variation.
+    pub seed: u64,
+}
+
+impl Default for FitOptions {
+    fn default() -> Self {
+        Self {
+            epochs: 10.0,
+            batch: 128,
+            optimiser: Optimiser::default(),
+            learning_rate: 0.05,
+            schedule: Schedule::default(),
+            weight_decay: 1e-4,
+            label_smoothing: 0.0,
+            augment: Augment::default(),
+            distill: None,
+            seed: 0,
+        }
+    }
+}
+
+/// What a training did.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FitReport {
+    /// Optimiser steps.
+    pub steps: usize,
+    /// Mean loss over the last tenth of the steps.
+    pub final_loss: f32,
+}
+
+/// What happens between steps.
+pub trait Hooks {
+    /// Before a step (`step` counts from 0): a gradual schedule sets masks here.
+    ///
+    /// # Errors
+    /// Whatever stops the training.
+    fn before_step(
+        &mut self,
+        step: usize,
+        total: usize,
+        weights: &mut LatentWeights,
+    ) -> Result<(), TrainError> {
+        let _ = (step, total, weights);
+        Ok(())
+    }
+
+    /// After a step; `Break` stops the training with [`TrainError::Stopped`].
+    fn after_step(&mut self, step: usize, total: usize, loss: f32) -> ControlFlow<()> {
+        let _ = (step, total, loss);
+        ControlFlow::Continue(())
+    }
+}
+
+/// Hooks that do nothing.
+pub struct Quiet;
+
+impl Hooks for Quiet {}
+
+/// Trains a classifier's weights in place; the same seed gives the same weights.
+///
+/// The form of each weight is its constraint: masked positions stay exactly
+/// zero, shared values move together, integers train straight through their
+/// rounding, as do quantized activations.
+///
+/// # Errors
+/// Data that does not fit the network, an operator without a gradient, a loss
+/// that is no number, hooks that stop it. The graph is then as it was.
+pub fn fit(
+    graph: &mut Graph,
+    data: &Dataset,
+    options: &FitOptions,
+    hooks: &mut dyn Hooks,
+) -> Result<FitReport, TrainError> {
+    check_input(graph, data)?;
+    if options.batch == 0 || !options.epochs.is_finite() || options.epochs <= 0.0 {
+        return Err(TrainError::Setting(
+            "epochs and batch must be positive".into(),
+        ));
+    }
+    let output = graph
+        .outputs
+        .first()
+        .map(|o| o.name.clone())
+        .unwrap_or_default();
+    let statistics_names = running_statistics(graph);
+    let teacher = options.distill.as_ref().map(|d| (d, constants(&d.teacher)));
+    if let Some(distill) = &options.distill {
+        check_input(&distill.teacher, data)?;
+    }
+    let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
+    let mut latent = LatentWeights::new(graph);
+    let mut running: HashMap<String, Vec<f32>> = statistics_names
+        .iter()
+        .filter_map(|n| Some((n.clone(), graph.weight(n)?.to_f32())))
+        .collect();
+
+    let batch = options.batch.min(data.len());
+    let per_epoch = (data.len() / batch).max(1);
+    let total = ((options.epochs * per_epoch as f32).round() as usize).max(1);
+    let mut order: Vec<usize> = (0..data.len()).collect();
+    let (mut tail_loss, mut tail_steps) = (0.0f64, 0usize);
+
+    for step in 0..total {
+        if step % per_epoch == 0 {
+            order.shuffle(&mut rng);
+        }
+        hooks.before_step(step, total, &mut latent)?;
+        let start = step % per_epoch * batch;
+        let indices = &order[start..start + batch];
+        let input = batch_of(data, indices, options.augment, &mut rng)?;
+
+        let parameters: HashMap<String, Value> = latent
+            .iter()
+            .map(|(name, l)| {
+                let dims = l.weight.shape().dims();
+                let value = match running.get(name) {
+                    Some(statistics) => Value::new(statistics.clone(), dims),
+                    None => Value::parameter(l.effective(), dims),
+                };
+                (name.clone(), value)
+            })
+            .collect();
+        let mut statistics = Vec::new();
+        let values = trace::run(
+            graph,
+            input.clone(),
+            &parameters,
+            Mode::Train(&mut statistics),
+            std::slice::from_ref(&output),
+        )?;
+        let logits = rows(values.get(&output), &output)?;
+        let classes = logits.dims()[1];
+        let targets = one_hot(data, indices, classes, options.label_smoothing)?;
+        let loss = match &teacher {
+            None => cross_entropy(logits, targets),
+            Some((distill, constants)) => {
+                let name = distill
+                    .teacher
+                    .outputs
+                    .first()
+                    .map(|o| o.name.clone())
+                    .unwrap_or_default();
+                let wanted = std::slice::from_ref(&name);
+                let answers =
+                    trace::run(&distill.teacher, input, constants, Mode::Evaluate, wanted)?;
+                let t = distill.temperature;
+                let soft = activation::softmax(rows(answers.get(&name), &name)? / t, 1);
+                if soft.dims() != logits.dims() {
+                    return Err(TrainError::Setting("the teacher has other classes".into()));
+                }
+                let hard = cross_entropy(logits.clone(), targets) * distill.alpha;
+                hard + cross_entropy(logits / t, soft) * ((1.0 - distill.alpha) * t * t)
+            }
+        };
+        let value = trace::to_vec(loss.clone().inner())
+            .first()
+            .copied()
+            .unwrap_or(f32::NAN);
+        if !value.is_finite() {
+            return Err(TrainError::Diverged {
+                step,
+                epoch: step as f32 / per_epoch as f32,
+                loss: value,
+            });
+        }
+
+        let mut gradients = loss.backward();
+        let rate = options.learning_rate * options.schedule.factor(step as f32 / total as f32);
+        for (name, l) in latent.iter_mut() {
+            let Some(gradient) = parameters
+                .get(name)
+                .and_then(|p| p.flat.grad_remove(&mut gradients))
+            else {
+                continue;
+            };
+            let gradient = l.gradient(&trace::to_vec(gradient));
+            options
+                .optimiser
+                .step(l, &gradient, rate, options.weight_decay, step + 1);
+        }
+        statistics.iter().for_each(|s| follow(&mut running, s));
+
+        if step + (total / 10).max(1) >= total {
+            tail_loss += f64::from(value);
+            tail_steps += 1;
+        }
+        if hooks.after_step(step, total, value).is_break() {
+            return Err(TrainError::Stopped { step, total });
+        }
+    }
+
+    latent.store(graph)?;
+    for (name, values) in running {
+        if let Some(weight) = graph.weight(&name) {
+            let weight = Weight::new(weight.shape().clone(), Support::All, Values::F32(values))?;
+            graph.constants.insert(name, Constant::Weight(weight));
+        }
+    }
+    Ok(FitReport {
+        steps: total,
+        final_loss: (tail_loss / tail_steps.max(1) as f64) as f32,
+    })
+}
+
+/// Names of the constants that normalisations keep up to date rather than train.
+fn running_statistics(graph: &Graph) -> BTreeSet<String> {
+    graph
+        .nodes
+        .iter()
+        .filter(|n| matches!(n.op, secateur_model::Op::BatchNormalization { .. }))
+        .flat_map(|n| [n.input(3), n.input(4)])
+        .flatten()
+        .map(str::to_owned)
+        .collect()
+}
+
+fn follow(running: &mut HashMap<String, Vec<f32>>, batch: &BatchStatistics) {
+    const PART: f32 = 0.1;
+    for (name, new) in [
+        (&batch.mean_name, &batch.mean),
+        (&batch.variance_name, &batch.variance),
+    ] {
+        if let Some(old) = running.get_mut(name) {
+            old.iter_mut()
+                .zip(new)
+                .for_each(|(o, n)| *o += PART * (n - *o));
+        }
+    }
+}
+
+fn batch_of(
+    data: &Dataset,
+    indices: &[usize],
+    augment: Augment,
+    rng: &mut ChaCha8Rng,
+) -> Result<Value, TrainError> {
+    let mut pixels = vec![0.0; indices.len() * data.image_len()];
+    data.gather(indices, &mut pixels);
+    let crop = match augment {
+        Augment::None => None,
+        Augment::Shift(pad) => Some(CropFlip { pad, mirror: false }),
+        Augment::ShiftMirror(pad) => Some(CropFlip { pad, mirror: true }),
+    };
+    if let Some(crop) = crop {
+        crop.apply(&mut pixels, [data.channels, data.height, data.width], rng)
+            .map_err(|e| TrainError::Setting(e.to_string()))?;
+    }
+    let dims = [indices.len(), data.channels, data.height, data.width];
+    Ok(Value::new(pixels, &dims))
+}
+
+fn rows(value: Option<&Value>, name: &str) -> Result<Tensor<2>, TrainError> {
+    match value.map(|v| (v, v.dims.as_slice())) {
+        Some((v, &[n, classes])) => Ok(v.flat.clone().reshape([n, classes])),
+        _ => Err(TrainError::Setting(format!(
+            "output `{name}` must be [batch, classes] to be trained"
+        ))),
+    }
+}
+
+fn one_hot(
+    data: &Dataset,
+    indices: &[usize],
+    classes: usize,
+    smoothing: f32,
+) -> Result<Tensor<2>, TrainError> {
+    let rest = smoothing / classes.max(1) as f32;
+    let mut targets = vec![rest; indices.len() * classes];
+    for (row, &index) in indices.iter().enumerate() {
+        let label = data.labels()[index] as usize;
+        if label >= classes {
+            return Err(TrainError::Data {
+                data: data.name.clone(),
+                what: "label",
+                needed: format!("below the network's {classes} outputs"),
+                found: label.to_string(),
+            });
+        }
+        targets[row * classes + label] += 1.0 - smoothing;
+    }
+    let dims = [indices.len(), classes];
+    Ok(Value::new(targets, &dims).flat.reshape(dims))
+}
+
+/// Mean over the rows of `−Σ target · log softmax(z)`.
+fn cross_entropy(logits: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
+    let rows = logits.dims()[0] as f32;
+    (activation::log_softmax(logits, 1) * targets).sum() / -rows
+}

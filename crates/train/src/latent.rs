@@ -1,0 +1,302 @@
+//! Weights while they are trained: full-precision values behind the form that
+//! compression gave them.
+
+use crate::TrainError;
+use secateur_model::weight::max_code;
+use secateur_model::{Bitmask, Codebook, Constant, Graph, Scale, Support, Values, Weight};
+use std::collections::BTreeMap;
+
+/// Every weight of a graph as latent f32 values with its constraint.
+///
+/// A step computes with the *effective* values (masked, shared, rounded); the
+/// gradient of an effective value moves the latent ones: straight through a
+/// rounding (Bengio et al. 2013), summed over the members of a shared value
+/// (Han et al. 2016), and not at all where the mask has removed it.
+#[derive(Debug, Clone)]
+pub struct LatentWeights {
+    weights: BTreeMap<String, Latent>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Latent {
+    pub weight: Weight,
+    /// What is trained: a value for each position, or for each codebook entry.
+    pub values: Vec<f32>,
+    mask: Option<Bitmask>,
+    /// Whether removed positions go on being trained, so that they may return.
+    shadow: bool,
+    /// Whether weight decay applies: matrices and kernels, not vectors.
+    pub decays: bool,
+    /// First and second moments of the optimiser.
+    pub moments: [Vec<f32>; 2],
+}
+
+impl LatentWeights {
+    pub(crate) fn new(graph: &Graph) -> Self {
+        let weights = graph
+            .weights()
+            .map(|(name, weight)| (name.to_owned(), Latent::new(weight)))
+            .collect();
+        Self { weights }
+    }
+
+    /// Names of the weights.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.weights.keys().map(String::as_str)
+    }
+
+    /// The latent value of every position (of every codebook entry for a shared
+    /// weight).
+    pub fn values(&self, name: &str) -> Option<&[f32]> {
+        self.weights.get(name).map(|w| w.values.as_slice())
+    }
+
+    /// Sets which positions are kept. With `shadow`, the others are computed
+    /// with as zeros but go on being trained, so that a later mask may bring
+    /// them back (Zhu & Gupta 2017); without, they are cleared.
+    ///
+    /// # Errors
+    /// A name that is no weight, a mask of another length, a weight that is
+    /// shared or quantized.
+    pub fn set_mask(&mut self, name: &str, mask: Bitmask, shadow: bool) -> Result<(), TrainError> {
+        let latent = self
+            .weights
+            .get_mut(name)
+            .ok_or_else(|| TrainError::Setting(format!("no weight `{name}` to mask")))?;
+        if !matches!(latent.weight.values(), Values::F32(_)) || mask.len() != latent.values.len() {
+            return Err(TrainError::Setting(format!(
+                "`{name}` cannot take a mask of {} positions",
+                mask.len()
+            )));
+        }
+        if !shadow {
+            latent.clear_outside(&mask);
+        }
+        latent.mask = Some(mask);
+        latent.shadow = shadow;
+        Ok(())
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&String, &Latent)> {
+        self.weights.iter()
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (&String, &mut Latent)> {
+        self.weights.iter_mut()
+    }
+
+    /// Writes the trained values back in the form each weight had.
+    pub(crate) fn store(&self, graph: &mut Graph) -> Result<(), TrainError> {
+        for (name, latent) in &self.weights {
+            if latent.values.iter().any(|v| !v.is_finite()) {
+                return Err(TrainError::Setting(format!(
+                    "`{name}` has a value that is no finite number; lower the learning rate"
+                )));
+            }
+            let weight = latent.to_weight()?;
+            graph
+                .constants
+                .insert(name.clone(), Constant::Weight(weight));
+        }
+        Ok(())
+    }
+}
+
+impl Latent {
+    fn new(weight: &Weight) -> Self {
+        let mask = weight.support().mask().cloned();
+        let values = match weight.values() {
+            Values::Shared { codebook, .. } => {
+                (0..codebook.len()).map(|i| codebook.value(i)).collect()
+            }
+            _ => weight.to_f32(),
+        };
+        Self {
+            moments: [vec![0.0; values.len()], vec![0.0; values.len()]],
+            decays: weight.shape().rank() > 1,
+            weight: weight.clone(),
+            values,
+            mask,
+            shadow: false,
+        }
+    }
+
+    fn clear_outside(&mut self, mask: &Bitmask) {
+        for i in (0..self.values.len()).filter(|&i| !mask.get(i)) {
+            self.values[i] = 0.0;
+            self.moments.iter_mut().for_each(|m| m[i] = 0.0);
+        }
+    }
+
+    /// The value that the network computes with at every position.
+    pub fn effective(&self) -> Vec<f32> {
+        let columns = self.weight.matrix().1.max(1);
+        match self.weight.values() {
+            Values::Shared { codebook, codes } => {
+                let entries: Vec<f32> = match codebook {
+                    Codebook::F32(_) => self.values.clone(),
+                    Codebook::Int { scale, .. } => self
+                        .values
+                        .iter()
+                        .map(|&v| to_code(v, *scale, 8, true) as f32 * scale)
+                        .collect(),
+                };
+                let mut all = vec![0.0; self.weight.shape().elements()];
+                for (position, &code) in self.weight.positions().zip(codes) {
+                    all[position] = entries[usize::from(code)];
+                }
+                all
+            }
+            Values::Int { bits, scale, .. } => self
+                .kept()
+                .map(|(i, v)| {
+                    let s = scale.at(i / columns, i % columns, columns);
+                    to_code(v, s, *bits, self.mask.is_some()) as f32 * s
+                })
+                .collect(),
+            _ => self.kept().map(|(_, v)| v).collect(),
+        }
+    }
+
+    /// The latent values with zeros outside the mask.
+    fn kept(&self) -> impl Iterator<Item = (usize, f32)> + '_ {
+        self.values
+            .iter()
+            .enumerate()
+            .map(|(i, &v)| match &self.mask {
+                Some(mask) if !mask.get(i) => (i, 0.0),
+                _ => (i, v),
+            })
+    }
+
+    /// The gradient of the latent values from that of the effective ones.
+    pub fn gradient(&self, effective: &[f32]) -> Vec<f32> {
+        if let Values::Shared { codebook, codes } = self.weight.values() {
+            let mut sums = vec![0.0f64; codebook.len()];
+            for (position, &code) in self.weight.positions().zip(codes) {
+                sums[usize::from(code)] += f64::from(effective[position]);
+            }
+            // An entry that is zero stands for removed weights and stays zero.
+            let moves = |(s, &v): (f64, &f32)| if v == 0.0 { 0.0 } else { s as f32 };
+            return sums.into_iter().zip(&self.values).map(moves).collect();
+        }
+        let mut gradient = effective.to_vec();
+        if let (Some(mask), false) = (&self.mask, self.shadow) {
+            for i in (0..gradient.len()).filter(|&i| !mask.get(i)) {
+                gradient[i] = 0.0;
+            }
+        }
+        gradient
+    }
+
+    /// Positions that an optimiser may move; `None`: all.
+    pub fn frozen(&self) -> Option<&Bitmask> {
+        let by_position = !matches!(self.weight.values(), Values::Shared { .. });
+        self.mask.as_ref().filter(|_| by_position && !self.shadow)
+    }
+
+    fn to_weight(&self) -> Result<Weight, TrainError> {
+        let shape = self.weight.shape().clone();
+        let columns = self.weight.matrix().1.max(1);
+        let old = self.weight.support().mask();
+        let support = match (&self.mask, old) {
+            (Some(mask), old) if Some(mask) != old => Support::Unstructured(mask.clone()),
+            _ => self.weight.support().clone(),
+        };
+        let kept: Vec<(usize, f32)> = match &self.mask {
+            Some(mask) if !matches!(self.weight.values(), Values::Shared { .. }) => {
+                mask.ones().map(|i| (i, self.values[i])).collect()
+            }
+            _ => self.values.iter().copied().enumerate().collect(),
+        };
+        let floats = || kept.iter().map(|&(_, v)| v);
+        let values = match self.weight.values() {
+            Values::F32(_) => Values::F32(floats().collect()),
+            Values::F16(_) => Values::F16(floats().map(half_of).collect()),
+            Values::BF16(_) => Values::BF16(floats().map(bhalf_of).collect()),
+            Values::Int { bits, scale, .. } => Values::Int {
+                bits: *bits,
+                codes: kept
+                    .iter()
+                    .map(|&(i, v)| {
+                        let s = scale.at(i / columns, i % columns, columns);
+                        to_code(v, s, *bits, self.mask.is_some()) as i16
+                    })
+                    .collect(),
+                scale: Scale::clone(scale),
+            },
+            Values::Shared { codebook, codes } => Values::Shared {
+                codebook: match codebook {
+                    Codebook::F32(_) => Codebook::F32(self.values.clone()),
+                    Codebook::Int { scale, .. } => Codebook::Int {
+                        codes: floats()
+                            .map(|v| to_code(v, *scale, 8, true) as i8)
+                            .collect(),
+                        scale: *scale,
+                    },
+                },
+                codes: codes.clone(),
+            },
+        };
+        Ok(Weight::new(shape, support, values)?)
+    }
+}
+
+fn half_of(v: f32) -> half::f16 {
+    half::f16::from_f32(v)
+}
+
+fn bhalf_of(v: f32) -> half::bf16 {
+    half::bf16::from_f32(v)
+}
+
+/// The nearest code; with `keep`, a kept weight never becomes zero.
+fn to_code(value: f32, scale: f32, bits: u8, keep: bool) -> i32 {
+    let limit = max_code(bits);
+    match ((value / scale).round_ties_even() as i32).clamp(-limit, limit) {
+        0 if keep && value != 0.0 => value.signum() as i32,
+        code => code,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secateur_model::Shape;
+
+    #[test]
+    fn a_shared_gradient_is_the_sum_over_its_members() {
+        let weight = Weight::new(
+            Shape::new(&[2, 2]).unwrap(),
+            Support::Unstructured(Bitmask::from_bools(&[true, false, true, true])),
+            Values::Shared {
+                codebook: Codebook::F32(vec![0.5, -1.0]),
+                codes: vec![0, 1, 0],
+            },
+        )
+        .unwrap();
+        let latent = Latent::new(&weight);
+        assert_eq!(latent.effective(), [0.5, 0.0, -1.0, 0.5]);
+        assert_eq!(latent.gradient(&[1.0, 10.0, 2.0, 4.0]), [5.0, 2.0]);
+        assert_eq!(latent.to_weight().unwrap(), weight);
+    }
+
+    #[test]
+    fn shadows_return_and_cleared_weights_do_not() {
+        let weight = Weight::dense(Shape::new(&[1, 3]).unwrap(), vec![1.0, 2.0, 3.0]).unwrap();
+        let mut graph = Graph::default();
+        graph.constants.insert("w".into(), Constant::Weight(weight));
+        let mut latent = LatentWeights::new(&graph);
+        let mask = |bits: &[bool]| Bitmask::from_bools(bits);
+        latent
+            .set_mask("w", mask(&[true, false, true]), true)
+            .unwrap();
+        latent
+            .set_mask("w", mask(&[true, true, false]), false)
+            .unwrap();
+        latent.store(&mut graph).unwrap();
+        assert_eq!(graph.weight("w").unwrap().to_f32(), [1.0, 2.0, 0.0]);
+        assert_eq!(latent.values("w").unwrap(), [1.0, 2.0, 0.0]);
+        assert!(latent.set_mask("v", mask(&[true]), false).is_err());
+    }
+}
