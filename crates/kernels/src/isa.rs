@@ -1,0 +1,174 @@
+use std::{fmt, str::FromStr};
+
+use crate::KernelError;
+
+/// An instruction set that kernels are written for, from the least to the most capable.
+///
+/// ```
+/// use secateur_kernels::Isa;
+/// let best = Isa::best();
+/// assert!(best.is_available() && best >= Isa::Generic);
+/// assert_eq!("avx2".parse::<Isa>()?, Isa::Avx2);
+/// # Ok::<(), secateur_kernels::KernelError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Isa {
+    /// Portable Rust; runs everywhere.
+    Generic,
+    /// x86-64 with AVX2 and FMA (Haswell, Zen and later).
+    Avx2,
+    /// x86-64 with AVX-512 F, BW, VL, VBMI and VNNI (Ice Lake, Zen 4 and later).
+    Avx512Vnni,
+}
+
+impl Isa {
+    /// Every set, whether this processor has it or not.
+    pub const ALL: [Isa; 3] = [Isa::Generic, Isa::Avx2, Isa::Avx512Vnni];
+
+    /// The sets of this processor, from the least to the most capable.
+    pub fn available() -> impl Iterator<Item = Isa> {
+        Self::ALL.into_iter().filter(|isa| isa.is_available())
+    }
+
+    /// The most capable set of this processor.
+    pub fn best() -> Isa {
+        Self::available().last().unwrap_or(Isa::Generic)
+    }
+
+    /// Whether this processor can run the set's kernels.
+    pub fn is_available(self) -> bool {
+        match self {
+            Isa::Generic => true,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => {
+                std::arch::is_x86_feature_detected!("avx2")
+                    && std::arch::is_x86_feature_detected!("fma")
+            }
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni => {
+                Isa::Avx2.is_available()
+                    && std::arch::is_x86_feature_detected!("avx512f")
+                    && std::arch::is_x86_feature_detected!("avx512bw")
+                    && std::arch::is_x86_feature_detected!("avx512vl")
+                    && std::arch::is_x86_feature_detected!("avx512vbmi")
+                    && std::arch::is_x86_feature_detected!("avx512vnni")
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => false,
+        }
+    }
+
+    /// The set itself if this processor has it.
+    ///
+    /// # Errors
+    /// [`KernelError::IsaUnavailable`] otherwise.
+    pub fn require(self) -> Result<Isa, KernelError> {
+        if self.is_available() {
+            return Ok(self);
+        }
+        Err(KernelError::IsaUnavailable {
+            isa: self,
+            best: Isa::best(),
+        })
+    }
+
+    /// The token that ends a kernel's name.
+    pub const fn token(self) -> &'static str {
+        match self {
+            Isa::Generic => "generic",
+            Isa::Avx2 => "avx2",
+            Isa::Avx512Vnni => "avx512vnni",
+        }
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.token())
+    }
+}
+
+impl FromStr for Isa {
+    type Err = KernelError;
+
+    fn from_str(name: &str) -> Result<Self, KernelError> {
+        Self::ALL
+            .into_iter()
+            .find(|isa| isa.token() == name)
+            .ok_or_else(|| KernelError::UnknownIsa { name: name.into() })
+    }
+}
+
+/// The processor's own name for itself (CPUID leaves 8000_0002h to 8000_0004h), or the architecture's.
+pub fn cpu_name() -> String {
+    brand_string().unwrap_or_else(|| std::env::consts::ARCH.to_string())
+}
+
+#[cfg(target_arch = "x86_64")]
+fn brand_string() -> Option<String> {
+    use std::arch::x86_64::__cpuid;
+    if __cpuid(0x8000_0000).eax < 0x8000_0004 {
+        return None;
+    }
+    let bytes: Vec<u8> = (0x8000_0002..=0x8000_0004)
+        .map(__cpuid)
+        .flat_map(|r| [r.eax, r.ebx, r.ecx, r.edx])
+        .flat_map(u32::to_le_bytes)
+        .take_while(|&b| b != 0)
+        .collect();
+    let words: Vec<_> = std::str::from_utf8(&bytes)
+        .ok()?
+        .split_whitespace()
+        .collect();
+    (!words.is_empty()).then(|| words.join(" "))
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn brand_string() -> Option<String> {
+    None
+}
+
+/// The vector extensions of this processor that kernels use or could use, by their usual names.
+pub fn features() -> Vec<&'static str> {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::is_x86_feature_detected as has;
+        [
+            ("sse4.1", has!("sse4.1")),
+            ("avx", has!("avx")),
+            ("avx2", has!("avx2")),
+            ("fma", has!("fma")),
+            ("avxvnni", has!("avxvnni")),
+            ("avx512f", has!("avx512f")),
+            ("avx512bw", has!("avx512bw")),
+            ("avx512vl", has!("avx512vl")),
+            ("avx512vbmi", has!("avx512vbmi")),
+            ("avx512vnni", has!("avx512vnni")),
+        ]
+        .into_iter()
+        .filter_map(|(name, present)| present.then_some(name))
+        .collect()
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    Vec::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_round_trip_and_order_is_by_capability() {
+        for isa in Isa::ALL {
+            assert_eq!(isa.to_string().parse::<Isa>().unwrap(), isa);
+        }
+        assert!(Isa::Generic < Isa::Avx2 && Isa::Avx2 < Isa::Avx512Vnni);
+        assert!("sse9".parse::<Isa>().is_err());
+    }
+
+    #[test]
+    fn generic_is_always_there_and_the_cpu_has_a_name() {
+        assert!(Isa::available().any(|isa| isa == Isa::Generic));
+        assert!(!cpu_name().is_empty());
+    }
+}

@@ -1,0 +1,196 @@
+//! The list of every kernel that exists for some instruction set: dispatch, tests, benches and
+//! `secateur cpu` read it.
+//!
+//! Names follow `{lhs}{rhs}{acc}_{what}_{mr}x{nr}[_{format}]__{isa}`: types of activations, weights
+//! and accumulators; what is computed; `mr` outputs × `nr` pixels a tile; the packed form.
+
+use crate::{
+    Clamp, DenseF32, DenseI8, DepthwiseF32, DepthwiseI8, IntOut, Isa, KernelError, Rows, RowsMut,
+    SparseF32, SparseI8, generic,
+};
+use std::ops::Range;
+
+/// What a kernel computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum What {
+    /// [`DenseF32`], several pixels or one.
+    DenseF32,
+    /// [`SparseF32`], several pixels or one.
+    SparseF32,
+    /// [`DenseI8`], several pixels or one.
+    DenseI8,
+    /// [`SparseI8`], several pixels or one.
+    SparseI8,
+    /// [`DepthwiseF32`].
+    DepthwiseF32,
+    /// [`DepthwiseI8`].
+    DepthwiseI8,
+}
+
+impl What {
+    /// Everything that is computed by a kernel of the table.
+    pub const ALL: [What; 6] = [
+        What::DenseF32,
+        What::SparseF32,
+        What::DenseI8,
+        What::SparseI8,
+        What::DepthwiseF32,
+        What::DepthwiseI8,
+    ];
+
+    /// How a name of this begins.
+    pub const fn prefix(self) -> &'static str {
+        match self {
+            What::DenseF32 => "f32f32f32_gemm",
+            What::SparseF32 => "f32f32f32_spmm",
+            What::DenseI8 => "u8i8i32_gemm",
+            What::SparseI8 => "u8i8i32_spmm",
+            What::DepthwiseF32 => "f32f32f32_dwconv",
+            What::DepthwiseI8 => "u8i8i32_dwconv",
+        }
+    }
+}
+
+/// How close a kernel comes to the definition of its arithmetic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Accuracy {
+    /// Integer sums without rounding: the same bits everywhere.
+    Exact,
+    /// One fused multiply-add chain an output, in k order: the same f32 everywhere (`==`).
+    SameChain,
+}
+
+/// One kernel.
+#[derive(Debug)]
+pub struct Kernel {
+    /// The full name.
+    pub name: &'static str,
+    /// What it computes.
+    pub what: What,
+    /// The instruction set it needs.
+    pub isa: Isa,
+    /// Outputs of a tile.
+    pub mr: usize,
+    /// Pixels of a tile.
+    pub nr: usize,
+    /// Against the definition.
+    pub accuracy: Accuracy,
+    pub(crate) entry: Entry,
+}
+
+/// # Safety
+/// The processor has the kernel's instruction set; `x` is `[pixels, depth]`, `y` is `[pixels, range]`,
+/// and the range lies on the packed form's boundaries.
+pub(crate) type DenseF32Fn =
+    unsafe fn(&DenseF32, Rows<'_, f32>, Range<usize>, Clamp, RowsMut<'_, f32>);
+/// # Safety
+/// As for [`DenseF32Fn`].
+pub(crate) type SparseF32Fn =
+    unsafe fn(&SparseF32, Rows<'_, f32>, Range<usize>, Clamp, RowsMut<'_, f32>);
+/// # Safety
+/// As for [`DenseF32Fn`].
+pub(crate) type DenseI8Fn = unsafe fn(&DenseI8, Rows<'_, u8>, Range<usize>, IntOut<'_>);
+/// # Safety
+/// As for [`DenseF32Fn`].
+pub(crate) type SparseI8Fn = unsafe fn(&SparseI8, Rows<'_, u8>, Range<usize>, IntOut<'_>);
+/// # Safety
+/// The processor has the kernel's instruction set.
+pub(crate) type DepthwiseF32Fn =
+    unsafe fn(&DepthwiseF32, &[f32], Range<usize>, Clamp, RowsMut<'_, f32>);
+/// # Safety
+/// The processor has the kernel's instruction set.
+pub(crate) type DepthwiseI8Fn = unsafe fn(&DepthwiseI8, &[u8], u8, Range<usize>, IntOut<'_>);
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Entry {
+    DenseF32(DenseF32Fn),
+    SparseF32(SparseF32Fn),
+    DenseI8(DenseI8Fn),
+    SparseI8(SparseI8Fn),
+    DepthwiseF32(DepthwiseF32Fn),
+    DepthwiseI8(DepthwiseI8Fn),
+}
+
+const fn kernel(
+    name: &'static str,
+    isa: Isa,
+    mr: usize,
+    nr: usize,
+    what: What,
+    entry: Entry,
+) -> Kernel {
+    let accuracy = match what {
+        What::DenseF32 | What::SparseF32 | What::DepthwiseF32 => Accuracy::SameChain,
+        What::DenseI8 | What::SparseI8 | What::DepthwiseI8 => Accuracy::Exact,
+    };
+    Kernel {
+        name,
+        what,
+        isa,
+        mr,
+        nr,
+        accuracy,
+        entry,
+    }
+}
+
+/// Every kernel compiled in, whether this processor can run it or not.
+#[rustfmt::skip]
+pub static KERNELS: &[Kernel] = &[
+    kernel("f32f32f32_gemm_16x4_panel16__generic", Isa::Generic, 16, 4, What::DenseF32, Entry::DenseF32(generic::dense::f32)),
+    kernel("f32f32f32_spmm_16x1_gather__generic", Isa::Generic, 16, 1, What::SparseF32, Entry::SparseF32(generic::sparse::f32)),
+    kernel("u8i8i32_gemm_16x4_panel16k4__generic", Isa::Generic, 16, 4, What::DenseI8, Entry::DenseI8(generic::dense::i8)),
+    kernel("u8i8i32_spmm_16x1_gather64__generic", Isa::Generic, 16, 1, What::SparseI8, Entry::SparseI8(generic::sparse::i8)),
+    kernel("f32f32f32_dwconv_64x1__generic", Isa::Generic, 64, 1, What::DepthwiseF32, Entry::DepthwiseF32(generic::depthwise::f32)),
+    kernel("u8i8i32_dwconv_16x1__generic", Isa::Generic, 16, 1, What::DepthwiseI8, Entry::DepthwiseI8(generic::depthwise::i8)),
+];
+
+/// The kernel that `pick` accepts for `isa`, or for the most capable lesser set that has one.
+pub(crate) fn find<F>(
+    isa: Isa,
+    pick: impl Fn(Entry) -> Option<F>,
+) -> Result<(&'static Kernel, F), KernelError> {
+    isa.require()?;
+    KERNELS
+        .iter()
+        .filter(|kernel| kernel.isa <= isa)
+        .filter_map(|kernel| Some((kernel, pick(kernel.entry)?)))
+        .max_by_key(|(kernel, _)| kernel.isa)
+        .ok_or(KernelError::IsaUnavailable {
+            isa,
+            best: Isa::best(),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_say_what_the_entries_are() {
+        for kernel in KERNELS {
+            let (head, isa) = kernel.name.split_once("__").unwrap();
+            assert_eq!(isa, kernel.isa.token());
+            let tile = head.strip_prefix(kernel.what.prefix()).unwrap();
+            let tile = tile[1..].split('_').next().unwrap();
+            assert_eq!(
+                tile,
+                format!("{}x{}", kernel.mr, kernel.nr),
+                "{}",
+                kernel.name
+            );
+        }
+    }
+
+    #[test]
+    fn generic_has_everything_and_names_are_unique() {
+        for what in What::ALL {
+            let of = |k: &&Kernel| k.what == what && k.isa == Isa::Generic;
+            assert_eq!(KERNELS.iter().filter(of).count(), 1);
+        }
+        let mut names: Vec<_> = KERNELS.iter().map(|k| k.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), KERNELS.len());
+    }
+}
