@@ -1,0 +1,232 @@
+//! For every operator its shape rule and a slow reference evaluation, one
+//! family a file. The meaning is ONNX's; where ONNX leaves the order of
+//! floating-point additions open, the file of the family fixes it.
+//!
+//! Evaluating first applies the shape rule with every value known, so that a
+//! kernel only ever sees what the rule accepts.
+
+mod args;
+mod batch_norm;
+mod cast;
+mod concat;
+mod conv;
+mod element;
+mod elementwise;
+mod matmul;
+mod pad;
+mod pool;
+mod qlinear;
+mod quantize;
+mod reshape;
+mod softmax;
+mod transpose;
+mod window;
+
+pub use args::ShapeInput;
+pub(crate) use reshape::shape_value;
+
+use crate::{DType, ModelError, Node, Op, Shape, Tensor};
+use args::{Shapes, Tensors};
+
+/// The largest tensor that [`evaluate`] computes, in bytes (8 GiB): attributes
+/// of a hostile file cannot ask for more.
+pub const MAX_BYTES: u64 = 1 << 33;
+
+/// A value's element type and extents.
+pub type TypedShape = (DType, Shape);
+
+/// The element types and extents of a node's outputs, as many as it names.
+///
+/// ```
+/// # use secateur_model::{DType, Node, Op, Shape, ops::{self, ShapeInput}};
+/// let node = Node::new("flat", Op::Flatten { axis: 1 }, &["x"], &["y"]);
+/// let x = ShapeInput::new(DType::F32, Shape::new(&[2, 3, 4])?);
+/// assert_eq!(ops::infer(&node, &[Some(x)])?, [(DType::F32, Shape::new(&[2, 12])?)]);
+/// # Ok::<(), secateur_model::ModelError>(())
+/// ```
+///
+/// # Errors
+/// Inputs of a rank, type or extent that the operator does not take;
+/// attributes that contradict them; an unknown operator; an input whose value
+/// decides the shape (as of Reshape) and is not known.
+pub fn infer(
+    node: &Node,
+    inputs: &[Option<ShapeInput<'_>>],
+) -> Result<Vec<TypedShape>, ModelError> {
+    let args = Shapes { node, inputs };
+    let mut outputs = match &node.op {
+        Op::Add | Op::Sub | Op::Mul | Op::Div => elementwise::infer_binary(&args),
+        Op::Relu | Op::LeakyRelu { .. } | Op::Sigmoid | Op::Tanh | Op::Clip => {
+            elementwise::infer_unary(&args)
+        }
+        Op::AveragePool { window, .. } | Op::MaxPool { window, .. } => pool::infer(&args, window),
+        Op::GlobalAveragePool | Op::GlobalMaxPool => pool::infer_global(&args),
+        Op::BatchNormalization { .. } => batch_norm::infer(&args),
+        Op::Cast { to } => cast::infer(&args, *to),
+        Op::Concat { axis } => concat::infer_concat(&args, *axis),
+        Op::Gather { axis } => concat::infer_gather(&args, *axis),
+        Op::Conv { window, groups } => conv::infer(&args, window, *groups),
+        Op::Gemm {
+            trans_a, trans_b, ..
+        } => matmul::infer_gemm(&args, *trans_a, *trans_b),
+        Op::MatMul => matmul::infer_matmul(&args),
+        Op::QLinearConv { window, groups } => qlinear::infer_conv(&args, window, *groups),
+        Op::QLinearMatMul => qlinear::infer_matmul(&args),
+        Op::QuantizeLinear {
+            axis,
+            block_size,
+            to,
+        } => quantize::infer_quantize(&args, *axis, *block_size, *to),
+        Op::DequantizeLinear { axis, block_size } => {
+            quantize::infer_dequantize(&args, *axis, *block_size)
+        }
+        Op::Pad { mode } => pad::infer(&args, *mode),
+        Op::Transpose { perm } => transpose::infer(&args, perm.as_deref()),
+        Op::Dropout
+        | Op::Flatten { .. }
+        | Op::Identity
+        | Op::Reshape { .. }
+        | Op::Shape { .. }
+        | Op::Squeeze
+        | Op::Unsqueeze => reshape::infer(&args),
+        Op::Softmax { axis, .. } => softmax::infer(&args, *axis),
+        Op::Unknown(op) => Err(ModelError::unsupported(
+            node,
+            format!("operator of domain `{}` is not known", op.domain),
+        )),
+    }?;
+    if node.outputs.len() > outputs.len() {
+        return Err(ModelError::unsupported(
+            node,
+            format!(
+                "{} outputs are named, {} can be computed",
+                node.outputs.len(),
+                outputs.len()
+            ),
+        ));
+    }
+    outputs.truncate(node.outputs.len().max(1));
+    Ok(outputs)
+}
+
+/// Computes a node's outputs, as many as it names.
+///
+/// ```
+/// # use secateur_model::{Node, Op, Tensor, ops};
+/// let node = Node::new("relu", Op::Relu, &["x"], &["y"]);
+/// let x = Tensor::f32(&[2], vec![-1.0, 2.0])?;
+/// assert_eq!(ops::evaluate(&node, &[Some(&x)])?, [Tensor::f32(&[2], vec![0.0, 2.0])?]);
+/// # Ok::<(), secateur_model::ModelError>(())
+/// ```
+///
+/// # Errors
+/// As [`infer`]; an output beyond [`MAX_BYTES`]; element types that are not
+/// computed with; values that have no result (an index beyond the end, an
+/// integer divided by zero).
+pub fn evaluate(node: &Node, inputs: &[Option<&Tensor>]) -> Result<Vec<Tensor>, ModelError> {
+    let known: Vec<Option<ShapeInput<'_>>> = inputs
+        .iter()
+        .map(|input| input.map(ShapeInput::of))
+        .collect();
+    let outputs = infer(node, &known)?;
+    for (dtype, shape) in &outputs {
+        let size = dtype.size_bytes().unwrap_or(1) as u64;
+        if (shape.elements() as u64).saturating_mul(size) > MAX_BYTES {
+            return Err(ModelError::unsupported(
+                node,
+                format!("an output {dtype}{shape} is larger than {MAX_BYTES} bytes"),
+            ));
+        }
+    }
+    let args = Tensors {
+        node,
+        inputs,
+        outputs: &outputs,
+    };
+    match &node.op {
+        Op::Add | Op::Sub | Op::Mul | Op::Div => elementwise::binary(&args),
+        Op::Relu | Op::LeakyRelu { .. } | Op::Sigmoid | Op::Tanh | Op::Clip => {
+            elementwise::unary(&args)
+        }
+        Op::AveragePool {
+            window,
+            count_include_pad,
+        } => pool::average(&args, window, *count_include_pad),
+        Op::MaxPool {
+            window,
+            column_major,
+        } => pool::max(&args, window, *column_major),
+        Op::GlobalAveragePool => pool::global_average(&args),
+        Op::GlobalMaxPool => pool::global_max(&args),
+        Op::BatchNormalization { epsilon } => batch_norm::evaluate(&args, *epsilon),
+        Op::Cast { to } => cast::evaluate(&args, *to),
+        Op::Concat { axis } => concat::concat(&args, *axis),
+        Op::Gather { axis } => concat::gather(&args, *axis),
+        Op::Conv { window, groups } => conv::evaluate(&args, window, *groups),
+        Op::Gemm {
+            alpha,
+            beta,
+            trans_a,
+            trans_b,
+        } => matmul::gemm(&args, (*alpha, *beta), (*trans_a, *trans_b)),
+        Op::MatMul => matmul::matmul(&args),
+        Op::QLinearConv { window, groups } => qlinear::conv(&args, window, *groups),
+        Op::QLinearMatMul => qlinear::matmul(&args),
+        Op::QuantizeLinear {
+            axis, block_size, ..
+        } => quantize::quantize(&args, *axis, *block_size),
+        Op::DequantizeLinear { axis, block_size } => {
+            quantize::dequantize(&args, *axis, *block_size)
+        }
+        Op::Pad { mode } => pad::evaluate(&args, *mode),
+        Op::Transpose { perm } => transpose::evaluate(&args, perm.as_deref()),
+        Op::Dropout
+        | Op::Flatten { .. }
+        | Op::Identity
+        | Op::Reshape { .. }
+        | Op::Shape { .. }
+        | Op::Squeeze
+        | Op::Unsqueeze => reshape::evaluate(&args),
+        Op::Softmax { axis, flattened } => softmax::evaluate(&args, *axis, *flattened),
+        Op::Unknown(_) => Err(ModelError::unsupported(node, "operator is not known")),
+    }
+}
+
+/// Multiply-accumulates of a node: products of an output element times output
+/// elements, padding counted as if it were multiplied. 0 for operators other
+/// than Conv, Gemm, MatMul and their QLinear forms, and for inputs that the
+/// operator does not take.
+pub fn macs(node: &Node, inputs: &[Option<&Shape>]) -> u64 {
+    let shape = |index: usize| inputs.get(index).copied().flatten();
+    let known: Vec<Option<ShapeInput<'_>>> = inputs
+        .iter()
+        .enumerate()
+        .map(|(i, s)| s.map(|s| ShapeInput::new(assumed_type(&node.op, i), s.clone())))
+        .collect();
+    let depth = match &node.op {
+        Op::Conv { .. } => shape(1).map(|w| w.iter().skip(1).product()),
+        Op::QLinearConv { .. } => shape(3).map(|w| w.iter().skip(1).product()),
+        Op::Gemm { trans_a, .. } => shape(0).and_then(|a| a.get(usize::from(!trans_a)).copied()),
+        Op::MatMul | Op::QLinearMatMul => shape(0).and_then(|a| a.last().copied()),
+        _ => None,
+    };
+    let outputs = infer(node, &known).ok();
+    match (depth, outputs.as_deref()) {
+        (Some(depth), Some([(_, shape), ..])) => {
+            (shape.elements() as u64).saturating_mul(depth as u64)
+        }
+        _ => 0,
+    }
+}
+
+/// An element type that input `index` of a multiplying operator takes.
+fn assumed_type(op: &Op, index: usize) -> DType {
+    match (op, index) {
+        (Op::QLinearConv { .. } | Op::QLinearMatMul, 0 | 2 | 3 | 5 | 7) => DType::U8,
+        (Op::QLinearConv { .. }, 8) => DType::I32,
+        _ => DType::F32,
+    }
+}
+
+#[cfg(test)]
+mod tests;
