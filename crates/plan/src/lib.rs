@@ -1,1 +1,29 @@
-//! Lowering, format choice and the static memory plan.
+//! From a graph to a plan: lowering rules, the choice of a format for every
+//! layer, and a static arena for all activations.
+//!
+//! [`Planner::new`] lowers a graph once ([`lower`]): it folds what is known,
+//! fuses bias and activation, and turns QDQ patterns into integer layers.
+//! [`Planner::plan`] then lays a [`Plan`] out for concrete input shapes. A plan
+//! says everything: kernels, packed weights, layouts, offsets, and why.
+//!
+//! Invariant: a plan gives the bits of [`Draft::evaluate`](draft::Draft), the
+//! slow reference evaluation of the lowered graph. Between the lowered graph
+//! and the graph that was given, f32 differs by the folding of normalization
+//! and integers by at most one unit, as between any two integer runtimes.
+
+mod build;
+pub mod draft;
+mod error;
+mod geometry;
+mod integer;
+mod layer;
+pub mod lower;
+pub mod memory;
+pub mod packed;
+mod plan;
+mod planner;
+mod reference;
+
+pub use error::PlanError;
+pub use plan::{Action, Buffer, Choice, Layout, Operand, Plan, Port, Step};
+pub use planner::Planner;

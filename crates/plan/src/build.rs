@@ -1,0 +1,214 @@
+//! One plan being made: values, the buffers that hold them, and steps.
+
+mod layers;
+mod nodes;
+mod values;
+
+use crate::PlanError;
+use crate::memory::{Lifetime, arrange};
+use crate::plan::{Action, Buffer, Choice, Layout, Operand, Plan, Port, Step};
+use crate::planner::Planner;
+use secateur_model::{DType, ModelError, Node, Shape};
+use std::collections::HashMap;
+use values::Value;
+
+/// The state of a plan in the making.
+pub struct Build<'p> {
+    planner: &'p Planner,
+    threads: usize,
+    values: HashMap<String, Value>,
+    buffers: Vec<Buffer>,
+    /// The piece of memory behind each buffer.
+    pieces_of: Vec<usize>,
+    pieces: Vec<Lifetime>,
+    steps: Vec<Step>,
+    /// The piece that is each step's working memory.
+    scratch_of: Vec<Option<usize>>,
+    inputs: Vec<Port>,
+}
+
+/// What a step says of its cost.
+#[derive(Debug, Clone, Copy, Default)]
+struct Cost {
+    macs: u64,
+    nonzero_macs: u64,
+    weight_bytes: usize,
+    scratch_bytes: usize,
+}
+
+impl<'p> Build<'p> {
+    /// Begins with the inputs in their buffers.
+    pub fn new(planner: &'p Planner, shapes: &[Shape], threads: usize) -> Result<Self, PlanError> {
+        let mut build = Self {
+            planner,
+            threads,
+            values: HashMap::new(),
+            buffers: Vec::new(),
+            pieces_of: Vec::new(),
+            pieces: Vec::new(),
+            steps: Vec::new(),
+            scratch_of: Vec::new(),
+            inputs: Vec::new(),
+        };
+        for (input, shape) in planner.draft().graph.inputs.iter().zip(shapes) {
+            let buffer = build.buffer(&input.name, input.dtype, shape, Layout::Plain)?;
+            build.inputs.push(Port {
+                name: input.name.clone(),
+                dtype: input.dtype,
+                shape: shape.clone(),
+                buffer,
+            });
+            let mut value = Value::new(input.dtype, shape.clone());
+            value.plain = Some(buffer);
+            build.values.insert(input.name.clone(), value);
+        }
+        Ok(build)
+    }
+
+    /// Plans every node, then the memory.
+    pub fn finish(mut self) -> Result<Plan, PlanError> {
+        let draft = self.planner.draft();
+        for node in &draft.graph.nodes {
+            self.node(node)?;
+        }
+        let mut outputs = Vec::new();
+        for output in &draft.graph.outputs {
+            let buffer = self.plain(&output.name)?;
+            outputs.push(Port {
+                name: output.name.clone(),
+                dtype: self.buffers[buffer].dtype,
+                shape: self.buffers[buffer].shape.clone(),
+                buffer,
+            });
+        }
+        let end = self.steps.len();
+        for port in &outputs {
+            self.pieces[self.pieces_of[port.buffer]].last = end;
+        }
+        let (offsets, arena_bytes) = arrange(&self.pieces)?;
+        for (buffer, &piece) in self.buffers.iter_mut().zip(&self.pieces_of) {
+            buffer.offset = offsets[piece];
+        }
+        for (step, scratch) in self.steps.iter_mut().zip(&self.scratch_of) {
+            step.scratch = scratch.map(|piece| (offsets[piece], self.pieces[piece].bytes));
+        }
+        Ok(Plan {
+            isa: self.planner.isa(),
+            inputs: self.inputs,
+            outputs,
+            steps: self.steps,
+            buffers: self.buffers,
+            arena_bytes,
+        })
+    }
+
+    /// A buffer with memory of its own, written by the next step.
+    fn buffer(
+        &mut self,
+        name: &str,
+        dtype: DType,
+        shape: &Shape,
+        layout: Layout,
+    ) -> Result<usize, PlanError> {
+        let size = dtype.size_bytes().ok_or_else(|| ModelError::Type {
+            what: format!("value `{name}`"),
+            needed: DType::F32,
+            found: dtype,
+        })?;
+        let bytes = shape
+            .elements()
+            .checked_mul(size)
+            .ok_or(PlanError::ArenaOverflow)?;
+        let now = self.steps.len();
+        self.pieces_of.push(self.pieces.len());
+        self.pieces.push(Lifetime {
+            bytes,
+            first: now,
+            last: now,
+        });
+        self.buffers.push(Buffer {
+            name: name.into(),
+            dtype,
+            shape: shape.clone(),
+            layout,
+            offset: 0,
+            bytes,
+        });
+        Ok(self.buffers.len() - 1)
+    }
+
+    /// The same memory under another name, shape and layout.
+    fn alias(&mut self, buffer: usize, name: &str, shape: &Shape, layout: Layout) -> usize {
+        let alias = Buffer {
+            name: name.into(),
+            shape: shape.clone(),
+            layout,
+            ..self.buffers[buffer].clone()
+        };
+        self.pieces_of.push(self.pieces_of[buffer]);
+        self.buffers.push(alias);
+        self.buffers.len() - 1
+    }
+
+    /// Adds a step.
+    fn step(
+        &mut self,
+        name: &str,
+        action: Action,
+        inputs: Vec<Operand>,
+        outputs: Vec<usize>,
+        choice: Choice,
+        cost: Cost,
+    ) {
+        let now = self.steps.len();
+        let mut bytes = cost.weight_bytes as u64;
+        for operand in &inputs {
+            match operand {
+                Operand::Buffer(buffer) => {
+                    self.pieces[self.pieces_of[*buffer]].last = now;
+                    bytes += self.buffers[*buffer].bytes as u64;
+                }
+                Operand::Constant(tensor) => bytes += tensor.bytes() as u64,
+                Operand::Absent => {}
+            }
+        }
+        for &buffer in &outputs {
+            bytes += self.buffers[buffer].bytes as u64;
+        }
+        let scratch = (cost.scratch_bytes > 0).then(|| {
+            self.pieces.push(Lifetime {
+                bytes: cost.scratch_bytes,
+                first: now,
+                last: now,
+            });
+            self.pieces.len() - 1
+        });
+        self.scratch_of.push(scratch);
+        self.steps.push(Step {
+            name: name.into(),
+            action,
+            inputs,
+            outputs,
+            scratch: None,
+            choice,
+            macs: cost.macs,
+            nonzero_macs: cost.nonzero_macs,
+            weight_bytes: cost.weight_bytes,
+            bytes,
+        });
+    }
+
+    /// A step of one buffer to one buffer, without weights.
+    fn simple(&mut self, name: &str, action: Action, from: &[usize], to: usize, kernel: &str) {
+        let inputs = from.iter().map(|&b| Operand::Buffer(b)).collect();
+        let choice = Choice::only(kernel);
+        self.step(name, action, inputs, vec![to], choice, Cost::default());
+    }
+
+    fn kernel_error(node: &Node, source: secateur_kernels::KernelError) -> PlanError {
+        PlanError::Kernel {
+            node: node.name.clone(),
+            source,
+        }
+    }
+}

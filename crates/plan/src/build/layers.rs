@@ -1,0 +1,273 @@
+//! The steps of multiplying layers.
+
+use super::{Build, Cost};
+use crate::PlanError;
+use crate::draft::{Arithmetic, Fused};
+use crate::geometry::window2d;
+use crate::integer::Integers;
+use crate::layer::{Kind, Linear};
+use crate::packed::{
+    Depthwise, Filters, IntegerLayer, Layer, kernel_clamp, pack_f32, pack_i8,
+};
+use crate::plan::{Action, Choice, Layout, Operand};
+use secateur_kernels::{DepthwiseF32, DepthwiseI8, Im2col, KernelError, Window2d};
+use secateur_model::{DType, ModelError, Node, Shape, Window};
+use std::sync::Arc;
+
+/// Bytes of gathered rows that stay in the first or second cache while every
+/// output channel reads them.
+const TILE_BYTES: usize = 64 << 10;
+
+impl Build<'_> {
+    /// Adds the steps of a multiplying layer; `false` where its input has no
+    /// kernel.
+    pub(super) fn linear(
+        &mut self,
+        node: &Node,
+        linear: &Linear<'_>,
+        fused: Fused,
+        output: (DType, &Shape),
+    ) -> Result<bool, PlanError> {
+        let x_type = match fused.arithmetic {
+            Arithmetic::Float => DType::F32,
+            Arithmetic::Integer { x, .. } => x.dtype,
+        };
+        let Some(x) = node.input(0) else {
+            return Ok(false);
+        };
+        if self.value(x)?.dtype != x_type {
+            return Ok(false);
+        }
+        match linear.kind {
+            Kind::Rows | Kind::Columns => self.matrix(node, linear, fused, output),
+            Kind::Conv { window, groups } => {
+                self.convolution(node, linear, fused, output, (window, groups))
+            }
+        }
+    }
+
+    fn matrix(
+        &mut self,
+        node: &Node,
+        linear: &Linear<'_>,
+        fused: Fused,
+        (dtype, shape): (DType, &Shape),
+    ) -> Result<bool, PlanError> {
+        let (Some(x), Some(y)) = (node.input(0), node.output(0)) else {
+            return Ok(false);
+        };
+        let integer = matches!(fused.arithmetic, Arithmetic::Integer { .. });
+        // Integer sums are exact in any order, so flattened images need no
+        // transposition; f32 sums keep the reference's order.
+        let flattened = self.value(x)?.last.filter(|_| integer);
+        let (from, image) = match flattened {
+            Some((buffer, [_, c, h, w])) if c * h * w == linear.depth() => {
+                (buffer, Some([c, h, w]))
+            }
+            _ => (self.plain(x)?, None),
+        };
+        let rows = shape.elements() / linear.outputs().max(1);
+        let (layer, choice) = self.packed(node, linear, fused, image, 1)?;
+        let to = self.define(y, dtype, shape, Layout::Plain)?;
+        let cost = cost_of(&layer, rows, 0);
+        let action = Action::MatMul { layer, rows };
+        self.step(
+            &node.name,
+            action,
+            vec![Operand::Buffer(from)],
+            vec![to],
+            choice,
+            cost,
+        );
+        Ok(true)
+    }
+
+    fn convolution(
+        &mut self,
+        node: &Node,
+        linear: &Linear<'_>,
+        fused: Fused,
+        (dtype, shape): (DType, &Shape),
+        (window, groups): (&Window, usize),
+    ) -> Result<bool, PlanError> {
+        let (Some(x), Some(y)) = (node.input(0), node.output(0)) else {
+            return Ok(false);
+        };
+        let (&[batch, channels, h, w], &[_, _, oh, ow], &[_, _, kh, kw]) = (
+            self.value(x)?.shape.dims(),
+            shape.dims(),
+            linear.weight.shape().dims(),
+        ) else {
+            return Ok(false);
+        };
+        let Some(placed) = window2d(window, [kh, kw], channels, [h, w], [oh, ow]) else {
+            return Ok(false);
+        };
+        let refused = |e| Self::kernel_error(node, e);
+        let (item, pad) = match fused.arithmetic {
+            Arithmetic::Float => (4, 0),
+            Arithmetic::Integer { x, .. } => (1, x.zero_point as u8),
+        };
+        let (from, _) = self.channels_last(x)?;
+        let pixels = batch * oh * ow;
+
+        if groups > 1 && groups == channels && groups == linear.outputs() {
+            let layer = self.depthwise(node, linear, fused, placed)?;
+            let (kernel, weight_bytes) = match &layer.filters {
+                Filters::F32(f) => (f.kernel().name, f.bytes()),
+                Filters::I8(f) => (f.kernel().name, f.bytes()),
+            };
+            let cost = Cost {
+                macs: (pixels * channels * kh * kw) as u64,
+                nonzero_macs: (pixels * linear.nonzeros()) as u64,
+                weight_bytes,
+                scratch_bytes: 0,
+            };
+            let to = self.define(y, dtype, shape, Layout::ChannelsLast)?;
+            let action = Action::Depthwise {
+                layer: Arc::new(layer),
+                batch,
+                pad,
+            };
+            let choice = Choice {
+                kernel: kernel.into(),
+                reason: "every channel has its own filter".into(),
+                refused: Vec::new(),
+            };
+            self.step(
+                &node.name,
+                action,
+                vec![Operand::Buffer(from)],
+                vec![to],
+                choice,
+                cost,
+            );
+            return Ok(true);
+        }
+
+        let im2col = Im2col::new(placed, groups, channels / groups.max(1)).map_err(refused)?;
+        let (layer, choice) = self.packed(node, linear, fused, None, groups)?;
+        let row_bytes = (im2col.cols() * item).max(1);
+        let tile = (TILE_BYTES / row_bytes).clamp(16, 256).min((oh * ow).max(1));
+        let scratch_bytes = if im2col.is_identity() {
+            0
+        } else {
+            // Every thread has its own tile, on its own cache lines.
+            (tile * row_bytes).next_multiple_of(64) * self.threads
+        };
+        let to = self.define(y, dtype, shape, Layout::ChannelsLast)?;
+        let cost = cost_of(&layer, pixels, scratch_bytes);
+        let action = Action::Conv {
+            layer,
+            im2col,
+            batch,
+            tile,
+            pad,
+        };
+        self.step(
+            &node.name,
+            action,
+            vec![Operand::Buffer(from)],
+            vec![to],
+            choice,
+            cost,
+        );
+        Ok(true)
+    }
+
+    /// The packed layer, made once for all plans.
+    fn packed(
+        &self,
+        node: &Node,
+        linear: &Linear<'_>,
+        fused: Fused,
+        image: Option<[usize; 3]>,
+        groups: usize,
+    ) -> Result<(Arc<Layer>, Choice), PlanError> {
+        let isa = self.planner.isa();
+        let extents = (linear.outputs(), linear.depth(), groups);
+        self.planner.layer((node.name.clone(), image), || {
+            let packed = match fused.arithmetic {
+                Arithmetic::Float => {
+                    let rows = linear.rows_f32();
+                    pack_f32(isa, &rows, linear.bias.as_deref(), extents, fused.clamp)
+                }
+                Arithmetic::Integer { x, y } => {
+                    let integers = Integers::derive(linear, x, y, fused.clamp)
+                        .map_err(|why| ModelError::unsupported(node, why))?;
+                    let mut rows = linear.rows_i8();
+                    if let Some(image) = image {
+                        rows = columns_channels_last(&rows, image);
+                    }
+                    let numbers = IntegerLayer {
+                        integers: &integers,
+                        x,
+                        y,
+                        clamp: fused.clamp,
+                    };
+                    pack_i8(isa, &rows, extents, &numbers)
+                }
+            };
+            packed.map_err(|e| Self::kernel_error(node, e))
+        })
+    }
+
+    fn depthwise(
+        &self,
+        node: &Node,
+        linear: &Linear<'_>,
+        fused: Fused,
+        window: Window2d,
+    ) -> Result<Depthwise, PlanError> {
+        let isa = self.planner.isa();
+        let refused = |e: KernelError| Self::kernel_error(node, e);
+        match fused.arithmetic {
+            Arithmetic::Float => {
+                let filters =
+                    DepthwiseF32::pack(isa, window, &linear.rows_f32(), linear.bias.as_deref())
+                        .map_err(refused)?;
+                Ok(Depthwise {
+                    filters: Filters::F32(filters),
+                    finish: crate::packed::Finish::Float(
+                        kernel_clamp(fused.clamp).map_err(refused)?,
+                    ),
+                })
+            }
+            Arithmetic::Integer { x, y } => {
+                let integers = Integers::derive(linear, x, y, fused.clamp)
+                    .map_err(|why| ModelError::unsupported(node, why))?;
+                let rows = linear.rows_i8();
+                let bias = integers.shifted_bias(&rows, x.zero_point);
+                let filters =
+                    DepthwiseI8::pack(isa, window, &rows, Some(&bias)).map_err(refused)?;
+                let numbers = IntegerLayer {
+                    integers: &integers,
+                    x,
+                    y,
+                    clamp: fused.clamp,
+                };
+                Ok(Depthwise {
+                    filters: Filters::I8(filters),
+                    finish: numbers.finish(0..linear.outputs()).map_err(refused)?,
+                })
+            }
+        }
+    }
+}
+
+fn cost_of(layer: &Layer, rows: usize, scratch_bytes: usize) -> Cost {
+    Cost {
+        macs: (rows * layer.outputs * layer.depth) as u64,
+        nonzero_macs: (rows * layer.nonzeros) as u64,
+        weight_bytes: layer.bytes(),
+        scratch_bytes,
+    }
+}
+
+/// `[outputs, (c, h, w)]` to `[outputs, (h, w, c)]`.
+fn columns_channels_last(rows: &[i8], [c, h, w]: [usize; 3]) -> Vec<i8> {
+    let (plane, depth) = (h * w, c * h * w);
+    rows.chunks_exact(depth.max(1))
+        .flat_map(|row| (0..plane).flat_map(move |p| (0..c).map(move |c| row[c * plane + p])))
+        .collect()
+}

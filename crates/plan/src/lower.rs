@@ -1,0 +1,164 @@
+//! Lowering: rewriting rules that bring a graph nearer to what kernels do.
+
+mod cancel_pairs;
+mod constants;
+mod drop_identity;
+mod fold_norm;
+mod fuse_activation;
+mod integer_layer;
+mod integer_weight;
+mod lift_quantize;
+mod sink_dequantize;
+mod unsigned;
+
+pub(crate) use fuse_activation::clamp_of;
+
+use crate::draft::{Draft, Edit};
+use crate::PlanError;
+use secateur_model::{Graph, Node};
+
+/// Why a rule leaves a node as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Skip {
+    /// The rule is about other operators.
+    NotMine,
+    /// The rule is about this operator, but something stands in the way.
+    Because(String),
+}
+
+impl Skip {
+    /// A reason.
+    pub fn because<T>(reason: impl Into<String>) -> Result<T, Self> {
+        Err(Self::Because(reason.into()))
+    }
+}
+
+/// One rewriting rule.
+pub struct Rule {
+    /// What it does.
+    pub name: &'static str,
+    /// Why it stands where it stands in the order.
+    pub reason: &'static str,
+    apply: fn(&Draft, &Node) -> Result<Edit, Skip>,
+}
+
+/// The rules in their order.
+pub const RULES: [Rule; 10] = [
+    Rule {
+        name: "drop identities",
+        reason: "first, so that patterns stand side by side",
+        apply: drop_identity::apply,
+    },
+    Rule {
+        name: "integer weights",
+        reason: "before constants fold, which would make floats of a quantized weight",
+        apply: integer_weight::apply,
+    },
+    Rule {
+        name: "fold constants",
+        reason: "weights and biases that are computed become known",
+        apply: constants::apply,
+    },
+    Rule {
+        name: "fold normalization",
+        reason: "before fusion, which ends a layer at its activation",
+        apply: fold_norm::apply,
+    },
+    Rule {
+        name: "unsigned codes",
+        reason: "before pairs part, while each quantizer stands beside its dequantizers",
+        apply: unsigned::apply,
+    },
+    Rule {
+        name: "sink dequantize",
+        reason: "bytes move and pool at a quarter of the cost, and reach the layer",
+        apply: sink_dequantize::apply,
+    },
+    Rule {
+        name: "lift quantize",
+        reason: "the quantizer comes next to the layer whose output it quantizes",
+        apply: lift_quantize::apply,
+    },
+    Rule {
+        name: "cancel pairs",
+        reason: "what sinking and lifting brought together",
+        apply: cancel_pairs::apply,
+    },
+    Rule {
+        name: "fuse activation",
+        reason: "before integer layers, so that their clamp is known",
+        apply: fuse_activation::apply,
+    },
+    Rule {
+        name: "integer layers",
+        reason: "last: it takes the activation and the quantizers on both sides",
+        apply: integer_layer::apply,
+    },
+];
+
+/// What a rule did, or why it did not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// The rule.
+    pub rule: &'static str,
+    /// The node.
+    pub node: String,
+    /// `None` where the rule was applied, otherwise why it was not.
+    pub skipped: Option<String>,
+}
+
+/// Applies every rule wherever it fits, checking the graph after each.
+///
+/// # Errors
+/// A graph that is not well formed.
+pub fn lower(graph: &Graph) -> Result<(Draft, Vec<Note>), PlanError> {
+    let mut draft = Draft {
+        graph: graph.clone(),
+        ..Draft::default()
+    };
+    draft.check()?;
+    draft.drop_dead_nodes();
+    let mut notes = Vec::new();
+    for rule in &RULES {
+        run(rule, &mut draft, &mut notes);
+        draft.check().map_err(|source| PlanError::Rule {
+            rule: rule.name,
+            source,
+        })?;
+    }
+    Ok((draft, notes))
+}
+
+/// One rule over all nodes, again until it finds nothing more to do.
+fn run(rule: &Rule, draft: &mut Draft, notes: &mut Vec<Note>) {
+    // Rules shrink the graph or move a node past another one; the bound only
+    // keeps a rule that undoes itself from running for ever.
+    for _ in 0..=draft.graph.nodes.len() {
+        let mut changed = false;
+        let mut skipped = Vec::new();
+        let names: Vec<String> = draft.graph.nodes.iter().map(|n| n.name.clone()).collect();
+        for name in names {
+            let Some(node) = draft.graph.nodes.iter().find(|n| n.name == name) else {
+                continue;
+            };
+            let note = |skipped| Note {
+                rule: rule.name,
+                node: name.clone(),
+                skipped,
+            };
+            match (rule.apply)(draft, node) {
+                Ok(edit) => {
+                    draft.apply(edit);
+                    notes.push(note(None));
+                    changed = true;
+                }
+                Err(Skip::NotMine) => {}
+                Err(Skip::Because(reason)) => skipped.push(note(Some(reason))),
+            }
+        }
+        if !changed {
+            notes.extend(skipped);
+            return;
+        }
+    }
+}

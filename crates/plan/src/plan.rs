@@ -1,0 +1,213 @@
+//! The plan: steps over buffers in one arena, everything decided.
+
+use crate::draft::Clamp;
+use crate::packed::{Depthwise, Layer};
+use secateur_kernels::{Affine, Im2col, Isa, PadCount, Window2d};
+use secateur_model::{DType, Node, Shape, Tensor};
+use std::sync::Arc;
+
+/// A network for one set of input shapes: steps in order, buffers in one
+/// arena, weights packed for one instruction set. Made by
+/// [`Planner::plan`](crate::Planner::plan).
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The instruction set that the weights are packed for.
+    pub isa: Isa,
+    /// What must be given, in the graph's order.
+    pub inputs: Vec<Port>,
+    /// What is given back, in the graph's order.
+    pub outputs: Vec<Port>,
+    /// The computation.
+    pub steps: Vec<Step>,
+    /// Pieces of the arena.
+    pub buffers: Vec<Buffer>,
+    /// Bytes of the arena; activations and scratch together.
+    pub arena_bytes: usize,
+}
+
+impl Plan {
+    /// Bytes of all packed weights; a layer used twice counts once a step.
+    pub fn weight_bytes(&self) -> usize {
+        self.steps.iter().map(|s| s.weight_bytes).sum()
+    }
+}
+
+/// A graph input or output.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Port {
+    /// The value's name.
+    pub name: String,
+    /// Its element type.
+    pub dtype: DType,
+    /// Its extents.
+    pub shape: Shape,
+    /// Index of its buffer, in the graph's own layout.
+    pub buffer: usize,
+}
+
+/// How the elements of a buffer lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// Row-major as the shape says.
+    Plain,
+    /// `[n, c, h, w]` held as `[n, h, w, c]`.
+    ChannelsLast,
+}
+
+/// A piece of the arena. Buffers may share bytes when one is the other under
+/// another shape, or when they are never alive together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Buffer {
+    /// The value that it holds.
+    pub name: String,
+    /// The element type.
+    pub dtype: DType,
+    /// The extents as the graph sees them.
+    pub shape: Shape,
+    /// How the elements lie.
+    pub layout: Layout,
+    /// Where it begins, in bytes.
+    pub offset: usize,
+    /// How long it is, in bytes.
+    pub bytes: usize,
+}
+
+/// What a step reads.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Operand {
+    /// An optional input that is absent.
+    Absent,
+    /// A buffer, by index.
+    Buffer(usize),
+    /// A value known beforehand.
+    Constant(Arc<Tensor>),
+}
+
+/// One kernel call over whole buffers.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// The node that it computes, or what it prepares for one.
+    pub name: String,
+    /// What it does.
+    pub action: Action,
+    /// What it reads.
+    pub inputs: Vec<Operand>,
+    /// Indices of the buffers that it writes.
+    pub outputs: Vec<usize>,
+    /// Working memory of all threads together: offset and bytes.
+    pub scratch: Option<(usize, usize)>,
+    /// The kernel, and why this one.
+    pub choice: Choice,
+    /// Multiply-accumulates of the dense layer.
+    pub macs: u64,
+    /// Multiply-accumulates with a weight that is not zero.
+    pub nonzero_macs: u64,
+    /// Bytes of packed weights.
+    pub weight_bytes: usize,
+    /// Bytes read and written: weights, inputs and outputs.
+    pub bytes: u64,
+}
+
+/// Why a step runs as it does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice {
+    /// The kernel's name.
+    pub kernel: String,
+    /// Why it was taken.
+    pub reason: String,
+    /// What else there was, and why it was not taken.
+    pub refused: Vec<(String, String)>,
+}
+
+impl Choice {
+    /// The only kernel there is for it.
+    pub fn only(kernel: &str) -> Self {
+        Self {
+            kernel: kernel.into(),
+            reason: "the only kernel for it".into(),
+            refused: Vec::new(),
+        }
+    }
+}
+
+/// What a step does. Images are `[n, h, w, c]`.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// Matrix product of so many rows with the layer.
+    MatMul {
+        /// Weights and what follows the sums.
+        layer: Arc<Layer>,
+        /// Rows of the input.
+        rows: usize,
+    },
+    /// Convolution as rows of operands times the layer.
+    Conv {
+        /// Weights and what follows the sums.
+        layer: Arc<Layer>,
+        /// How rows are gathered.
+        im2col: Im2col,
+        /// Images.
+        batch: usize,
+        /// Output pixels that are gathered at a time.
+        tile: usize,
+        /// What stands beyond the edge, of an integer layer.
+        pad: u8,
+    },
+    /// Convolution of every channel by itself.
+    Depthwise {
+        /// Weights and what follows the sums.
+        layer: Arc<Depthwise>,
+        /// Images.
+        batch: usize,
+        /// What stands beyond the edge, of an integer layer.
+        pad: u8,
+    },
+    /// Largest value of each window.
+    MaxPool {
+        /// The windows.
+        window: Window2d,
+        /// Images.
+        batch: usize,
+    },
+    /// Mean of each window.
+    AveragePool {
+        /// The windows.
+        window: Window2d,
+        /// Images.
+        batch: usize,
+        /// What a window at the border divides by.
+        count: PadCount,
+    },
+    /// Mean of each channel.
+    GlobalAveragePool {
+        /// Images.
+        batch: usize,
+    },
+    /// Sum of two equal shapes, bounded.
+    Add(Clamp),
+    /// Bounds alone.
+    Clamp(Clamp),
+    /// f32 to codes.
+    Quantize(Affine),
+    /// Codes to f32.
+    Dequantize(Affine),
+    /// `[n, c, h, w]` to `[n, h, w, c]`.
+    ToChannelsLast {
+        /// Images.
+        batch: usize,
+        /// Channels.
+        channels: usize,
+    },
+    /// `[n, h, w, c]` to `[n, c, h, w]`.
+    ToChannelsFirst {
+        /// Images.
+        batch: usize,
+        /// Channels.
+        channels: usize,
+    },
+    /// A value known beforehand.
+    Load(Arc<Tensor>),
+    /// The model's slow reference evaluation: the one kind of step that
+    /// allocates.
+    Reference(Box<Node>),
+}

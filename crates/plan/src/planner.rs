@@ -1,0 +1,167 @@
+//! From a graph to plans: lowered once, packed once, planned for each set of
+//! input shapes.
+
+use crate::PlanError;
+use crate::build::Build;
+use crate::draft::Draft;
+use crate::lower::{Note, lower};
+use crate::packed::Layer;
+use crate::plan::{Choice, Plan};
+use secateur_kernels::Isa;
+use secateur_model::{Dim, Graph, Shape, ValueInfo};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A lowered graph and its packed weights, from which plans are made.
+///
+/// ```
+/// # use secateur_kernels::Isa;
+/// # use secateur_model::{Shape, zoo};
+/// # use secateur_plan::Planner;
+/// let net = zoo::build("lenet-300-100", [1, 28, 28], 10, 1)?;
+/// let planner = Planner::new(&net, Isa::best())?;
+/// let plan = planner.plan(&[Shape::new(&[1, 1, 28, 28])?], 1)?;
+/// assert_eq!(plan.steps.iter().map(|s| s.macs).sum::<u64>(), 266_200);
+/// assert!(plan.arena_bytes < 16 << 10);
+/// # Ok::<(), secateur_plan::PlanError>(())
+/// ```
+#[derive(Debug)]
+pub struct Planner {
+    draft: Draft,
+    notes: Vec<Note>,
+    isa: Isa,
+    /// Packed layers, which plans for other shapes share.
+    layers: Mutex<HashMap<LayerKey, (Arc<Layer>, Choice)>>,
+}
+
+/// A node, and the image whose channels-last order its columns follow.
+pub(crate) type LayerKey = (String, Option<[usize; 3]>);
+
+impl Planner {
+    /// Lowers a graph for an instruction set.
+    ///
+    /// # Errors
+    /// A graph that is not well formed, an operator that is not known, an
+    /// instruction set that this processor lacks.
+    pub fn new(graph: &Graph, isa: Isa) -> Result<Self, PlanError> {
+        let isa = isa.require().map_err(|source| PlanError::Kernel {
+            node: graph.name.clone(),
+            source,
+        })?;
+        let (draft, notes) = lower(graph)?;
+        Ok(Self {
+            draft,
+            notes,
+            isa,
+            layers: Mutex::default(),
+        })
+    }
+
+    /// The lowered graph.
+    pub fn draft(&self) -> &Draft {
+        &self.draft
+    }
+
+    /// What the lowering rules did, and why they did not.
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
+    }
+
+    /// The instruction set that weights are packed for.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// Plans for the extents of the inputs, in the graph's order, with working
+    /// memory for so many threads.
+    ///
+    /// # Errors
+    /// Extents that the graph does not take, an operator that cannot run.
+    pub fn plan(&self, shapes: &[Shape], threads: usize) -> Result<Plan, PlanError> {
+        check_shapes(&self.draft.graph.inputs, shapes)?;
+        Build::new(self, shapes, threads.max(1))?.finish()
+    }
+
+    /// A packed layer: the one there is, or the one that `pack` makes.
+    pub(crate) fn layer(
+        &self,
+        key: LayerKey,
+        pack: impl FnOnce() -> Result<(Layer, Choice), PlanError>,
+    ) -> Result<(Arc<Layer>, Choice), PlanError> {
+        let mut layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = layers.get(&key) {
+            return Ok(found.clone());
+        }
+        let (layer, choice) = pack()?;
+        let made = (Arc::new(layer), choice);
+        layers.insert(key, made.clone());
+        Ok(made)
+    }
+}
+
+/// Whether the shapes are what the inputs declare, a named extent the same
+/// wherever its name stands.
+fn check_shapes(inputs: &[ValueInfo], shapes: &[Shape]) -> Result<(), PlanError> {
+    let mut named: BTreeMap<&str, (usize, &str)> = BTreeMap::new();
+    for (index, input) in inputs.iter().enumerate() {
+        let wrong = |needed: String, found: String| PlanError::Input {
+            name: input.name.clone(),
+            needed,
+            found,
+        };
+        let Some(shape) = shapes.get(index) else {
+            return Err(wrong("a shape".into(), "none".into()));
+        };
+        let Some(dims) = &input.dims else {
+            continue;
+        };
+        let declared = || {
+            let dims: Vec<String> = dims.iter().map(Dim::to_string).collect();
+            format!("shape [{}]", dims.join(", "))
+        };
+        if dims.len() != shape.rank() {
+            return Err(wrong(declared(), format!("{shape}")));
+        }
+        for (dim, &extent) in dims.iter().zip(shape.dims()) {
+            match dim {
+                Dim::Known(n) if *n == extent => {}
+                Dim::Known(_) => return Err(wrong(declared(), format!("{shape}"))),
+                Dim::Named(name) => {
+                    let &mut (bound, by) = named.entry(name).or_insert((extent, &input.name));
+                    if bound != extent {
+                        return Err(wrong(
+                            format!("`{name}` = {bound}, as of input `{by}`"),
+                            format!("`{name}` = {extent} in {shape}"),
+                        ));
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secateur_model::DType;
+
+    #[test]
+    fn a_name_has_one_extent() {
+        let input = |name: &str| ValueInfo {
+            name: name.into(),
+            dtype: DType::F32,
+            dims: Some(vec![Dim::Named("batch".into()), Dim::Known(3)]),
+        };
+        let inputs = [input("a"), input("b")];
+        let check = |a: &[usize], b: &[usize]| {
+            let shapes = [Shape::new(a).unwrap(), Shape::new(b).unwrap()];
+            check_shapes(&inputs, &shapes)
+        };
+        assert_eq!(check(&[2, 3], &[2, 3]), Ok(()));
+        let clash = check(&[2, 3], &[4, 3]).unwrap_err().to_string();
+        assert!(clash.contains("`batch` = 2"), "{clash}");
+        assert!(check(&[2, 4], &[2, 3]).is_err());
+        assert!(check(&[2, 3, 1], &[2, 3]).is_err());
+    }
+}
