@@ -235,10 +235,7 @@ impl<'a> Tensors<'a> {
 
     /// Elements of an integer type of at most 32 bits; out of range saturates.
     pub fn round_integers(&self, to: DType, values: Vec<i32>) -> Result<Data, ModelError> {
-        fn narrow<T: TryFrom<i32>>(values: &[i32], least: T, most: T) -> Vec<T>
-        where
-            T: Copy,
-        {
+        fn narrow<T: TryFrom<i32> + Copy>(values: &[i32], least: T, most: T) -> Vec<T> {
             values
                 .iter()
                 .map(|&v| T::try_from(v).unwrap_or(if v < 0 { least } else { most }))

@@ -1,7 +1,8 @@
 //! What holds for every operator: unknown ones, extra outputs, multiplications.
 
 use super::{ShapeInput, evaluate, infer, macs};
-use crate::{DType, Node, Op, Shape, Tensor, UnknownOp, Window};
+use crate::{AutoPad, DType, Data, Node, Op, PadMode, Shape, Tensor, UnknownOp, Window};
+use proptest::prelude::*;
 
 fn shape(dims: &[usize]) -> Shape {
     Shape::new(dims).unwrap()
@@ -97,4 +98,151 @@ fn multiplications_are_counted() {
 
     let node = Node::new("r", Op::Relu, &["x"], &["y"]);
     assert_eq!(macs(&node, &[Some(&x)]), 0);
+}
+
+/// Extents and attributes as a hostile file has them: mostly small, now and
+/// then at the end of the range.
+fn extent() -> impl Strategy<Value = usize> {
+    prop_oneof![8 => 0..5usize, 1 => Just(usize::MAX), 1 => Just(1 << 40)]
+}
+
+fn integer() -> impl Strategy<Value = i64> {
+    prop_oneof![8 => -4..5i64, 1 => Just(i64::MIN), 1 => Just(i64::MAX)]
+}
+
+fn window() -> impl Strategy<Value = Window> {
+    let list = |n| prop::collection::vec(extent(), 0..n);
+    let auto_pad = prop_oneof![
+        Just(AutoPad::NotSet),
+        Just(AutoPad::SameUpper),
+        Just(AutoPad::SameLower),
+        Just(AutoPad::Valid),
+    ];
+    (list(3), list(3), list(3), list(5), auto_pad, any::<bool>()).prop_map(
+        |(kernel, strides, dilations, pads, auto_pad, ceil_mode)| Window {
+            kernel,
+            strides,
+            dilations,
+            pads,
+            auto_pad,
+            ceil_mode,
+        },
+    )
+}
+
+fn operator() -> impl Strategy<Value = Op> {
+    let types = prop_oneof![Just(DType::F32), Just(DType::I8), Just(DType::Opaque(17))];
+    let modes = prop_oneof![
+        Just(PadMode::Constant),
+        Just(PadMode::Reflect),
+        Just(PadMode::Edge),
+        Just(PadMode::Wrap),
+    ];
+    let parts = (window(), extent(), integer(), integer(), types, modes);
+    let perm = prop::collection::vec(extent(), 0..4);
+    (0..26usize, any::<bool>(), parts, perm).prop_map(
+        |(which, flag, (window, groups, axis, other, to, mode), perm)| match which {
+            0 => Op::Add,
+            1 => Op::AveragePool {
+                window,
+                count_include_pad: flag,
+            },
+            2 => Op::BatchNormalization { epsilon: 0.0 },
+            3 => Op::Cast { to },
+            4 => Op::Clip,
+            5 => Op::Concat { axis },
+            6 | 7 => Op::Conv { window, groups },
+            8 => Op::DequantizeLinear {
+                axis,
+                block_size: other,
+            },
+            9 => Op::Div,
+            10 => Op::Flatten { axis },
+            11 => Op::Gather { axis },
+            12 => Op::Gemm {
+                alpha: 2.0,
+                beta: 1.0,
+                trans_a: flag,
+                trans_b: !flag,
+            },
+            13 => Op::GlobalAveragePool,
+            14 => Op::MatMul,
+            15 => Op::MaxPool {
+                window,
+                column_major: flag,
+            },
+            16 => Op::Pad { mode },
+            17 => Op::QLinearConv { window, groups },
+            18 => Op::QLinearMatMul,
+            19 => Op::QuantizeLinear {
+                axis,
+                block_size: other,
+                to: flag.then_some(to),
+            },
+            20 => Op::Reshape { allow_zero: flag },
+            21 => Op::Shape {
+                start: axis,
+                end: flag.then_some(other),
+            },
+            22 => Op::Softmax {
+                axis,
+                flattened: flag,
+            },
+            23 => Op::Squeeze,
+            24 => Op::Transpose {
+                perm: flag.then_some(perm),
+            },
+            _ => Op::Unsqueeze,
+        },
+    )
+}
+
+fn tensor() -> impl Strategy<Value = Tensor> {
+    (
+        prop::collection::vec(0..4usize, 0..4),
+        0..5,
+        prop::collection::vec(integer(), 64),
+    )
+        .prop_map(|(dims, dtype, values)| {
+            let shape = shape(&dims);
+            let values = &values[..shape.elements()];
+            let data = match dtype {
+                0 => Data::F32(values.iter().map(|&v| v as f32).collect()),
+                1 => Data::I8(values.iter().map(|&v| v as i8).collect()),
+                2 => Data::I32(values.iter().map(|&v| v as i32).collect()),
+                3 => Data::Bool(values.iter().map(|&v| v > 0).collect()),
+                _ => Data::I64(values.to_vec()),
+            };
+            Tensor::new(shape, data).unwrap()
+        })
+}
+
+/// The tensor's elements as another type, so that many inputs fit together.
+fn like(tensor: &Tensor, first: &Tensor) -> Tensor {
+    let node = Node::new("c", Op::Cast { to: first.dtype() }, &["x"], &["y"]);
+    evaluate(&node, &[Some(tensor)]).unwrap().remove(0)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+
+    #[test]
+    fn hostile_nodes_are_errors_and_rules_keep_their_word(
+        op in operator(),
+        tensors in prop::collection::vec(tensor(), 0..9),
+        unify in any::<bool>(),
+    ) {
+        let tensors: Vec<Tensor> = match tensors.first() {
+            Some(first) if unify => tensors.iter().map(|t| like(t, first)).collect(),
+            _ => tensors,
+        };
+        let inputs: Vec<Option<&Tensor>> = tensors.iter().map(Some).collect();
+        let node = Node::new("n", op, &[], &["y"]);
+        let known: Vec<_> = tensors.iter().map(|t| Some(ShapeInput::of(t))).collect();
+        if let Ok(computed) = evaluate(&node, &inputs) {
+            let promised = infer(&node, &known).unwrap();
+            let found: Vec<_> = computed.iter().map(|t| (t.dtype(), t.shape().clone())).collect();
+            prop_assert_eq!(promised, found);
+        }
+    }
 }
