@@ -25,7 +25,7 @@ const FOLDED_ELEMENTS: usize = 1024;
 /// ```
 ///
 /// # Errors
-/// As [`eval`](crate::eval), from the shapes alone; a shape that hangs on a
+/// As [`eval`](fn@crate::eval), from the shapes alone; a shape that hangs on a
 /// value that is only known when the graph runs.
 pub fn infer(
     graph: &Graph,

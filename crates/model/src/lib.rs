@@ -3,7 +3,7 @@
 //!
 //! Invariant: no I/O, no threads, no `unsafe`. Every other crate takes its
 //! truth from here: a kernel, a simulator or an exported file is right when it
-//! agrees with [`eval`].
+//! agrees with [`eval`](fn@eval).
 
 pub mod bitmask;
 pub mod dtype;
