@@ -1,0 +1,60 @@
+//! The `.sct` container: a compressed network in one file.
+//!
+//! `SCT`, one byte of major version, then three sections, each with a tag of one
+//! byte, a length, a body and the CRC-32 of all these: the graph (names, inputs,
+//! outputs, nodes), the constants, the metadata. Fixed-width numbers are
+//! little-endian, all others LEB128, signed ones zigzag. A weight is stored as
+//! its support and symbols through the [codec](crate::codec) that is smallest.
+//!
+//! ```
+//! use secateur_io::sct;
+//!
+//! let net = secateur_model::zoo::build("lenet-300-100", [1, 28, 28], 10, 1)?;
+//! let bytes = sct::write(&net, sct::Store::Small)?;
+//! assert_eq!(sct::read(&bytes, "lenet.sct")?, net);
+//!
+//! let summary = sct::inspect(&bytes, "lenet.sct")?;
+//! let weights: usize = summary.weights.iter().map(|w| w.bytes).sum();
+//! assert_eq!(weights + summary.rest, bytes.len());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod bytes;
+mod file;
+mod graph;
+mod names;
+mod ops;
+mod read;
+mod section;
+mod summary;
+mod tensor;
+#[cfg(test)]
+mod tests;
+mod weight;
+mod write;
+
+pub use crate::codec::Store;
+pub use file::{load, save};
+pub use read::{inspect, read};
+pub use summary::{Summary, WeightSummary};
+pub use write::write;
+
+use secateur_model::{Constant, Shape};
+
+const MAGIC: &[u8] = b"SCT";
+const VERSION: u8 = 1;
+
+/// Most elements of all constants of a file: a coded tensor may be far smaller
+/// than what it unfolds to, so the file's length does not bound it.
+const MAX_FILE_ELEMENTS: usize = 1 << 30;
+
+fn shape(constant: &Constant) -> &Shape {
+    match constant {
+        Constant::Tensor(tensor) => tensor.shape(),
+        Constant::Weight(weight) => weight.shape(),
+    }
+}
+
+fn elements(constant: &Constant) -> usize {
+    shape(constant).elements()
+}

@@ -1,0 +1,282 @@
+//! Operators by number. Numbers and the order of attributes are part of the
+//! format: they never change within a major version.
+
+use super::bytes::{Damage, Reader, Writer};
+use super::tensor::{put_dtype, read_dtype};
+use secateur_model::{AutoPad, Op, PadMode, UnknownOp, Window};
+
+pub(super) fn put_op(w: &mut Writer, op: &Op) {
+    w.byte(code(op));
+    match op {
+        Op::AveragePool {
+            window,
+            count_include_pad: flag,
+        }
+        | Op::MaxPool {
+            window,
+            column_major: flag,
+        } => {
+            put_window(w, window);
+            w.byte(u8::from(*flag));
+        }
+        Op::BatchNormalization { epsilon: v } | Op::LeakyRelu { alpha: v } => w.f32(*v),
+        Op::Cast { to } => put_dtype(w, *to),
+        Op::Concat { axis } | Op::Flatten { axis } | Op::Gather { axis } => w.signed(*axis),
+        Op::Conv { window, groups } | Op::QLinearConv { window, groups } => {
+            put_window(w, window);
+            w.size(*groups);
+        }
+        Op::DequantizeLinear { axis, block_size } => {
+            w.signed(*axis);
+            w.signed(*block_size);
+        }
+        Op::Gemm {
+            alpha,
+            beta,
+            trans_a,
+            trans_b,
+        } => {
+            // Both factors are almost always one.
+            let plain = alpha.to_bits() == 1f32.to_bits() && beta.to_bits() == 1f32.to_bits();
+            w.byte(u8::from(*trans_a) | u8::from(*trans_b) << 1 | u8::from(!plain) << 2);
+            if !plain {
+                w.f32(*alpha);
+                w.f32(*beta);
+            }
+        }
+        Op::Pad { mode } => w.byte(match mode {
+            PadMode::Constant => 0,
+            PadMode::Reflect => 1,
+            PadMode::Edge => 2,
+            PadMode::Wrap => 3,
+        }),
+        Op::QuantizeLinear {
+            axis,
+            block_size,
+            to,
+        } => {
+            w.signed(*axis);
+            w.signed(*block_size);
+            w.byte(u8::from(to.is_some()));
+            to.iter().for_each(|&to| put_dtype(w, to));
+        }
+        Op::Reshape { allow_zero } => w.byte(u8::from(*allow_zero)),
+        Op::Shape { start, end } => {
+            w.signed(*start);
+            w.byte(u8::from(end.is_some()));
+            end.iter().for_each(|&end| w.signed(end));
+        }
+        Op::Softmax { axis, flattened } => {
+            w.signed(*axis);
+            w.byte(u8::from(*flattened));
+        }
+        Op::Transpose { perm } => {
+            w.byte(u8::from(perm.is_some()));
+            perm.iter().for_each(|perm| w.sizes(perm));
+        }
+        Op::Unknown(op) => {
+            w.name(&op.domain);
+            w.name(&op.op_type);
+            w.blob(&op.attributes);
+            w.names(&op.captures);
+        }
+        Op::Add
+        | Op::Clip
+        | Op::Div
+        | Op::Dropout
+        | Op::GlobalAveragePool
+        | Op::GlobalMaxPool
+        | Op::Identity
+        | Op::MatMul
+        | Op::Mul
+        | Op::QLinearMatMul
+        | Op::Relu
+        | Op::Sigmoid
+        | Op::Squeeze
+        | Op::Sub
+        | Op::Tanh
+        | Op::Unsqueeze => {}
+    }
+}
+
+fn code(op: &Op) -> u8 {
+    match op {
+        Op::Unknown(_) => 0,
+        Op::Add => 1,
+        Op::AveragePool { .. } => 2,
+        Op::BatchNormalization { .. } => 3,
+        Op::Cast { .. } => 4,
+        Op::Clip => 5,
+        Op::Concat { .. } => 6,
+        Op::Conv { .. } => 7,
+        Op::DequantizeLinear { .. } => 8,
+        Op::Div => 9,
+        Op::Dropout => 10,
+        Op::Flatten { .. } => 11,
+        Op::Gather { .. } => 12,
+        Op::Gemm { .. } => 13,
+        Op::GlobalAveragePool => 14,
+        Op::GlobalMaxPool => 15,
+        Op::Identity => 16,
+        Op::LeakyRelu { .. } => 17,
+        Op::MatMul => 18,
+        Op::MaxPool { .. } => 19,
+        Op::Mul => 20,
+        Op::Pad { .. } => 21,
+        Op::QLinearConv { .. } => 22,
+        Op::QLinearMatMul => 23,
+        Op::QuantizeLinear { .. } => 24,
+        Op::Relu => 25,
+        Op::Reshape { .. } => 26,
+        Op::Shape { .. } => 27,
+        Op::Sigmoid => 28,
+        Op::Softmax { .. } => 29,
+        Op::Squeeze => 30,
+        Op::Sub => 31,
+        Op::Tanh => 32,
+        Op::Transpose { .. } => 33,
+        Op::Unsqueeze => 34,
+    }
+}
+
+pub(super) fn read_op(r: &mut Reader<'_>) -> Result<Op, Damage> {
+    Ok(match r.byte()? {
+        0 => Op::Unknown(Box::new(UnknownOp {
+            domain: r.name()?,
+            op_type: r.name()?,
+            attributes: r.blob()?.to_vec(),
+            captures: r.names()?,
+        })),
+        1 => Op::Add,
+        2 => Op::AveragePool {
+            window: read_window(r)?,
+            count_include_pad: r.flag()?,
+        },
+        3 => Op::BatchNormalization { epsilon: r.f32()? },
+        4 => Op::Cast { to: read_dtype(r)? },
+        5 => Op::Clip,
+        6 => Op::Concat { axis: r.signed()? },
+        7 => Op::Conv {
+            window: read_window(r)?,
+            groups: r.size()?,
+        },
+        8 => Op::DequantizeLinear {
+            axis: r.signed()?,
+            block_size: r.signed()?,
+        },
+        9 => Op::Div,
+        10 => Op::Dropout,
+        11 => Op::Flatten { axis: r.signed()? },
+        12 => Op::Gather { axis: r.signed()? },
+        13 => read_gemm(r)?,
+        14 => Op::GlobalAveragePool,
+        15 => Op::GlobalMaxPool,
+        16 => Op::Identity,
+        17 => Op::LeakyRelu { alpha: r.f32()? },
+        18 => Op::MatMul,
+        19 => Op::MaxPool {
+            window: read_window(r)?,
+            column_major: r.flag()?,
+        },
+        20 => Op::Mul,
+        21 => Op::Pad {
+            mode: match r.byte()? {
+                0 => PadMode::Constant,
+                1 => PadMode::Reflect,
+                2 => PadMode::Edge,
+                3 => PadMode::Wrap,
+                other => return Err(r.damage(format!("no pad mode has number {other}"))),
+            },
+        },
+        22 => Op::QLinearConv {
+            window: read_window(r)?,
+            groups: r.size()?,
+        },
+        23 => Op::QLinearMatMul,
+        24 => Op::QuantizeLinear {
+            axis: r.signed()?,
+            block_size: r.signed()?,
+            to: optional(r, read_dtype)?,
+        },
+        25 => Op::Relu,
+        26 => Op::Reshape {
+            allow_zero: r.flag()?,
+        },
+        27 => Op::Shape {
+            start: r.signed()?,
+            end: optional(r, Reader::signed)?,
+        },
+        28 => Op::Sigmoid,
+        29 => Op::Softmax {
+            axis: r.signed()?,
+            flattened: r.flag()?,
+        },
+        30 => Op::Squeeze,
+        31 => Op::Sub,
+        32 => Op::Tanh,
+        33 => Op::Transpose {
+            perm: optional(r, Reader::sizes)?,
+        },
+        34 => Op::Unsqueeze,
+        other => return Err(r.damage(format!("no operator has number {other}"))),
+    })
+}
+
+fn read_gemm(r: &mut Reader<'_>) -> Result<Op, Damage> {
+    let flags = r.byte()?;
+    if flags > 7 {
+        return Err(r.damage(format!("flags of Gemm are {flags}, at most 7")));
+    }
+    let scaled = flags & 4 != 0;
+    Ok(Op::Gemm {
+        alpha: if scaled { r.f32()? } else { 1.0 },
+        beta: if scaled { r.f32()? } else { 1.0 },
+        trans_a: flags & 1 != 0,
+        trans_b: flags & 2 != 0,
+    })
+}
+
+fn put_window(w: &mut Writer, window: &Window) {
+    let auto_pad = match window.auto_pad {
+        AutoPad::NotSet => 0,
+        AutoPad::SameUpper => 1,
+        AutoPad::SameLower => 2,
+        AutoPad::Valid => 3,
+    };
+    w.byte(auto_pad | u8::from(window.ceil_mode) << 2);
+    w.sizes(&window.kernel);
+    w.sizes(&window.strides);
+    w.sizes(&window.dilations);
+    w.sizes(&window.pads);
+}
+
+fn read_window(r: &mut Reader<'_>) -> Result<Window, Damage> {
+    let flags = r.byte()?;
+    if flags > 7 {
+        return Err(r.damage(format!("flags of a window are {flags}, at most 7")));
+    }
+    Ok(Window {
+        auto_pad: match flags & 3 {
+            0 => AutoPad::NotSet,
+            1 => AutoPad::SameUpper,
+            2 => AutoPad::SameLower,
+            _ => AutoPad::Valid,
+        },
+        ceil_mode: flags & 4 != 0,
+        kernel: r.sizes()?,
+        strides: r.sizes()?,
+        dilations: r.sizes()?,
+        pads: r.sizes()?,
+    })
+}
+
+fn optional<'a, T>(
+    r: &mut Reader<'a>,
+    read: impl FnOnce(&mut Reader<'a>) -> Result<T, Damage>,
+) -> Result<Option<T>, Damage> {
+    if r.flag()? {
+        read(r).map(Some)
+    } else {
+        Ok(None)
+    }
+}

@@ -1,0 +1,136 @@
+//! Bytes to graph.
+
+use super::bytes::{Damage, Reader};
+use super::graph::read_graph;
+use super::names::NameTable;
+use super::section::Section;
+use super::summary::{Summary, WeightSummary};
+use super::tensor::read_tensor;
+use super::weight::read_weight;
+use super::{MAGIC, MAX_FILE_ELEMENTS, VERSION};
+use crate::IoError;
+use secateur_model::{Constant, Graph};
+
+/// Reads a file that [`super::write`] made; `name` stands for it in errors.
+///
+/// Memory is bounded: tensors of at most 2²⁸ elements, 2³⁰ in the file.
+///
+/// # Errors
+/// [`IoError::Malformed`], naming section and offset, when the bytes are not a whole
+/// and consistent file, or were written by a newer major version.
+pub fn read(bytes: &[u8], name: &str) -> Result<Graph, IoError> {
+    parse(bytes, name).map(|(graph, _)| graph)
+}
+
+/// Says where the bytes of a file are; the parts add up to the file.
+///
+/// # Errors
+/// As [`read`]: a summary is given of good files only.
+pub fn inspect(bytes: &[u8], name: &str) -> Result<Summary, IoError> {
+    let (graph, spans) = parse(bytes, name)?;
+    let weights: Vec<WeightSummary> = graph
+        .constants
+        .iter()
+        .zip(spans)
+        .filter_map(|((name, constant), span)| {
+            Some(WeightSummary::new(name, constant.weight()?, span))
+        })
+        .collect();
+    let taken: usize = weights.iter().map(|w| w.bytes).sum();
+    Ok(Summary {
+        bytes: bytes.len(),
+        weights,
+        rest: bytes.len() - taken,
+    })
+}
+
+/// The graph, and for each constant its bytes in the file.
+fn parse(bytes: &[u8], name: &str) -> Result<(Graph, Vec<usize>), IoError> {
+    let damaged = |section: &'static str| {
+        move |damage: Damage| {
+            let place = format!("{section} section, byte {}", damage.offset);
+            IoError::malformed(name, place, damage.reason)
+        }
+    };
+    let no_names = NameTable::default();
+    let mut file = Reader::new(bytes, 0, &no_names);
+    check_version(&mut file).map_err(damaged("first"))?;
+
+    let mut body = |section: Section| section.read(&mut file).map_err(damaged(section.name()));
+    let (graph, tensors, metadata) = (
+        body(Section::Graph)?,
+        body(Section::Tensors)?,
+        body(Section::Metadata)?,
+    );
+    file.end().map_err(damaged("metadata"))?;
+
+    let in_graph = damaged(Section::Graph.name());
+    let mut reader = Reader::new(graph.0, graph.1, &no_names);
+    let names = NameTable::read(&mut reader).map_err(&in_graph)?;
+    let start = graph.1 + graph.0.len() - reader.remaining();
+    let rest = graph.0.get(start - graph.1..).unwrap_or_default();
+    let mut reader = Reader::new(rest, start, &names);
+    let mut graph = read_graph(&mut reader).map_err(&in_graph)?;
+    reader.end().map_err(&in_graph)?;
+
+    let mut reader = Reader::new(tensors.0, tensors.1, &names);
+    let spans =
+        read_constants(&mut reader, &mut graph).map_err(damaged(Section::Tensors.name()))?;
+
+    let mut reader = Reader::new(metadata.0, metadata.1, &names);
+    let in_metadata = damaged(Section::Metadata.name());
+    let pairs = reader.list(|r| Ok((r.text()?, r.text()?)));
+    graph.metadata = pairs.map_err(&in_metadata)?.into_iter().collect();
+    reader.end().map_err(&in_metadata)?;
+
+    graph.sort().map_err(|e| {
+        in_graph(Damage {
+            offset: start,
+            reason: e.to_string(),
+        })
+    })?;
+    Ok((graph, spans))
+}
+
+fn check_version(file: &mut Reader<'_>) -> Result<(), Damage> {
+    if file.take(MAGIC.len())? != MAGIC {
+        return Err(Damage {
+            offset: 0,
+            reason: "this is no .sct file: it does not begin with `SCT`".into(),
+        });
+    }
+    let offset = file.offset();
+    let wrong = |reason| Err(Damage { offset, reason });
+    match file.byte()? {
+        VERSION => Ok(()),
+        version if version > VERSION => wrong(format!(
+            "format version {version} is newer than version {VERSION}, the newest known here"
+        )),
+        version => wrong(format!("no format has version {version}")),
+    }
+}
+
+fn read_constants(r: &mut Reader<'_>, graph: &mut Graph) -> Result<Vec<usize>, Damage> {
+    let mut elements_left = MAX_FILE_ELEMENTS;
+    let spans = r.list(|r| {
+        let start = r.offset();
+        let name = r.name()?;
+        let constant = match r.byte()? {
+            0 => Constant::Tensor(read_tensor(r)?),
+            form => Constant::Weight(read_weight(r, form)?),
+        };
+        let elements = super::elements(&constant);
+        elements_left = elements_left.checked_sub(elements).ok_or_else(|| {
+            r.damage(format!(
+                "more than {MAX_FILE_ELEMENTS} elements in the file"
+            ))
+        })?;
+        if graph.constants.contains_key(&name) {
+            return Err(r.damage(format!("constant `{name}` is there twice")));
+        }
+        graph.constants.insert(name, constant);
+        Ok(r.offset() - start)
+    })?;
+    r.end()?;
+    Ok(spans)
+}

@@ -1,0 +1,423 @@
+use super::*;
+use crate::IoError;
+use half::{bf16, f16};
+use secateur_model::{
+    AutoPad, Bitmask, Codebook, DType, Data, Dim, Graph, Node, Op, PadMode, Scale, Support, Tensor,
+    UnknownOp, ValueInfo, Values, Weight, Window, zoo,
+};
+
+fn round_trip(graph: &Graph) -> Vec<u8> {
+    for store in [Store::Fast, Store::Small] {
+        let bytes = write(graph, store).unwrap();
+        assert_eq!(&read(&bytes, "test.sct").unwrap(), graph);
+    }
+    write(graph, Store::Small).unwrap()
+}
+
+fn with_constants(constants: impl IntoIterator<Item = Constant>) -> Graph {
+    let named = constants.into_iter().enumerate();
+    Graph {
+        constants: named.map(|(i, c)| (format!("c{i}"), c)).collect(),
+        ..Graph::default()
+    }
+}
+
+fn shape_of(dims: &[usize]) -> Shape {
+    Shape::new(dims).unwrap()
+}
+
+/// Every support over `[8, 2, 3]`.
+fn supports() -> Vec<Support> {
+    let cut = |keep: fn(usize, usize) -> bool| Bitmask::from_fn(48, move |i| keep(i / 6, i % 6));
+    vec![
+        Support::All,
+        Support::Unstructured(cut(|r, c| (r * 5 + c * 3) % 4 == 1)),
+        Support::Unstructured(cut(|_, _| false)),
+        Support::NofM {
+            n: 1,
+            m: 3,
+            mask: cut(|r, c| c % 3 == r % 3),
+        },
+        Support::Blocks {
+            h: 2,
+            w: 3,
+            mask: cut(|r, c| (r / 2 + c / 3) % 2 == 0),
+        },
+        Support::Channels(cut(|r, _| r % 3 != 0)),
+    ]
+}
+
+/// Every kind of values, `kept` of them, for a matrix of 8 by 6.
+fn values(kept: usize) -> Vec<Values> {
+    let floats = || (0..kept).map(|i| i as f32 * 0.25 - 3.0);
+    let int = |bits: u8, scale| Values::Int {
+        bits,
+        codes: (0..kept as i16).map(|i| i % 3 - 1).collect(),
+        scale,
+    };
+    let shared = |codebook: Codebook| Values::Shared {
+        codes: (0..kept).map(|i| (i % codebook.len()) as u16).collect(),
+        codebook,
+    };
+    vec![
+        Values::F32(floats().collect()),
+        Values::F16(floats().map(f16::from_f32).collect()),
+        Values::BF16(floats().map(bf16::from_f32).collect()),
+        int(2, Scale::PerTensor(0.5)),
+        int(8, Scale::PerChannel(vec![0.125; 8])),
+        int(
+            16,
+            Scale::PerGroup {
+                size: 4,
+                scales: (1..17).map(|i| i as f32).collect(),
+            },
+        ),
+        shared(Codebook::F32(vec![-1.5, 0.25, 7.0])),
+        shared(Codebook::F32(vec![1.0])),
+        shared(Codebook::Int {
+            codes: vec![-127, 0, 3, 9, 127],
+            scale: 0.01,
+        }),
+    ]
+}
+
+fn all_weights() -> Vec<Constant> {
+    let shape = shape_of(&[8, 2, 3]);
+    let mut weights = Vec::new();
+    for support in supports() {
+        let kept = support.mask().map_or(48, Bitmask::count_ones);
+        for values in values(kept) {
+            let weight = Weight::new(shape.clone(), support.clone(), values).unwrap();
+            weights.push(Constant::Weight(weight));
+        }
+    }
+    weights
+}
+
+fn all_tensors() -> Vec<Constant> {
+    let data = [
+        Data::F32(vec![1.0, f32::INFINITY]),
+        Data::F64(vec![1e300, -0.0]),
+        Data::F16(vec![f16::ONE, f16::MAX]),
+        Data::BF16(vec![bf16::ONE, bf16::MIN]),
+        Data::I8(vec![-128, 127]),
+        Data::U8(vec![0, 255]),
+        Data::I16(vec![i16::MIN, 1]),
+        Data::U16(vec![u16::MAX, 1]),
+        Data::I32(vec![i32::MIN, 1]),
+        Data::U32(vec![u32::MAX, 1]),
+        Data::I64(vec![i64::MIN, 1]),
+        Data::U64(vec![u64::MAX, 1]),
+        Data::Bool(vec![true, false]),
+        Data::Opaque {
+            onnx_type: 17,
+            bytes: vec![1, 2, 3],
+        },
+    ];
+    let tensor = |data| Constant::Tensor(Tensor::new(shape_of(&[2]), data).unwrap());
+    let mut tensors: Vec<_> = data.into_iter().map(tensor).collect();
+    tensors.push(Constant::Tensor(Tensor::scalar_f32(2.5)));
+    tensors.push(Constant::Tensor(Tensor::i64(&[0, 3], vec![]).unwrap()));
+    tensors
+}
+
+fn all_ops() -> Vec<Op> {
+    let window = Window {
+        kernel: vec![3, 300],
+        strides: vec![2, 1],
+        dilations: vec![],
+        pads: vec![0, 1, 2, 3],
+        auto_pad: AutoPad::SameLower,
+        ceil_mode: true,
+    };
+    let mut ops = vec![
+        Op::AveragePool {
+            window: window.clone(),
+            count_include_pad: true,
+        },
+        Op::BatchNormalization { epsilon: 1e-5 },
+        Op::Cast { to: DType::BF16 },
+        Op::Cast {
+            to: DType::Opaque(-3),
+        },
+        Op::Concat { axis: -1 },
+        Op::Conv {
+            window: Window::default(),
+            groups: 1000,
+        },
+        Op::DequantizeLinear {
+            axis: 1,
+            block_size: i64::MIN,
+        },
+        Op::Flatten { axis: i64::MAX },
+        Op::Gather { axis: 0 },
+        Op::linear(),
+        Op::Gemm {
+            alpha: 0.5,
+            beta: -0.0,
+            trans_a: true,
+            trans_b: false,
+        },
+        Op::LeakyRelu { alpha: 0.1 },
+        Op::MaxPool {
+            window: window.clone(),
+            column_major: false,
+        },
+        Op::QLinearConv { window, groups: 1 },
+        Op::QuantizeLinear {
+            axis: 1,
+            block_size: 0,
+            to: Some(DType::U8),
+        },
+        Op::QuantizeLinear {
+            axis: 1,
+            block_size: 32,
+            to: None,
+        },
+        Op::Reshape { allow_zero: true },
+        Op::Shape {
+            start: -2,
+            end: Some(4),
+        },
+        Op::Shape {
+            start: 0,
+            end: None,
+        },
+        Op::Softmax {
+            axis: 1,
+            flattened: true,
+        },
+        Op::Transpose {
+            perm: Some(vec![2, 0, 1]),
+        },
+        Op::Transpose { perm: None },
+        Op::Unknown(Box::new(UnknownOp {
+            domain: "com.example".into(),
+            op_type: "Mystery".into(),
+            attributes: vec![8, 1, 255],
+            captures: vec!["x".into()],
+        })),
+    ];
+    let modes = [
+        PadMode::Constant,
+        PadMode::Reflect,
+        PadMode::Edge,
+        PadMode::Wrap,
+    ];
+    ops.extend(modes.map(|mode| Op::Pad { mode }));
+    ops.extend([
+        Op::Add,
+        Op::Clip,
+        Op::Div,
+        Op::Dropout,
+        Op::GlobalAveragePool,
+        Op::GlobalMaxPool,
+        Op::Identity,
+        Op::MatMul,
+        Op::Mul,
+        Op::QLinearMatMul,
+        Op::Relu,
+        Op::Sigmoid,
+        Op::Squeeze,
+        Op::Sub,
+        Op::Tanh,
+        Op::Unsqueeze,
+    ]);
+    ops
+}
+
+/// A chain of one node for each operator.
+fn all_kinds() -> Graph {
+    let nodes: Vec<Node> = (0..)
+        .zip(all_ops())
+        .map(|(i, op)| {
+            let input = if i == 0 { "x".into() } else { format!("v{i}") };
+            let output = format!("v{}", i + 1);
+            Node::new(format!("n{i}"), op, &[&input, "", "c0"], &[&output, ""])
+        })
+        .collect();
+    let value = |name: &str, dims| ValueInfo {
+        name: name.into(),
+        dtype: DType::F32,
+        dims,
+    };
+    let last = format!("v{}", nodes.len());
+    let batch = vec![Dim::Named("batch".into()), Dim::Known(0), Dim::Known(784)];
+    Graph {
+        name: "Größe".into(),
+        opset: 21,
+        other_opsets: [("com.example".to_owned(), 2)].into(),
+        inputs: vec![value("x", Some(batch))],
+        outputs: vec![value(&last, None), value("v1", Some(vec![]))],
+        nodes,
+        metadata: [
+            ("classes".to_owned(), "a\nb".to_owned()),
+            ("std".into(), String::new()),
+        ]
+        .into(),
+        ..with_constants(all_tensors().into_iter().chain(all_weights()))
+    }
+}
+
+#[test]
+fn built_in_networks_come_back() {
+    for (name, _) in zoo::NETWORKS {
+        let input = if name.starts_with("lenet") {
+            [1, 28, 28]
+        } else {
+            [3, 32, 32]
+        };
+        round_trip(&zoo::build(name, input, 10, 7).unwrap());
+    }
+}
+
+#[test]
+fn every_operator_tensor_and_weight_comes_back() {
+    round_trip(&all_kinds());
+    round_trip(&Graph::default());
+}
+
+#[test]
+fn empty_weights_come_back() {
+    for dims in [&[0][..], &[0, 3], &[3, 0]] {
+        for support in [Support::All, Support::Unstructured(Bitmask::default())] {
+            for values in values(0) {
+                // Scales of other counts than the shape needs are refused.
+                let weight = Weight::new(shape_of(dims), support.clone(), values);
+                if let Ok(weight) = weight {
+                    round_trip(&with_constants([Constant::Weight(weight)]));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn headers_of_lenet_are_few_bytes() {
+    let net = zoo::build("lenet-300-100", [1, 28, 28], 10, 1).unwrap();
+    let overhead = round_trip(&net).len() - 4 * net.parameters();
+    assert!(overhead < 300, "{overhead} bytes beyond the weights");
+}
+
+#[test]
+fn summary_adds_up_to_the_file() {
+    let graph = all_kinds();
+    let bytes = round_trip(&graph);
+    let summary = inspect(&bytes, "test.sct").unwrap();
+    let weights: usize = summary.weights.iter().map(|w| w.bytes).sum();
+    assert_eq!(
+        (summary.bytes, weights + summary.rest),
+        (bytes.len(), bytes.len())
+    );
+    let names: Vec<&str> = summary.weights.iter().map(|w| w.name.as_str()).collect();
+    assert_eq!(
+        names,
+        graph.weights().map(|(name, _)| name).collect::<Vec<_>>()
+    );
+    let n_of_m = summary
+        .weights
+        .iter()
+        .find(|w| w.support == "1 of 3")
+        .unwrap();
+    assert_eq!((n_of_m.values, n_of_m.bits, n_of_m.kept), ("f32", 32, 16));
+    assert!(n_of_m.bytes > 64);
+}
+
+#[test]
+fn no_part_of_a_file_is_a_file() {
+    let bytes = write(&all_kinds(), Store::Small).unwrap();
+    for length in 0..bytes.len() {
+        assert!(read(&bytes[..length], "cut.sct").is_err(), "{length} bytes");
+    }
+    let longer = [&bytes[..], &[0]].concat();
+    assert!(read(&longer, "long.sct").is_err());
+}
+
+#[test]
+fn no_flipped_bit_goes_unseen() {
+    let bytes = write(&all_kinds(), Store::Small).unwrap();
+    for at in 0..bytes.len() {
+        for bit in 0..8 {
+            let mut bytes = bytes.clone();
+            bytes[at] ^= 1 << bit;
+            assert!(read(&bytes, "flip.sct").is_err(), "bit {bit} of byte {at}");
+        }
+    }
+}
+
+/// Damage behind a checksum that agrees must be found by the parsers, or be
+/// another valid file; it must never be a panic.
+#[test]
+fn hostile_bytes_with_good_checksums_do_not_panic() {
+    let bytes = write(&all_kinds(), Store::Small).unwrap();
+    let table = names::NameTable::default();
+    let mut file = bytes::Reader::new(&bytes, 0, &table);
+    file.take(4).unwrap();
+    let sections = [
+        section::Section::Graph,
+        section::Section::Tensors,
+        section::Section::Metadata,
+    ];
+    let bodies = sections.map(|s| s.read(&mut file).unwrap().0.to_vec());
+    for (which, body) in bodies.iter().enumerate() {
+        for at in 0..body.len() {
+            for change in [0x01, 0x80, 0xFF] {
+                let mut hostile = bytes[..4].to_vec();
+                for (i, section) in sections.iter().enumerate() {
+                    let mut body = bodies[i].clone();
+                    if i == which {
+                        body[at] ^= change;
+                    }
+                    section.write(&mut hostile, &body);
+                }
+                let _ = inspect(&hostile, "hostile.sct");
+            }
+        }
+    }
+}
+
+#[test]
+fn errors_name_section_and_offset() {
+    let bytes = write(&all_kinds(), Store::Small).unwrap();
+    let error = |at: usize, to: u8| {
+        let mut bytes = bytes.clone();
+        bytes[at] = to;
+        read(&bytes, "x.sct").unwrap_err().to_string()
+    };
+    let newer = error(3, 2);
+    assert!(
+        newer.contains("byte 3") && newer.contains("newer"),
+        "{newer}"
+    );
+    let graph = error(20, 0xFF);
+    assert!(
+        graph.starts_with("x.sct: graph section, byte 4: CRC"),
+        "{graph}"
+    );
+    let metadata = error(bytes.len() - 5, 0xFF);
+    assert!(metadata.contains("metadata section"), "{metadata}");
+}
+
+#[test]
+fn too_large_shapes_are_refused_before_anything_is_allocated() {
+    let mut w = bytes::Writer::default();
+    w.sizes(&[1 << 20, 0, 1 << 20]);
+    let table = names::NameTable::default();
+    let mut r = bytes::Reader::new(&w.bytes, 0, &table);
+    assert!(tensor::read_shape(&mut r).is_err());
+}
+
+#[test]
+fn a_saved_file_loads() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("net.sct");
+    let graph = all_kinds();
+    save(&graph, &path, Store::Fast).unwrap();
+    save(&graph, &path, Store::Small).unwrap();
+    assert_eq!(load(&path).unwrap(), graph);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    assert!(matches!(
+        load(folder.path().join("none")),
+        Err(IoError::File { .. })
+    ));
+}

@@ -1,0 +1,228 @@
+//! Weights: one byte of form, extents, parameters, then the kept positions and
+//! their symbols through a codec. Floating-point values follow as they are.
+
+use super::bytes::{Damage, Reader, Writer};
+use super::tensor::{elements, read_shape};
+use crate::codec::{Alphabet, CodecError, Layout, Plane, Store, decode, encode_smallest};
+use half::{bf16, f16};
+use secateur_model::weight::matrix_view;
+use secateur_model::{Bitmask, Codebook, Scale, Support, Values, Weight};
+
+/// What a weight is made of: support in the lowest three bits (from 1, so that
+/// 0 is left for plain tensors), then kind of values, then kind of scale or
+/// codebook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Form(u8);
+
+impl Form {
+    fn of(weight: &Weight) -> Self {
+        let support = match weight.support() {
+            Support::All => 1,
+            Support::Unstructured(_) => 2,
+            Support::NofM { .. } => 3,
+            Support::Blocks { .. } => 4,
+            Support::Channels(_) => 5,
+        };
+        let (values, detail) = match weight.values() {
+            Values::F32(_) => (0, 0),
+            Values::F16(_) => (1, 0),
+            Values::BF16(_) => (2, 0),
+            Values::Int { scale, .. } => match scale {
+                Scale::PerTensor(_) => (3, 0),
+                Scale::PerChannel(_) => (3, 1),
+                Scale::PerGroup { .. } => (3, 2),
+            },
+            Values::Shared { codebook, .. } => match codebook {
+                Codebook::F32(_) => (4, 0),
+                Codebook::Int { .. } => (4, 1),
+            },
+        };
+        Self(support | values << 3 | detail << 6)
+    }
+
+    fn support(self) -> u8 {
+        self.0 & 7
+    }
+
+    fn values(self) -> (u8, u8) {
+        (self.0 >> 3 & 7, self.0 >> 6)
+    }
+}
+
+pub(super) fn put_weight(w: &mut Writer, weight: &Weight, store: Store) -> Result<(), CodecError> {
+    w.byte(Form::of(weight).0);
+    w.sizes(weight.shape().dims());
+    match weight.support() {
+        Support::NofM { n: a, m: b, .. } | Support::Blocks { h: a, w: b, .. } => {
+            w.size(*a);
+            w.size(*b);
+        }
+        Support::All | Support::Unstructured(_) | Support::Channels(_) => {}
+    }
+    let (alphabet, symbols) = match weight.values() {
+        Values::Int { bits, codes, scale } => {
+            w.byte(*bits);
+            put_scale(w, scale);
+            let bits = u32::from(*bits);
+            let symbols = codes.iter().map(|&c| c.into()).collect();
+            (Alphabet::Signed { bits }, symbols)
+        }
+        Values::Shared { codebook, codes } => {
+            put_codebook(w, codebook);
+            let symbols = codes.iter().map(|&c| c.into()).collect();
+            (indexed(codebook.len()), symbols)
+        }
+        Values::F32(_) | Values::F16(_) | Values::BF16(_) => (indexed(1), vec![0; weight.kept()]),
+    };
+    let mask = weight.support().mask().map(Bitmask::to_bools);
+    if is_coded(mask.is_some(), weight.values()) {
+        let (rows, cols) = weight.matrix();
+        let plane = Plane {
+            rows,
+            cols,
+            mask: mask.as_deref(),
+            symbols: &symbols,
+            alphabet,
+        };
+        w.blob(&encode_smallest(&plane, store)?.bytes);
+    }
+    match weight.values() {
+        Values::F32(v) => w.bytes.extend(v.iter().flat_map(|x| x.to_le_bytes())),
+        Values::F16(v) => w.bytes.extend(v.iter().flat_map(|x| x.to_le_bytes())),
+        Values::BF16(v) => w.bytes.extend(v.iter().flat_map(|x| x.to_le_bytes())),
+        Values::Int { .. } | Values::Shared { .. } => {}
+    }
+    Ok(())
+}
+
+/// Reads the weight whose byte of form was `form`.
+pub(super) fn read_weight(r: &mut Reader<'_>, form: u8) -> Result<Weight, Damage> {
+    let form = Form(form);
+    let shape = read_shape(r)?;
+    let pattern = match form.support() {
+        3 | 4 => (r.size()?, r.size()?),
+        _ => (0, 0),
+    };
+    let masked = form.support() != 1;
+    let (rows, cols) = matrix_view(&shape);
+    let symbols_of = |r: &mut Reader<'_>, alphabet| {
+        let layout = Layout {
+            rows,
+            cols,
+            masked,
+            alphabet,
+        };
+        let bytes = r.blob()?;
+        decode(bytes, &layout).map_err(|e| r.damage(e.to_string()))
+    };
+    let wrong = |r: &Reader<'_>| r.damage(format!("no weight has form {:#04x}", form.0));
+    let (mask, values) = match form.values() {
+        (3, detail @ 0..=2) => {
+            let bits = r.byte()?;
+            let scale = read_scale(r, detail)?;
+            let alphabet = Alphabet::Signed { bits: bits.into() };
+            let decoded = symbols_of(r, alphabet)?;
+            let codes = narrow(r, &decoded.symbols)?;
+            (decoded.mask, Values::Int { bits, codes, scale })
+        }
+        (4, detail @ 0..=1) => {
+            let codebook = read_codebook(r, detail)?;
+            let decoded = symbols_of(r, indexed(codebook.len()))?;
+            let codes = narrow(r, &decoded.symbols)?;
+            (decoded.mask, Values::Shared { codebook, codes })
+        }
+        (kind @ 0..=2, 0) => {
+            let (mask, kept) = if masked {
+                let decoded = symbols_of(r, indexed(1))?;
+                (decoded.mask, decoded.symbols.len())
+            } else {
+                (None, shape.elements())
+            };
+            let values = match kind {
+                0 => Values::F32(elements(r, kept, f32::from_le_bytes)?),
+                1 => Values::F16(elements(r, kept, f16::from_le_bytes)?),
+                _ => Values::BF16(elements(r, kept, bf16::from_le_bytes)?),
+            };
+            (mask, values)
+        }
+        _ => return Err(wrong(r)),
+    };
+    let mask = mask
+        .map(|bits| Bitmask::from_bools(&bits))
+        .unwrap_or_default();
+    let (a, b) = pattern;
+    let support = match form.support() {
+        1 => Support::All,
+        2 => Support::Unstructured(mask),
+        3 => Support::NofM { n: a, m: b, mask },
+        4 => Support::Blocks { h: a, w: b, mask },
+        5 => Support::Channels(mask),
+        _ => return Err(wrong(r)),
+    };
+    Weight::new(shape, support, values).map_err(|e| r.damage(e.to_string()))
+}
+
+/// Dense floating-point values leave nothing to code.
+fn is_coded(masked: bool, values: &Values) -> bool {
+    masked || matches!(values, Values::Int { .. } | Values::Shared { .. })
+}
+
+fn indexed(levels: usize) -> Alphabet {
+    let levels = u32::try_from(levels.max(1)).unwrap_or(u32::MAX);
+    Alphabet::Indexed { levels }
+}
+
+fn narrow<T: TryFrom<i32>>(r: &Reader<'_>, symbols: &[i32]) -> Result<Vec<T>, Damage> {
+    let codes = symbols.iter().map(|&s| T::try_from(s));
+    codes
+        .collect::<Result<_, _>>()
+        .map_err(|_| r.damage("a code is wider than 16 bits"))
+}
+
+fn put_scale(w: &mut Writer, scale: &Scale) {
+    match scale {
+        Scale::PerTensor(scale) => w.f32(*scale),
+        Scale::PerChannel(scales) => put_f32s(w, scales),
+        Scale::PerGroup { size, scales } => {
+            w.size(*size);
+            put_f32s(w, scales);
+        }
+    }
+}
+
+fn read_scale(r: &mut Reader<'_>, detail: u8) -> Result<Scale, Damage> {
+    Ok(match detail {
+        0 => Scale::PerTensor(r.f32()?),
+        1 => Scale::PerChannel(r.list(Reader::f32)?),
+        _ => Scale::PerGroup {
+            size: r.size()?,
+            scales: r.list(Reader::f32)?,
+        },
+    })
+}
+
+fn put_codebook(w: &mut Writer, codebook: &Codebook) {
+    match codebook {
+        Codebook::F32(values) => put_f32s(w, values),
+        Codebook::Int { codes, scale } => {
+            w.f32(*scale);
+            w.size(codes.len());
+            w.bytes.extend(codes.iter().flat_map(|c| c.to_le_bytes()));
+        }
+    }
+}
+
+fn read_codebook(r: &mut Reader<'_>, detail: u8) -> Result<Codebook, Damage> {
+    Ok(match detail {
+        0 => Codebook::F32(r.list(Reader::f32)?),
+        _ => Codebook::Int {
+            scale: r.f32()?,
+            codes: r.list(|r| Ok(i8::from_le_bytes([r.byte()?])))?,
+        },
+    })
+}
+
+fn put_f32s(w: &mut Writer, values: &[f32]) {
+    w.size(values.len());
+    values.iter().for_each(|&v| w.f32(v));
+}

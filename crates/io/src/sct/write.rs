@@ -1,0 +1,101 @@
+//! Graph to bytes.
+
+use super::bytes::Writer;
+use super::graph::put_graph;
+use super::section::Section;
+use super::tensor::{MAX_ELEMENTS, put_tensor, volume};
+use super::weight::put_weight;
+use super::{MAGIC, MAX_FILE_ELEMENTS, VERSION};
+use crate::IoError;
+use crate::codec::Store;
+use secateur_model::{Constant, Graph, ModelError, Tensor};
+
+/// Writes a graph; nodes stand in the file as after [`Graph::sort`].
+///
+/// # Errors
+/// [`IoError::Model`] when the graph is not well formed or too large for the
+/// format: 2²⁸ elements in a tensor, 2³⁰ in the file.
+pub fn write(graph: &Graph, store: Store) -> Result<Vec<u8>, IoError> {
+    let invalid = IoError::model(&graph.name, "graph");
+    let skeleton = check_size(graph)
+        .and_then(|()| skeleton_of(graph))
+        .map_err(invalid)?;
+    let mut w = Writer::default();
+    put_graph(&mut w, &skeleton);
+    let structure = std::mem::take(&mut w.bytes);
+
+    w.size(graph.constants.len());
+    for (name, constant) in &graph.constants {
+        w.name(name);
+        match constant {
+            Constant::Tensor(tensor) => {
+                w.byte(0);
+                put_tensor(&mut w, tensor);
+            }
+            Constant::Weight(weight) => {
+                let place = || format!("weight `{name}`");
+                put_weight(&mut w, weight, store)
+                    .map_err(|e| IoError::malformed(&graph.name, place(), e.to_string()))?;
+            }
+        }
+    }
+    let tensors = std::mem::take(&mut w.bytes);
+
+    w.size(graph.metadata.len());
+    for (key, value) in &graph.metadata {
+        w.blob(key.as_bytes());
+        w.blob(value.as_bytes());
+    }
+    let metadata = std::mem::take(&mut w.bytes);
+
+    let mut names_and_structure = Vec::new();
+    w.names.write(&mut names_and_structure);
+    names_and_structure.extend(structure);
+
+    let mut file = MAGIC.to_vec();
+    file.push(VERSION);
+    Section::Graph.write(&mut file, &names_and_structure);
+    Section::Tensors.write(&mut file, &tensors);
+    Section::Metadata.write(&mut file, &metadata);
+    Ok(file)
+}
+
+/// The graph without its constants' elements, sorted.
+fn skeleton_of(graph: &Graph) -> Result<Graph, ModelError> {
+    let mut skeleton = Graph {
+        name: graph.name.clone(),
+        opset: graph.opset,
+        other_opsets: graph.other_opsets.clone(),
+        inputs: graph.inputs.clone(),
+        outputs: graph.outputs.clone(),
+        nodes: graph.nodes.clone(),
+        constants: graph
+            .constants
+            .keys()
+            .map(|name| (name.clone(), Constant::Tensor(Tensor::scalar_f32(0.0))))
+            .collect(),
+        ..Graph::default()
+    };
+    skeleton.sort()?;
+    Ok(skeleton)
+}
+
+fn check_size(graph: &Graph) -> Result<(), ModelError> {
+    let too_large = |what: String| Err(ModelError::Graph(what));
+    let mut elements = 0usize;
+    for (name, constant) in &graph.constants {
+        let shape = super::shape(constant);
+        if volume(shape.dims()).is_none() {
+            return too_large(format!(
+                "constant `{name}` of shape {shape} has more than {MAX_ELEMENTS} elements"
+            ));
+        }
+        elements = elements.saturating_add(super::elements(constant));
+    }
+    if elements > MAX_FILE_ELEMENTS {
+        return too_large(format!(
+            "constants have {elements} elements, a file at most {MAX_FILE_ELEMENTS}"
+        ));
+    }
+    Ok(())
+}
