@@ -1,3 +1,12 @@
 //! Bytes to model and back: ONNX, the .sct container and its codecs.
+//!
+//! Invariant: no bytes make a reader panic, and no reader uses memory beyond a
+//! small multiple of what the file holds.
 
 pub mod codec;
+pub mod error;
+mod file;
+pub mod onnx;
+pub mod sct;
+
+pub use error::IoError;

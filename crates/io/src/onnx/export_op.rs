@@ -1,0 +1,180 @@
+//! [`Op`] to ONNX's operator name and attributes, in opset 21's form.
+
+use super::attributes::kind;
+use super::dtype;
+use super::proto::AttributeProto;
+use secateur_model::{AutoPad, Op, PadMode, Window};
+
+/// The attributes of a known operator; those at their default are left out,
+/// so that the node is valid in as many opsets as can be.
+pub(super) fn attributes(op: &Op) -> Vec<AttributeProto> {
+    match op {
+        Op::AveragePool {
+            window: w,
+            count_include_pad,
+        } => {
+            let mut list = window(w);
+            push_flag(&mut list, "count_include_pad", *count_include_pad);
+            list
+        }
+        Op::MaxPool {
+            window: w,
+            column_major,
+        } => {
+            let mut list = window(w);
+            push_flag(&mut list, "storage_order", *column_major);
+            list
+        }
+        Op::Conv { window: w, groups } | Op::QLinearConv { window: w, groups } => {
+            let mut list = window(w);
+            if *groups != 1 {
+                list.push(int("group", *groups as i64));
+            }
+            list
+        }
+        Op::BatchNormalization { epsilon } => vec![float("epsilon", *epsilon)],
+        Op::Cast { to } => vec![int("to", i64::from(dtype::to_code(*to)))],
+        Op::Concat { axis } | Op::Flatten { axis } | Op::Gather { axis } => {
+            vec![int("axis", *axis)]
+        }
+        Op::Softmax { axis, .. } => vec![int("axis", *axis)],
+        Op::DequantizeLinear { axis, block_size } => quantization(*axis, *block_size),
+        Op::QuantizeLinear {
+            axis,
+            block_size,
+            to,
+        } => {
+            let mut list = quantization(*axis, *block_size);
+            list.extend(to.map(|to| int("output_dtype", i64::from(dtype::to_code(to)))));
+            list
+        }
+        Op::Gemm {
+            alpha,
+            beta,
+            trans_a,
+            trans_b,
+        } => {
+            let mut list = vec![float("alpha", *alpha), float("beta", *beta)];
+            push_flag(&mut list, "transA", *trans_a);
+            push_flag(&mut list, "transB", *trans_b);
+            list
+        }
+        Op::LeakyRelu { alpha } => vec![float("alpha", *alpha)],
+        Op::Pad { mode } => {
+            let mode = match mode {
+                PadMode::Constant => "constant",
+                PadMode::Reflect => "reflect",
+                PadMode::Edge => "edge",
+                PadMode::Wrap => "wrap",
+            };
+            vec![string("mode", mode)]
+        }
+        Op::Reshape { allow_zero } => {
+            let mut list = Vec::new();
+            push_flag(&mut list, "allowzero", *allow_zero);
+            list
+        }
+        Op::Shape { start, end } => {
+            let mut list = Vec::new();
+            if *start != 0 {
+                list.push(int("start", *start));
+            }
+            list.extend(end.map(|end| int("end", end)));
+            list
+        }
+        Op::Transpose { perm } => perm.iter().map(|perm| extents("perm", perm)).collect(),
+        Op::Add
+        | Op::Clip
+        | Op::Div
+        | Op::Dropout
+        | Op::GlobalAveragePool
+        | Op::GlobalMaxPool
+        | Op::Identity
+        | Op::MatMul
+        | Op::Mul
+        | Op::QLinearMatMul
+        | Op::Relu
+        | Op::Sigmoid
+        | Op::Squeeze
+        | Op::Sub
+        | Op::Tanh
+        | Op::Unsqueeze
+        | Op::Unknown(_) => Vec::new(),
+    }
+}
+
+fn window(window: &Window) -> Vec<AttributeProto> {
+    let mut list: Vec<AttributeProto> = [
+        ("kernel_shape", &window.kernel),
+        ("strides", &window.strides),
+        ("dilations", &window.dilations),
+        ("pads", &window.pads),
+    ]
+    .into_iter()
+    .filter(|(_, values)| !values.is_empty())
+    .map(|(name, values)| extents(name, values))
+    .collect();
+    let auto_pad = match window.auto_pad {
+        AutoPad::NotSet => None,
+        AutoPad::SameUpper => Some("SAME_UPPER"),
+        AutoPad::SameLower => Some("SAME_LOWER"),
+        AutoPad::Valid => Some("VALID"),
+    };
+    list.extend(auto_pad.map(|mode| string("auto_pad", mode)));
+    push_flag(&mut list, "ceil_mode", window.ceil_mode);
+    list
+}
+
+fn quantization(axis: i64, block_size: i64) -> Vec<AttributeProto> {
+    let mut list = Vec::new();
+    if axis != 1 {
+        list.push(int("axis", axis));
+    }
+    if block_size != 0 {
+        list.push(int("block_size", block_size));
+    }
+    list
+}
+
+fn push_flag(list: &mut Vec<AttributeProto>, name: &str, value: bool) {
+    if value {
+        list.push(int(name, 1));
+    }
+}
+
+/// An integer attribute.
+pub(super) fn int(name: &str, value: i64) -> AttributeProto {
+    AttributeProto {
+        name: name.into(),
+        r#type: kind::INT,
+        i: Some(value),
+        ..AttributeProto::default()
+    }
+}
+
+fn float(name: &str, value: f32) -> AttributeProto {
+    AttributeProto {
+        name: name.into(),
+        r#type: kind::FLOAT,
+        f: Some(value),
+        ..AttributeProto::default()
+    }
+}
+
+fn string(name: &str, value: &str) -> AttributeProto {
+    AttributeProto {
+        name: name.into(),
+        r#type: kind::STRING,
+        s: Some(value.into()),
+        ..AttributeProto::default()
+    }
+}
+
+fn extents(name: &str, values: &[usize]) -> AttributeProto {
+    AttributeProto {
+        name: name.into(),
+        r#type: kind::INTS,
+        ints: values.iter().map(|&v| v as i64).collect(),
+        ..AttributeProto::default()
+    }
+}

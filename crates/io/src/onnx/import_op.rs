@@ -1,0 +1,174 @@
+//! ONNX's operator name and attributes to [`Op`], whatever opset they are of.
+
+use super::attributes::Attributes;
+use super::dtype;
+use crate::IoError;
+use secateur_model::{AutoPad, DType, Op, PadMode, Window};
+
+/// The operator of a node of the default domain; `None` where the operator, or
+/// the form it is used in, is not known and the node is carried as it came.
+/// What older opsets say in attributes and newer ones in inputs is left out
+/// here.
+pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoError> {
+    Ok(Some(match a.node.op_type.as_str() {
+        "Add" => Op::Add,
+        "Sub" => Op::Sub,
+        "Mul" => Op::Mul,
+        "Div" => Op::Div,
+        "AveragePool" => Op::AveragePool {
+            window: window(a)?,
+            count_include_pad: a.flag("count_include_pad")?,
+        },
+        "MaxPool" => Op::MaxPool {
+            window: window(a)?,
+            column_major: a.flag("storage_order")?,
+        },
+        "BatchNormalization" => {
+            let trains = a.flag("training_mode")? || a.node.output.len() > 1;
+            if trains || a.int("spatial", 1)? == 0 {
+                return Ok(None);
+            }
+            Op::BatchNormalization {
+                epsilon: a.float("epsilon", 1e-5)?,
+            }
+        }
+        "Cast" => match element_type(a, "to")? {
+            Some(to) if !matches!(to, DType::Opaque(_)) => Op::Cast { to },
+            _ => return Ok(None),
+        },
+        "Clip" => Op::Clip,
+        "Concat" if a.has("axis") => Op::Concat {
+            axis: a.int("axis", 0)?,
+        },
+        "Concat" => return Err(a.malformed("attribute `axis` is missing")),
+        "Conv" => Op::Conv {
+            window: window(a)?,
+            groups: groups(a)?,
+        },
+        "QLinearConv" => Op::QLinearConv {
+            window: window(a)?,
+            groups: groups(a)?,
+        },
+        "QLinearMatMul" => Op::QLinearMatMul,
+        "DequantizeLinear" => {
+            if a.int("output_dtype", 0)? != 0 {
+                return Ok(None);
+            }
+            Op::DequantizeLinear {
+                axis: a.int("axis", 1)?,
+                block_size: a.int("block_size", 0)?,
+            }
+        }
+        "QuantizeLinear" => {
+            let to = element_type(a, "output_dtype")?;
+            if matches!(to, Some(DType::Opaque(_))) || a.int("precision", 0)? != 0 {
+                return Ok(None);
+            }
+            Op::QuantizeLinear {
+                axis: a.int("axis", 1)?,
+                block_size: a.int("block_size", 0)?,
+                to,
+            }
+        }
+        "Dropout" => Op::Dropout,
+        "Flatten" => Op::Flatten {
+            axis: a.int("axis", 1)?,
+        },
+        "Gather" => Op::Gather {
+            axis: a.int("axis", 0)?,
+        },
+        "Gemm" => Op::Gemm {
+            alpha: a.float("alpha", 1.0)?,
+            beta: a.float("beta", 1.0)?,
+            trans_a: a.flag("transA")?,
+            trans_b: a.flag("transB")?,
+        },
+        "GlobalAveragePool" => Op::GlobalAveragePool,
+        "GlobalMaxPool" => Op::GlobalMaxPool,
+        "Identity" => Op::Identity,
+        "LeakyRelu" => Op::LeakyRelu {
+            alpha: a.float("alpha", 0.01)?,
+        },
+        "MatMul" => Op::MatMul,
+        "Pad" => Op::Pad {
+            mode: match a.string("mode")?.unwrap_or("constant") {
+                "constant" => PadMode::Constant,
+                "reflect" => PadMode::Reflect,
+                "edge" => PadMode::Edge,
+                "wrap" => PadMode::Wrap,
+                other => return Err(a.malformed(format!("attribute `mode` is {other:?}"))),
+            },
+        },
+        "Relu" => Op::Relu,
+        "Reshape" => Op::Reshape {
+            allow_zero: a.flag("allowzero")?,
+        },
+        "Shape" => Op::Shape {
+            start: a.int("start", 0)?,
+            end: a.has("end").then(|| a.int("end", 0)).transpose()?,
+        },
+        "Sigmoid" => Op::Sigmoid,
+        "Softmax" if opset < 13 => Op::Softmax {
+            axis: a.int("axis", 1)?,
+            flattened: true,
+        },
+        "Softmax" => Op::Softmax {
+            axis: a.int("axis", -1)?,
+            flattened: false,
+        },
+        "Squeeze" => Op::Squeeze,
+        "Tanh" => Op::Tanh,
+        "Transpose" => Op::Transpose {
+            perm: a.has("perm").then(|| a.extents("perm")).transpose()?,
+        },
+        "Unsqueeze" => Op::Unsqueeze,
+        _ => return Ok(None),
+    }))
+}
+
+fn window(a: &Attributes<'_>) -> Result<Window, IoError> {
+    let auto_pad = match a.string("auto_pad")?.unwrap_or_default() {
+        "" | "NOTSET" => AutoPad::NotSet,
+        "SAME_UPPER" => AutoPad::SameUpper,
+        "SAME_LOWER" => AutoPad::SameLower,
+        "VALID" => AutoPad::Valid,
+        other => return Err(a.malformed(format!("attribute `auto_pad` is {other:?}"))),
+    };
+    Ok(Window {
+        kernel: a.extents("kernel_shape")?,
+        strides: a.extents("strides")?,
+        dilations: a.extents("dilations")?,
+        pads: a.extents("pads")?,
+        auto_pad,
+        ceil_mode: a.flag("ceil_mode")?,
+    })
+}
+
+fn groups(a: &Attributes<'_>) -> Result<usize, IoError> {
+    let groups = a.int("group", 1)?;
+    usize::try_from(groups)
+        .ok()
+        .filter(|&g| g > 0)
+        .ok_or_else(|| {
+            a.malformed(format!(
+                "attribute `group` must be positive, found {groups}"
+            ))
+        })
+}
+
+/// An element type by its number; `None` when absent or 0.
+fn element_type(a: &Attributes<'_>, name: &str) -> Result<Option<DType>, IoError> {
+    let code = a.int(name, 0)?;
+    if code == 0 {
+        return Ok(None);
+    }
+    i32::try_from(code)
+        .ok()
+        .and_then(dtype::from_code)
+        .map(Some)
+        .ok_or_else(|| {
+            a.malformed(format!(
+                "attribute `{name}`: element type {code} does not exist"
+            ))
+        })
+}

@@ -1,0 +1,28 @@
+//! ONNX in and out (ONNX 1.19, opsets 7 to 24).
+//!
+//! Reading rewrites older operator forms to the newest, so that a
+//! [`Graph`](secateur_model::Graph) knows one form only; operators that are not
+//! known are carried as they came. Writing gives a file that any ONNX runtime
+//! executes: zeros in place, integer weights as `DequantizeLinear` of int8.
+
+mod attributes;
+mod dtype;
+mod export_op;
+mod external;
+mod import_op;
+mod parameters;
+mod proto;
+mod read;
+mod tensor;
+mod write;
+
+pub use read::{load, read};
+pub use write::{save, write};
+
+/// The newest opset of the default domain that is read.
+const NEWEST_OPSET: i64 = 24;
+/// The oldest opset of the default domain that is read.
+const OLDEST_OPSET: i64 = 7;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,198 @@
+//! Which constants are trained parameters.
+
+use crate::IoError;
+use secateur_model::{
+    Bitmask, Constant, Data, Graph, Node, Op, Scale, Shape, Support, Tensor, Values, Weight,
+};
+use std::collections::{HashMap, HashSet};
+
+/// Share of exact zeros from which on a matrix counts as pruned.
+const PRUNED: f64 = 0.3;
+
+/// Turns the f32 constants that feed operators as parameters into weights.
+///
+/// # Errors
+/// A value of a Conv, Gemm or MatMul parameter that is not finite.
+pub(super) fn promote(file: &str, graph: &mut Graph) -> Result<(), IoError> {
+    let mut wanted = HashSet::new();
+    for node in &graph.nodes {
+        for index in parameter_inputs(&node.op) {
+            let Some(name) = node.input(index) else {
+                continue;
+            };
+            let Some(Constant::Tensor(tensor)) = graph.constants.get(name) else {
+                continue;
+            };
+            let Ok(values) = tensor.as_f32() else {
+                continue;
+            };
+            match values.iter().position(|v| !v.is_finite()) {
+                Some(at) if multiplies(&node.op) => {
+                    return Err(IoError::malformed(
+                        file,
+                        format!("node `{}`", node.name),
+                        format!(
+                            "parameter `{name}` is not finite: value {at} is {}",
+                            values[at]
+                        ),
+                    ));
+                }
+                None if values.len() > 1 => {
+                    wanted.insert(name.to_owned());
+                }
+                _ => {}
+            }
+        }
+    }
+    for (name, constant) in &mut graph.constants {
+        if !wanted.contains(name) {
+            continue;
+        }
+        if let Constant::Tensor(tensor) = constant
+            && let Ok(values) = tensor.as_f32()
+        {
+            let weight = weight_of(tensor.shape(), values)
+                .map_err(IoError::model(file, format!("tensor `{name}`")))?;
+            *constant = Constant::Weight(weight);
+        }
+    }
+    Ok(())
+}
+
+/// Folds `DequantizeLinear` of constant int8 codes around zero into integer
+/// weights, where a Conv, Gemm or MatMul reads the result.
+pub(super) fn fold_dequantized(graph: &mut Graph) {
+    let mut folded: HashMap<String, (String, Weight)> = HashMap::new();
+    let mut read: HashSet<&str> = HashSet::new();
+    for node in graph.nodes.iter().filter(|n| multiplies(&n.op)) {
+        read.extend([1, 2].into_iter().filter_map(|i| node.input(i)));
+    }
+    for node in &graph.nodes {
+        let Some(output) = node.output(0).filter(|o| read.contains(o)) else {
+            continue;
+        };
+        if let Some((codes, weight)) = dequantized(graph, node) {
+            folded.insert(output.to_owned(), (codes, weight));
+        }
+    }
+    if folded.is_empty() {
+        return;
+    }
+    let mut parts: HashSet<String> = HashSet::new();
+    graph.nodes.retain(|node| {
+        let fold = node.output(0).is_some_and(|o| folded.contains_key(o));
+        if fold {
+            parts.extend(node.inputs.iter().cloned());
+        }
+        !fold
+    });
+    for node in &graph.nodes {
+        for name in node.reads() {
+            parts.remove(name);
+        }
+    }
+    for output in &graph.outputs {
+        parts.remove(&output.name);
+    }
+    let mut weights: HashMap<String, Vec<(String, Weight)>> = HashMap::new();
+    for (name, (codes, weight)) in folded {
+        weights.entry(codes).or_default().push((name, weight));
+    }
+    // A weight takes the place of its codes, so that the file's order stays.
+    let constants = std::mem::take(&mut graph.constants);
+    for (name, constant) in constants {
+        if let Some(mut made) = weights.remove(&name) {
+            made.sort_by(|a, b| a.0.cmp(&b.0));
+            let made = made.into_iter().map(|(n, w)| (n, Constant::Weight(w)));
+            graph.constants.extend(made);
+        }
+        if !parts.contains(&name) {
+            graph.constants.insert(name, constant);
+        }
+    }
+}
+
+fn multiplies(op: &Op) -> bool {
+    matches!(op, Op::Conv { .. } | Op::Gemm { .. } | Op::MatMul)
+}
+
+fn parameter_inputs(op: &Op) -> std::ops::Range<usize> {
+    match op {
+        Op::Conv { .. } => 1..3,
+        Op::Gemm { .. } => 0..3,
+        Op::MatMul | Op::Add | Op::Sub | Op::Mul | Op::Div => 0..2,
+        Op::BatchNormalization { .. } => 1..5,
+        _ => 0..0,
+    }
+}
+
+/// Matrices with many zeros count as pruned; vectors are always kept whole.
+fn support_of(shape: &Shape, is_zero: impl Fn(usize) -> bool) -> Support {
+    let mask = Bitmask::from_fn(shape.elements(), |i| !is_zero(i));
+    let zeros = mask.len() - mask.count_ones();
+    if shape.rank() >= 2 && zeros as f64 > PRUNED * mask.len() as f64 {
+        Support::Unstructured(mask)
+    } else {
+        Support::All
+    }
+}
+
+fn weight_of(shape: &Shape, values: &[f32]) -> Result<Weight, secateur_model::ModelError> {
+    let support = support_of(shape, |i| values.get(i) == Some(&0.0));
+    let kept = match support.mask() {
+        None => values.to_vec(),
+        Some(_) => values.iter().copied().filter(|&v| v != 0.0).collect(),
+    };
+    Weight::new(shape.clone(), support, Values::F32(kept))
+}
+
+/// The name of the codes and the weight that a node gives, if it gives one.
+fn dequantized(graph: &Graph, node: &Node) -> Option<(String, Weight)> {
+    let Op::DequantizeLinear {
+        axis,
+        block_size: 0,
+    } = node.op
+    else {
+        return None;
+    };
+    let tensor = |index: usize| -> Option<&Tensor> {
+        match graph.constants.get(node.input(index)?)? {
+            Constant::Tensor(tensor) => Some(tensor),
+            Constant::Weight(_) => None,
+        }
+    };
+    let codes = tensor(0)?;
+    let Data::I8(values) = codes.data() else {
+        return None;
+    };
+    if node.input(2).is_some() {
+        let Data::I8(zero_points) = tensor(2)?.data() else {
+            return None;
+        };
+        if zero_points.iter().any(|&z| z != 0) {
+            return None;
+        }
+    }
+    let scale = tensor(1)?;
+    let rank = codes.shape().rank() as i64;
+    let per_row = rank >= 2 && (axis == 0 || axis == -rank);
+    let scale = match (scale.as_f32().ok()?, scale.shape().rank()) {
+        ([one], _) => Scale::PerTensor(*one),
+        (rows, 1) if per_row => Scale::PerChannel(rows.to_vec()),
+        _ => return None,
+    };
+    let support = support_of(codes.shape(), |i| values.get(i) == Some(&0));
+    let kept = values
+        .iter()
+        .filter(|&&v| v != 0 || support.mask().is_none())
+        .map(|&v| i16::from(v))
+        .collect();
+    let values = Values::Int {
+        bits: 8,
+        codes: kept,
+        scale,
+    };
+    // -128 has no symmetric counterpart; such codes stay with their node.
+    let weight = Weight::new(codes.shape().clone(), support, values).ok()?;
+    Some((node.input(0)?.to_owned(), weight))
+}

@@ -1,0 +1,339 @@
+use super::proto::*;
+use super::*;
+use crate::IoError;
+use prost::Message;
+use secateur_model::*;
+
+fn floats(name: &str, dims: &[i64], values: Vec<f32>) -> TensorProto {
+    TensorProto {
+        name: name.into(),
+        dims: dims.to_vec(),
+        data_type: 1,
+        float_data: values,
+        ..TensorProto::default()
+    }
+}
+
+fn value(name: &str) -> ValueInfoProto {
+    ValueInfoProto {
+        name: name.into(),
+        r#type: Some(TypeProto {
+            tensor_type: Some(TensorTypeProto {
+                elem_type: 1,
+                shape: None,
+            }),
+            ..TypeProto::default()
+        }),
+        ..ValueInfoProto::default()
+    }
+}
+
+fn node(op: &str, inputs: &[&str], outputs: &[&str], attribute: Vec<AttributeProto>) -> NodeProto {
+    NodeProto {
+        op_type: op.into(),
+        input: inputs.iter().map(|&s| s.into()).collect(),
+        output: outputs.iter().map(|&s| s.into()).collect(),
+        attribute,
+        ..NodeProto::default()
+    }
+}
+
+fn model(opset: i64, initializer: Vec<TensorProto>, node: Vec<NodeProto>) -> ModelProto {
+    ModelProto {
+        ir_version: Some(8),
+        opset_import: vec![OperatorSetIdProto {
+            domain: String::new(),
+            version: opset,
+        }],
+        graph: Some(GraphProto {
+            name: "small".into(),
+            input: vec![value("x")],
+            output: vec![value("y")],
+            initializer,
+            node,
+            ..GraphProto::default()
+        }),
+        ..ModelProto::default()
+    }
+}
+
+fn parse(model: &ModelProto) -> Result<Graph, IoError> {
+    read(&model.encode_to_vec(), None, "small.onnx")
+}
+
+fn message(model: &ModelProto) -> String {
+    parse(model).unwrap_err().to_string()
+}
+
+fn int(name: &str, i: i64) -> AttributeProto {
+    export_op::int(name, i)
+}
+
+fn ints(name: &str, ints: &[i64]) -> AttributeProto {
+    AttributeProto {
+        name: name.into(),
+        r#type: 7,
+        ints: ints.to_vec(),
+        ..AttributeProto::default()
+    }
+}
+
+#[test]
+fn built_in_networks_come_back_equal() {
+    for (name, _) in zoo::NETWORKS {
+        let mut net = zoo::build(name, [3, 32, 32], 10, 3).unwrap();
+        net.metadata.insert("recipe".into(), "none".into());
+        let bytes = write(&net).unwrap();
+        assert_eq!(read(&bytes, None, name).unwrap(), net, "{name}");
+        assert_eq!(write(&net).unwrap(), bytes, "{name}");
+    }
+}
+
+#[test]
+fn files_are_saved_and_loaded() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("net.onnx");
+    let net = zoo::build("lenet-300-100", [1, 8, 8], 10, 3).unwrap();
+    save(&net, &path).unwrap();
+    save(&net, &path).unwrap();
+    assert_eq!(load(&path).unwrap(), net);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    let missing = load(folder.path().join("no.onnx")).unwrap_err();
+    assert!(missing.to_string().contains("no.onnx"), "{missing}");
+}
+
+fn with_weight(values: Values, support: Support) -> Graph {
+    let mut net = zoo::build("lenet-300-100", [1, 2, 2], 2, 1).unwrap();
+    let shape = Shape::new(&[300, 4]).unwrap();
+    let weight = Weight::new(shape, support, values).unwrap();
+    net.constants
+        .insert("fc1.weight".into(), Constant::Weight(weight));
+    net
+}
+
+#[test]
+fn integer_weights_come_back_as_integers() {
+    let mask = Bitmask::from_fn(1200, |i| i % 3 == 0);
+    let codes: Vec<i16> = (0..400).map(|i| i % 100 + 1).collect();
+    let scales = (1..=300).map(|i| i as f32 / 64.0).collect();
+    for scale in [Scale::PerTensor(0.5), Scale::PerChannel(scales)] {
+        let codes = codes.clone();
+        let values = Values::Int {
+            bits: 8,
+            codes,
+            scale,
+        };
+        let net = with_weight(values, Support::Unstructured(mask.clone()));
+        assert_eq!(read(&write(&net).unwrap(), None, "q").unwrap(), net);
+    }
+}
+
+#[test]
+fn codebooks_and_groups_keep_their_values() {
+    let shared = Values::Shared {
+        codebook: Codebook::Int {
+            codes: vec![-3, 7, 0, 100],
+            scale: 0.25,
+        },
+        codes: (0..1200).map(|i| i % 4).collect(),
+    };
+    let grouped = Values::Int {
+        bits: 4,
+        codes: (0..1200).map(|i| i % 7).collect(),
+        scale: Scale::PerGroup {
+            size: 2,
+            scales: vec![0.125; 600],
+        },
+    };
+    for values in [shared, grouped] {
+        let net = with_weight(values, Support::All);
+        let back = read(&write(&net).unwrap(), None, "q").unwrap();
+        let weight = |g: &Graph| g.weight("fc1.weight").unwrap().to_f32();
+        assert_eq!(weight(&back), weight(&net));
+    }
+}
+
+#[test]
+fn truncated_files_are_refused() {
+    let mut net = zoo::build("lenet-300-100", [1, 1, 1], 2, 1).unwrap();
+    net.metadata.insert("key".into(), "value".into());
+    let whole = write(&net).unwrap();
+    // Every length of the graph's text, then steps through the weights' bytes.
+    let lengths = (0..2000.min(whole.len())).chain((2000..whole.len()).step_by(997));
+    for length in lengths.chain(whole.len().saturating_sub(2000)..whole.len()) {
+        match read(&whole[..length], None, "cut.onnx") {
+            Ok(graph) => assert_eq!(graph.nodes.len(), net.nodes.len(), "{length}"),
+            Err(error) => assert!(error.to_string().contains("cut.onnx"), "{error}"),
+        }
+    }
+}
+
+#[test]
+fn small_model_survives_every_cut_and_every_flipped_byte() {
+    let attribute = vec![ints("kernel_shape", &[1, 1])];
+    let conv = node("Conv", &["x", "w"], &["y"], attribute);
+    let weight = floats("w", &[1, 2, 1, 1], vec![1.0, 2.0]);
+    let whole = model(13, vec![weight], vec![conv]).encode_to_vec();
+    for cut in 0..whole.len() {
+        let _ = read(&whole[..cut], None, "cut");
+        for value in [0, 1, 0x7f, 0x80, 0xff] {
+            let mut bytes = whole.clone();
+            bytes[cut] = value;
+            let _ = read(&bytes, None, "flipped");
+        }
+    }
+}
+
+#[test]
+fn parameters_that_are_not_finite_name_node_and_tensor() {
+    let weight = floats("w", &[2, 1], vec![1.0, f32::NAN]);
+    let mut gemm = node("Gemm", &["x", "w"], &["y"], vec![]);
+    gemm.name = "fc".into();
+    let text = message(&model(13, vec![weight], vec![gemm]));
+    assert!(text.contains("`fc`") && text.contains("`w`"), "{text}");
+}
+
+#[test]
+fn zeros_in_a_matrix_are_its_support() {
+    let weight = floats("w", &[2, 2], vec![1.0, 0.0, 0.0, 4.0]);
+    let gemm = node("Gemm", &["x", "w"], &["y"], vec![]);
+    let graph = parse(&model(13, vec![weight], vec![gemm])).unwrap();
+    assert_eq!(graph.weight("w").unwrap().kept(), 2);
+}
+
+#[test]
+fn hostile_tensors_are_refused() {
+    let with = |tensor| message(&model(13, vec![tensor], vec![]));
+    let large = with(floats("w", &[1 << 40, 1 << 40], vec![1.0]));
+    assert!(large.contains("`w`"), "{large}");
+    let short = with(floats("w", &[1 << 40], vec![1.0]));
+    assert!(
+        short.contains("`w`") && short.contains("1099511627776"),
+        "{short}"
+    );
+    let negative = with(floats("w", &[-1], vec![1.0]));
+    assert!(negative.contains("negative"), "{negative}");
+    let mut unknown = floats("w", &[1], vec![1.0]);
+    unknown.data_type = 99;
+    assert!(with(unknown).contains("99"));
+    let mut raw = floats("w", &[2], vec![]);
+    raw.raw_data = Some(vec![0; 7]);
+    assert!(with(raw).contains("8 bytes, found 7"));
+}
+
+fn external(entries: &[(&str, &str)]) -> ModelProto {
+    let mut weight = floats("w", &[2, 1], vec![]);
+    weight.data_location = external::EXTERNAL;
+    weight.external_data = entries
+        .iter()
+        .map(|&(key, value)| StringStringEntryProto {
+            key: key.into(),
+            value: value.into(),
+        })
+        .collect();
+    let gemm = node("Gemm", &["x", "w"], &["y"], vec![]);
+    model(13, vec![weight], vec![gemm])
+}
+
+#[test]
+fn external_data_stays_in_its_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let inner = folder.path().join("inner");
+    std::fs::create_dir(&inner).unwrap();
+    std::fs::write(folder.path().join("secret"), [0; 8]).unwrap();
+    std::fs::write(inner.join("data"), [0, 0, 0, 0, 0, 0, 128, 63, 0, 0, 0, 64]).unwrap();
+    let load = |entries: &[(&str, &str)]| {
+        let bytes = external(entries).encode_to_vec();
+        read(&bytes, Some(&inner), "m.onnx").map_err(|e| e.to_string())
+    };
+    let graph = load(&[("location", "data"), ("offset", "4"), ("length", "8")]).unwrap();
+    assert_eq!(graph.weight("w").unwrap().to_f32(), [1.0, 2.0]);
+    let refused = |entries: &[(&str, &str)], part: &str| {
+        let text = load(entries).unwrap_err();
+        assert!(text.contains(part), "{text}");
+    };
+    refused(&[("location", "nothing")], "nothing");
+    refused(&[("location", "../secret")], "outside");
+    refused(&[("location", "/etc/hostname")], "outside");
+    refused(&[("location", "data"), ("offset", "8")], "has 12");
+    refused(&[("location", "data"), ("length", "4")], "8 bytes");
+    refused(&[("location", "data"), ("offset", "-1")], "no number");
+    refused(&[], "location");
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink(folder.path().join("secret"), inner.join("link")).unwrap();
+        refused(&[("location", "link")], "link");
+    }
+}
+
+#[test]
+fn cycles_and_foreign_opsets_are_refused() {
+    let nodes = vec![
+        node("Relu", &["b"], &["y"], vec![]),
+        node("Relu", &["y"], &["b"], vec![]),
+    ];
+    assert!(message(&model(13, vec![], nodes.clone())).contains("cycle"));
+    assert!(message(&model(6, vec![], nodes.clone())).contains("opset 6"));
+    assert!(message(&model(25, vec![], nodes)).contains("opset 25"));
+}
+
+#[test]
+fn older_forms_become_the_newest() {
+    let mut max = int("max", 0);
+    (max.r#type, max.i, max.f) = (1, None, Some(6.0));
+    let nodes = vec![
+        node("Clip", &["x"], &["a"], vec![max]),
+        node("Unsqueeze", &["a"], &["b"], vec![ints("axes", &[0])]),
+        node("Pad", &["b"], &["c"], vec![ints("pads", &[0, 1])]),
+        node("Dropout", &["c"], &["d"], vec![]),
+        node("Constant", &[], &["k"], vec![int("value_int", 7)]),
+        node("Softmax", &["d"], &["y"], vec![]),
+    ];
+    let graph = parse(&model(9, vec![], nodes)).unwrap();
+    assert_eq!(graph.nodes[0].inputs, ["x", "", "a.max"]);
+    assert_eq!(graph.nodes[1].inputs, ["a", "b.axes"]);
+    assert_eq!(graph.nodes[2].inputs, ["b", "c.pads", "c.value"]);
+    let max = graph.constants["a.max"].to_tensor();
+    assert_eq!(max, Tensor::scalar_f32(6.0));
+    assert_eq!(
+        graph.constants["k"].to_tensor().as_i64().unwrap(),
+        [7],
+        "Constant nodes are constants"
+    );
+    assert_eq!(
+        graph.nodes[4].op,
+        Op::Softmax {
+            axis: 1,
+            flattened: true
+        }
+    );
+    let names: Vec<String> = read(&write(&graph).unwrap(), None, "again")
+        .unwrap()
+        .nodes
+        .iter()
+        .map(|n| n.op.name().to_owned())
+        .collect();
+    assert_eq!(names[4..], ["Shape", "Flatten", "Softmax", "Reshape"]);
+}
+
+#[test]
+fn unknown_operators_are_carried_with_their_captures() {
+    let mut branch = int("then_branch", 0);
+    (branch.r#type, branch.i) = (5, None);
+    branch.g = Some(GraphProto {
+        name: "then".into(),
+        node: vec![node("Add", &["k", "x"], &["t"], vec![])],
+        output: vec![value("t")],
+        ..GraphProto::default()
+    });
+    let nodes = vec![node("If", &["x"], &["y"], vec![branch])];
+    let proto = model(11, vec![floats("k", &[], vec![1.0])], nodes);
+    let mut graph = parse(&proto).unwrap();
+    let Op::Unknown(op) = &graph.nodes[0].op else {
+        panic!("{:?}", graph.nodes[0].op);
+    };
+    assert_eq!(op.captures, ["k", "x"]);
+    let back = read(&write(&graph).unwrap(), None, "again").unwrap();
+    graph.opset = 13;
+    assert_eq!(back, graph);
+}
