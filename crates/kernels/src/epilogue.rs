@@ -136,6 +136,12 @@ impl Requantize {
         round_small(self.bounds.apply(acc as f32 * multiplier)) + self.zero_point
     }
 
+    /// The multipliers of outputs `rows`.
+    #[inline(always)]
+    pub(crate) fn multipliers(&self, rows: &[u32]) -> [f32; LANES] {
+        gather(&self.multiplier, rows)
+    }
+
     /// 16 accumulators to bytes (u8, or the bits of i8).
     #[inline(always)]
     pub(crate) fn bytes(&self, acc: &[i32; LANES], multiplier: &[f32; LANES]) -> [u8; LANES] {
@@ -228,6 +234,21 @@ impl IntOut<'_> {
         }
     }
 
+    /// Pixel `pixel` of an 8-bit output, as bytes.
+    #[inline(always)]
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn byte_row(&mut self, pixel: usize) -> Option<&mut [u8]> {
+        match self {
+            IntOut::U8(y, _) => Some(y.row_mut(pixel)),
+            IntOut::I8(y, _) => {
+                let row = y.row_mut(pixel);
+                // SAFETY: u8 and i8 have the same layout, and any bits are a value of both.
+                Some(unsafe { std::slice::from_raw_parts_mut(row.as_mut_ptr().cast(), row.len()) })
+            }
+            IntOut::I32(_) | IntOut::F32(..) => None,
+        }
+    }
+
     /// Finishes `acc[p][l]`, output `first + l` of the layer at pixel `pixel + p`, for `l < count`;
     /// `base` is the first output of the range.
     #[inline(always)]
@@ -284,7 +305,7 @@ impl IntOut<'_> {
     ) {
         match self {
             IntOut::U8(y, rq) => {
-                let multiplier = gather(&rq.multiplier, rows);
+                let multiplier = rq.multipliers(rows);
                 for (p, acc) in acc.iter().enumerate() {
                     let bytes = rq.bytes(acc, &multiplier);
                     let y = y.row_mut(pixel + p);
@@ -294,7 +315,7 @@ impl IntOut<'_> {
                 }
             }
             IntOut::I8(y, rq) => {
-                let multiplier = gather(&rq.multiplier, rows);
+                let multiplier = rq.multipliers(rows);
                 for (p, acc) in acc.iter().enumerate() {
                     let bytes = rq.bytes(acc, &multiplier);
                     let y = y.row_mut(pixel + p);
@@ -333,7 +354,7 @@ fn head(values: &[f32]) -> [f32; LANES] {
 
 /// `values[rows[l]]`, then zeros.
 #[inline(always)]
-pub(crate) fn gather(values: &[f32], rows: &[u32]) -> [f32; LANES] {
+fn gather(values: &[f32], rows: &[u32]) -> [f32; LANES] {
     let mut lanes = [0.0; LANES];
     for (lane, &row) in lanes.iter_mut().zip(rows) {
         *lane = values[row as usize];

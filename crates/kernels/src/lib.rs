@@ -42,7 +42,11 @@ mod rows;
 mod sparse_f32;
 mod sparse_i8;
 mod table;
+#[cfg(test)]
+mod tests;
 mod window;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
 
 pub use dense_f32::DenseF32;
 pub use dense_i8::DenseI8;

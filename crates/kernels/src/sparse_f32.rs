@@ -139,6 +139,9 @@ impl SparseF32 {
         check_len("activation columns", self.depth, x.cols())?;
         check_len("output rows", x.rows(), y.rows())?;
         check_len("output columns", outputs.len(), y.cols())?;
+        if outputs.is_empty() {
+            return Ok(());
+        }
         // SAFETY: `pack` checked the instruction set, the lines above the shapes.
         unsafe { (self.entry)(self, x, outputs, clamp, y) };
         Ok(())

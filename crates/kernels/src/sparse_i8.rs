@@ -131,6 +131,9 @@ impl SparseI8 {
         check_outputs(&outputs, BAND, self.outputs)?;
         check_len("activation columns", self.depth, x.cols())?;
         out.check(x.rows(), outputs.len(), self.outputs)?;
+        if outputs.is_empty() {
+            return Ok(());
+        }
         // SAFETY: `pack` checked the instruction set, the lines above the shapes.
         unsafe { (self.entry)(self, x, outputs, out) };
         Ok(())

@@ -10,6 +10,9 @@ use crate::{
 };
 use std::ops::Range;
 
+#[cfg(target_arch = "x86_64")]
+use crate::x86_64::{avx2_f32, avx2_i8, avx512vnni_f32, avx512vnni_i8, depthwise};
+
 /// What a kernel computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum What {
@@ -143,6 +146,30 @@ pub static KERNELS: &[Kernel] = &[
     kernel("u8i8i32_spmm_16x1_gather64__generic", Isa::Generic, 16, 1, What::SparseI8, Entry::SparseI8(generic::sparse::i8)),
     kernel("f32f32f32_dwconv_64x1__generic", Isa::Generic, 64, 1, What::DepthwiseF32, Entry::DepthwiseF32(generic::depthwise::f32)),
     kernel("u8i8i32_dwconv_16x1__generic", Isa::Generic, 16, 1, What::DepthwiseI8, Entry::DepthwiseI8(generic::depthwise::i8)),
+    #[cfg(target_arch = "x86_64")]
+    kernel("f32f32f32_gemm_16x6_panel16__avx2", Isa::Avx2, 16, 6, What::DenseF32, Entry::DenseF32(avx2_f32::dense)),
+    #[cfg(target_arch = "x86_64")]
+    kernel("f32f32f32_spmm_16x1_gather__avx2", Isa::Avx2, 16, 1, What::SparseF32, Entry::SparseF32(avx2_f32::sparse)),
+    #[cfg(target_arch = "x86_64")]
+    kernel("u8i8i32_gemm_16x4_panel16wide__avx2", Isa::Avx2, 16, 4, What::DenseI8, Entry::DenseI8(avx2_i8::dense)),
+    #[cfg(target_arch = "x86_64")]
+    kernel("u8i8i32_spmm_8x8_gather16__avx2", Isa::Avx2, 8, 8, What::SparseI8, Entry::SparseI8(avx2_i8::sparse)),
+    #[cfg(target_arch = "x86_64")]
+    kernel("f32f32f32_dwconv_64x1__avx2", Isa::Avx2, 64, 1, What::DepthwiseF32, Entry::DepthwiseF32(depthwise::f32_avx2)),
+    #[cfg(target_arch = "x86_64")]
+    kernel("u8i8i32_dwconv_16x1__avx2", Isa::Avx2, 16, 1, What::DepthwiseI8, Entry::DepthwiseI8(depthwise::i8_avx2)),
+    #[cfg(target_arch = "x86_64")]
+    kernel("f32f32f32_gemm_32x12_panel32__avx512vnni", Isa::Avx512Vnni, 32, 12, What::DenseF32, Entry::DenseF32(avx512vnni_f32::dense)),
+    #[cfg(target_arch = "x86_64")]
+    kernel("f32f32f32_spmm_16x8_window32__avx512vnni", Isa::Avx512Vnni, 16, 8, What::SparseF32, Entry::SparseF32(avx512vnni_f32::sparse)),
+    #[cfg(target_arch = "x86_64")]
+    kernel("u8i8i32_gemm_32x12_panel16k4__avx512vnni", Isa::Avx512Vnni, 32, 12, What::DenseI8, Entry::DenseI8(avx512vnni_i8::dense)),
+    #[cfg(target_arch = "x86_64")]
+    kernel("u8i8i32_spmm_16x14_gather64__avx512vnni", Isa::Avx512Vnni, 16, 14, What::SparseI8, Entry::SparseI8(avx512vnni_i8::sparse)),
+    #[cfg(target_arch = "x86_64")]
+    kernel("f32f32f32_dwconv_64x1__avx512vnni", Isa::Avx512Vnni, 64, 1, What::DepthwiseF32, Entry::DepthwiseF32(depthwise::f32_avx512vnni)),
+    #[cfg(target_arch = "x86_64")]
+    kernel("u8i8i32_dwconv_16x1__avx512vnni", Isa::Avx512Vnni, 16, 1, What::DepthwiseI8, Entry::DepthwiseI8(depthwise::i8_avx512vnni)),
 ];
 
 /// The kernel that `pick` accepts for `isa`, or for the most capable lesser set that has one.

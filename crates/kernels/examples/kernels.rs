@@ -1,0 +1,169 @@
+//! Times every kernel that this processor can run, one thread, on shapes of real layers.
+//!
+//! `cargo run --release -p secateur-kernels --example kernels [NAME-PART]` prints the median of many
+//! runs, and effective (dense-equivalent) GMAC/s.
+
+use std::time::{Duration, Instant};
+
+use secateur_kernels::{
+    Clamp, DenseF32, DenseI8, IntOut, Isa, KernelError, Requantize, Rows, RowsMut, SparseF32,
+    SparseI8, cpu_name, features,
+};
+
+struct Shape {
+    name: &'static str,
+    outputs: usize,
+    depth: usize,
+    pixels: usize,
+    density: f32,
+}
+
+const SHAPES: &[Shape] = &[
+    shape("lenet fc1, 8 %", 300, 784, 1, 0.08),
+    shape("lenet fc1, 8 %, batch 32", 300, 784, 32, 0.08),
+    shape("lenet fc2, 9 %", 100, 300, 1, 0.09),
+    shape("lenet-5 ip1, 5 %", 500, 800, 1, 0.05),
+    shape("square", 256, 256, 256, 0.1),
+    shape("resnet 3x3 14x14, 10 %", 256, 1152, 196, 0.1),
+    shape("resnet 1x1 14x14, 5 %", 1024, 256, 196, 0.05),
+    shape("resnet 1x1 14x14, 20 %", 256, 1024, 196, 0.2),
+    shape("alexnet fc6, 10 %", 4096, 9216, 1, 0.1),
+];
+
+const fn shape(
+    name: &'static str,
+    outputs: usize,
+    depth: usize,
+    pixels: usize,
+    density: f32,
+) -> Shape {
+    Shape {
+        name,
+        outputs,
+        depth,
+        pixels,
+        density,
+    }
+}
+
+/// Median of as many runs as fit in 0.2 s, at least 5.
+fn median(mut run: impl FnMut() -> Result<(), KernelError>) -> Result<Duration, KernelError> {
+    let mut times = Vec::new();
+    let start = Instant::now();
+    while times.len() < 5 || (start.elapsed() < Duration::from_millis(200) && times.len() < 20_000)
+    {
+        let before = Instant::now();
+        run()?;
+        times.push(before.elapsed());
+    }
+    times.sort_unstable();
+    Ok(times[times.len() / 2])
+}
+
+fn report(
+    shape: &Shape,
+    kernel: &str,
+    filter: &str,
+    bytes: usize,
+    time: Duration,
+    fill: Option<f32>,
+) {
+    if !kernel.contains(filter) {
+        return;
+    }
+    let macs = (shape.outputs * shape.depth * shape.pixels) as f64;
+    let fill = fill.map_or(String::new(), |fill| format!("{:.0} %", fill * 100.0));
+    println!(
+        "{:<26} {:<44} {:>10.2} us {:>8.1} GMAC/s {:>10} B {:>6}",
+        shape.name,
+        kernel,
+        time.as_secs_f64() * 1e6,
+        macs / time.as_secs_f64() / 1e9,
+        bytes,
+        fill,
+    );
+}
+
+fn main() -> Result<(), KernelError> {
+    let filter = std::env::args().nth(1).unwrap_or_default();
+    println!("{} ({})\n", cpu_name(), features().join(" "));
+    println!(
+        "{:<26} {:<44} {:>13} {:>15} {:>12} {:>6}",
+        "shape", "kernel", "median", "effective", "packed", "filled"
+    );
+    let mut state = 1u64;
+    let mut random = move || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (state >> 33) as u32
+    };
+    for s in SHAPES {
+        let (outputs, depth, pixels) = (s.outputs, s.depth, s.pixels);
+        let mut w = vec![0i8; outputs * depth];
+        for w in &mut w {
+            if (random() % 100_000) as f32 <= s.density * 100_000.0 {
+                *w = random() as i8 | 1;
+            }
+        }
+        let wf: Vec<f32> = w.iter().map(|&w| f32::from(w)).collect();
+        let x: Vec<u8> = (0..pixels * depth).map(|_| random() as u8).collect();
+        let xf: Vec<f32> = x.iter().map(|&x| f32::from(x)).collect();
+        let (rows, rows_f) = (
+            Rows::new(&x, pixels, depth)?,
+            Rows::new(&xf, pixels, depth)?,
+        );
+        let requantize = Requantize::new(vec![1e-4; outputs], 0, 0, 255)?;
+        let mut y = vec![0u8; pixels * outputs];
+        let mut yf = vec![0f32; pixels * outputs];
+        for isa in Isa::available()
+            .filter(|isa| isa.token().contains(&filter) || !filter.starts_with("__"))
+        {
+            if isa == Isa::Generic && outputs * depth * pixels > 30_000_000 {
+                continue;
+            }
+            let layer = DenseF32::pack(isa, &wf, outputs, depth, None)?;
+            let time = median(|| {
+                let y = RowsMut::new(&mut yf, pixels, outputs)?;
+                layer.run(rows_f, 0..outputs, Clamp::RELU, y)
+            })?;
+            report(s, layer.kernel().name, &filter, layer.bytes(), time, None);
+            let layer = SparseF32::pack(isa, &wf, outputs, depth, None)?;
+            let time = median(|| {
+                let y = RowsMut::new(&mut yf, pixels, outputs)?;
+                layer.run(rows_f, 0..outputs, Clamp::RELU, y)
+            })?;
+            let fill = layer.nonzeros() as f32 / layer.slots().max(1) as f32;
+            report(
+                s,
+                layer.kernel().name,
+                &filter,
+                layer.bytes(),
+                time,
+                Some(fill),
+            );
+            let layer = DenseI8::pack(isa, &w, outputs, depth, None)?;
+            let time = median(|| {
+                let out = IntOut::U8(RowsMut::new(&mut y, pixels, outputs)?, &requantize);
+                layer.run(rows, 0..outputs, out)
+            })?;
+            report(s, layer.kernel().name, &filter, layer.bytes(), time, None);
+            let layer = SparseI8::pack(isa, &w, outputs, depth, None)?;
+            let time = median(|| {
+                let out = IntOut::U8(RowsMut::new(&mut y, pixels, outputs)?, &requantize);
+                layer.run(rows, 0..outputs, out)
+            })?;
+            let fill = layer.nonzeros() as f32 / layer.slots().max(1) as f32;
+            report(
+                s,
+                layer.kernel().name,
+                &filter,
+                layer.bytes(),
+                time,
+                Some(fill),
+            );
+        }
+        println!();
+    }
+    Ok(())
+}

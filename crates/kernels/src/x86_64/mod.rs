@@ -1,0 +1,8 @@
+//! Kernels for x86-64.  Each is `unsafe` only in that the processor must have its instruction set and
+//! the operands the shapes that the public wrappers check.
+
+pub(crate) mod avx2_f32;
+pub(crate) mod avx2_i8;
+pub(crate) mod avx512vnni_f32;
+pub(crate) mod avx512vnni_i8;
+pub(crate) mod depthwise;
