@@ -33,6 +33,15 @@ pub enum CompressError {
         /// What is wrong.
         reason: String,
     },
+    /// A training that failed or was stopped.
+    #[error("step {step}: {error}")]
+    Train {
+        /// The step's number and kind.
+        step: String,
+        /// What happened.
+        #[source]
+        error: secateur_train::TrainError,
+    },
     /// The result would not be a valid weight or graph.
     #[error(transparent)]
     Model(#[from] ModelError),

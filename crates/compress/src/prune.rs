@@ -1,8 +1,8 @@
 //! Magnitude pruning: the smallest weights go, the others keep their values.
 
 use crate::CompressError;
-use secateur_model::weight::matrix_view;
 use secateur_model::{Bitmask, Constant, Graph, Support, Values, Weight};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How many weights each layer keeps.
@@ -53,7 +53,7 @@ pub struct Kept {
 /// that is already shared or quantized.
 pub fn prune(graph: &mut Graph, allocation: &Allocation) -> Result<Vec<Kept>, CompressError> {
     let names = prunable(graph);
-    let mut layers = Vec::with_capacity(names.len());
+    let mut weights = Vec::with_capacity(names.len());
     for name in &names {
         let Some(weight) = graph.weight(name) else {
             continue;
@@ -64,11 +64,19 @@ pub fn prune(graph: &mut Graph, allocation: &Allocation) -> Result<Vec<Kept>, Co
                 reason: format!("`{name}` is already shared or quantized; prune before that"),
             });
         }
-        layers.push((name.as_str(), weight));
+        weights.push((name.as_str(), weight));
     }
+    let layers: Vec<Layer<'_>> = weights
+        .iter()
+        .map(|(name, weight)| Layer {
+            name,
+            dims: weight.shape().dims(),
+            values: weight.kept_f32().into(),
+        })
+        .collect();
 
-    let counts = budget(&layers, allocation)?;
-    let pruned: Vec<(String, Weight)> = layers
+    let counts = counts(&layers, allocation)?;
+    let pruned: Vec<(String, Weight)> = weights
         .iter()
         .zip(&counts)
         .filter_map(|((name, weight), &count)| {
@@ -138,23 +146,34 @@ fn keep_largest(weight: &Weight, count: usize) -> Result<Weight, CompressError> 
     )?)
 }
 
+/// A layer whose values compete to be kept.
+pub(crate) struct Layer<'a> {
+    pub name: &'a str,
+    pub dims: &'a [usize],
+    pub values: Cow<'a, [f32]>,
+}
+
+impl Layer<'_> {
+    fn share(&self, density: f64) -> Option<usize> {
+        let size: usize = self.dims.iter().product();
+        Some(((size as f64 * density).round() as usize).max(1))
+    }
+}
+
 /// Kept positions for each layer; `None` leaves a layer as it is.
-fn budget(
-    layers: &[(&str, &Weight)],
+pub(crate) fn counts(
+    layers: &[Layer<'_>],
     allocation: &Allocation,
 ) -> Result<Vec<Option<usize>>, CompressError> {
-    let size = |w: &Weight| w.shape().elements();
-    let share =
-        |w: &Weight, density: f64| Some(((size(w) as f64 * density).round() as usize).max(1));
     match allocation {
         Allocation::Uniform(density) => {
             check_density(*density)?;
-            Ok(layers.iter().map(|(_, w)| share(w, *density)).collect())
+            Ok(layers.iter().map(|l| l.share(*density)).collect())
         }
         Allocation::PerLayer(densities) => {
             for (name, density) in densities {
                 check_density(*density)?;
-                if !layers.iter().any(|(layer, _)| layer == name) {
+                if !layers.iter().any(|l| l.name == name) {
                     return Err(CompressError::Refused {
                         step: "prune",
                         reason: format!("`{name}` is no convolution or fully connected weight"),
@@ -163,20 +182,26 @@ fn budget(
             }
             Ok(layers
                 .iter()
-                .map(|(name, w)| densities.get(*name).and_then(|&d| share(w, d)))
+                .map(|l| densities.get(l.name).and_then(|&d| l.share(d)))
                 .collect())
         }
         Allocation::Global(density) => {
             check_density(*density)?;
-            let all: Vec<f32> = layers.iter().flat_map(|(_, w)| w.kept_f32()).collect();
-            let total: usize = layers.iter().map(|(_, w)| size(w)).sum();
+            let all: Vec<f32> = layers
+                .iter()
+                .flat_map(|l| l.values.iter().copied())
+                .collect();
+            let total: usize = layers
+                .iter()
+                .map(|l| l.dims.iter().product::<usize>())
+                .sum();
             let count = ((total as f64 * density).round() as usize).clamp(1, all.len().max(1));
             let mask = largest(&all, count);
             let mut start = 0;
             Ok(layers
                 .iter()
-                .map(|(_, w)| {
-                    let end = start + w.kept();
+                .map(|l| {
+                    let end = start + l.values.len();
                     let kept = (start..end).filter(|&i| mask.get(i)).count();
                     start = end;
                     // A layer without any weight cuts the network in two.
@@ -186,12 +211,12 @@ fn budget(
         }
         Allocation::Erk(density) => {
             check_density(*density)?;
-            let dims: Vec<&[usize]> = layers.iter().map(|(_, w)| w.shape().dims()).collect();
+            let dims: Vec<&[usize]> = layers.iter().map(|l| l.dims).collect();
             let densities = erk(&dims, *density);
             Ok(layers
                 .iter()
                 .zip(densities)
-                .map(|((_, w), d)| share(w, d))
+                .map(|(l, d)| l.share(d))
                 .collect())
         }
         Allocation::Deviations(q) => {
@@ -205,8 +230,8 @@ fn budget(
             }
             Ok(layers
                 .iter()
-                .map(|(_, w)| {
-                    let values = w.kept_f32();
+                .map(|l| {
+                    let values = &l.values;
                     let square = |v: &f32| f64::from(*v) * f64::from(*v);
                     let variance =
                         values.iter().map(square).sum::<f64>() / values.len().max(1) as f64;
@@ -276,17 +301,6 @@ pub fn doc_network() -> Graph {
     let node = secateur_model::Node::new("fc", secateur_model::Op::linear(), &["x", "w"], &["y"]);
     graph.nodes.push(node);
     graph
-}
-
-/// `(rows, columns)` of every prunable weight, for reports.
-pub fn matrices(graph: &Graph) -> Vec<(String, usize, usize)> {
-    prunable(graph)
-        .into_iter()
-        .filter_map(|name| {
-            let (rows, columns) = matrix_view(graph.weight(&name)?.shape());
-            Some((name, rows, columns))
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -203,9 +203,23 @@ pub struct QuantizeStep {
     /// How an activation's scale is found; none leaves activations in f32.
     #[serde(default)]
     pub activation_range: Option<crate::Range>,
+    /// How biases are kept.
+    #[serde(default)]
+    pub biases: Biases,
     /// Training with fake quantization.
     #[serde(default)]
     pub retrain: Option<Retrain>,
+}
+
+/// How biases are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Biases {
+    /// Half precision.
+    #[default]
+    F16,
+    /// As they are.
+    F32,
 }
 
 /// Which trade the file's coders make.
@@ -356,7 +370,16 @@ impl AllocationSettings {
     /// The allocation on the way from dense to the target: each density `d`
     /// becomes `d + (1 − d) · left`, with `left` from 1 (dense) to 0 (target).
     pub fn part_way(&self, left: f64) -> crate::Allocation {
-        let at = |d: f64| d + (1.0 - d) * left.clamp(0.0, 1.0);
+        self.map(|d| d + (1.0 - d) * left.clamp(0.0, 1.0))
+    }
+
+    /// The allocation after `part` (0 to 1) of the rounds: each density `d`
+    /// becomes `d ^ part`, so that every round keeps the same share.
+    pub fn geometric(&self, part: f64) -> crate::Allocation {
+        self.map(|d| d.powf(part.clamp(0.0, 1.0)))
+    }
+
+    fn map(&self, at: impl Fn(f64) -> f64) -> crate::Allocation {
         match self {
             Self::Uniform(d) => crate::Allocation::Uniform(at(*d)),
             Self::Global(d) => crate::Allocation::Global(at(*d)),

@@ -1,0 +1,67 @@
+//! Whole recipes on the embedded digits.
+#![allow(clippy::unwrap_used)]
+
+use secateur_compress::{Observer, Recipe, run};
+use secateur_model::{Values, zoo};
+use secateur_train::{FitOptions, Quiet, evaluate, fit};
+
+struct Silent;
+
+impl Observer for Silent {}
+
+const RECIPE: &str = r#"
+name = "digits"
+
+[[step]]
+kind = "prune"
+schedule = { cubic = { updates = 10 } }
+allocation = { uniform = 0.1 }
+retrain = { epochs = 10, learning_rate = 0.03, batch = 32 }
+
+[[step]]
+kind = "share"
+levels = 16
+retrain = { epochs = 2, learning_rate = 0.003, batch = 32 }
+
+[[step]]
+kind = "quantize"
+weight_bits = 8
+activation_range = "min-max"
+"#;
+
+#[test]
+fn a_network_is_pruned_shared_and_quantized_with_little_loss() {
+    let data = secateur_data::load("digits").unwrap();
+    let mut dense = zoo::build("lenet-300-100", [1, 8, 8], 10, 5).unwrap();
+    let options = FitOptions {
+        epochs: 12.0,
+        batch: 32,
+        ..FitOptions::default()
+    };
+    fit(&mut dense, &data.train, &options, &mut Quiet).unwrap();
+    let recipe = Recipe::from_toml(RECIPE, "digits.toml").unwrap();
+    let go = || {
+        run(
+            dense.clone(),
+            &data.train,
+            &data.test,
+            &recipe,
+            1,
+            &mut Silent,
+        )
+        .unwrap()
+    };
+    let (small, report) = go();
+    assert_eq!(go().0, small);
+
+    let before = evaluate(&dense, &data.test).unwrap().top1_error_percent();
+    let after = evaluate(&small, &data.test).unwrap().top1_error_percent();
+    assert!(after < before + 3.0, "{before} -> {after}");
+    let kinds: Vec<&str> = report.steps.iter().map(|s| s.kind).collect();
+    assert_eq!(kinds, ["prune", "share", "quantize"]);
+    let weight = small.weight("fc1.weight").unwrap();
+    assert_eq!(weight.kept(), 1920);
+    assert!(matches!(weight.values(), Values::Shared { codebook, .. } if codebook.len() <= 16));
+    let ops: Vec<&str> = small.nodes.iter().map(|n| n.op.name()).collect();
+    assert_eq!(ops.iter().filter(|o| **o == "QuantizeLinear").count(), 3);
+}
