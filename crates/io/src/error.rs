@@ -44,7 +44,7 @@ pub enum IoError {
         /// The node, tensor or section.
         place: String,
         /// What the model says.
-        source: ModelError,
+        source: Box<ModelError>,
     },
 }
 
@@ -81,7 +81,7 @@ impl IoError {
         move |source| Self::Model {
             file,
             place,
-            source,
+            source: Box::new(source),
         }
     }
 }

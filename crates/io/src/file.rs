@@ -4,8 +4,8 @@ use crate::IoError;
 use std::io::Write;
 use std::path::Path;
 
-/// Writes a file under a temporary name in the same folder and renames it, so
-/// that an interrupted run leaves the old file or none.
+/// Writes a file under a temporary name in the same folder and renames it once it is
+/// on the disk, so that an interrupted run leaves the old file or none.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), IoError> {
     let fail = |source| IoError::File {
         path: path.to_owned(),
@@ -22,6 +22,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), IoError> {
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let mut file = builder.tempfile_in(folder).map_err(fail)?;
     file.write_all(bytes).map_err(fail)?;
+    file.as_file().sync_all().map_err(fail)?;
     file.persist(path).map_err(|e| fail(e.error))?;
     Ok(())
 }

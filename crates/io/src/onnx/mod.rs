@@ -16,7 +16,7 @@ mod read;
 mod tensor;
 mod write;
 
-pub use read::{load, read};
+pub use read::{load, read, read_tensor};
 pub use write::{save, write};
 
 /// The newest opset of the default domain that is read.

@@ -1,7 +1,9 @@
 //! ONNX to [`Graph`].
 
 use super::attributes::Attributes;
-use super::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, ValueInfoProto};
+use super::proto::{
+    AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
+};
 use super::{NEWEST_OPSET, OLDEST_OPSET, dtype, import_op, parameters, tensor};
 use crate::IoError;
 use prost::Message;
@@ -85,6 +87,17 @@ pub fn read(bytes: &[u8], folder: Option<&Path>, name: &str) -> Result<Graph, Io
     parameters::promote(name, &mut graph)?;
     graph.sort().map_err(IoError::model(name, "graph"))?;
     Ok(graph)
+}
+
+/// Reads one serialised `TensorProto` (`.pb`), as ONNX's test data are stored;
+/// `name` is what errors call the file.
+///
+/// # Errors
+/// Bytes that are no tensor, or a tensor that contradicts its shape.
+pub fn read_tensor(bytes: &[u8], name: &str) -> Result<Tensor, IoError> {
+    let proto = TensorProto::decode(bytes)
+        .map_err(|e| IoError::malformed(name, "protobuf", e.to_string()))?;
+    tensor::read(name, &proto, None)
 }
 
 struct Reader<'a> {
