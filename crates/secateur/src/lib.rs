@@ -1,1 +1,11 @@
-//! Makes trained networks small and fast, and runs them: the facade library and the command.
+//! Makes trained networks small and fast, and runs them: every crate of the
+//! workspace under one name.
+
+pub use secateur_compress as compress;
+pub use secateur_data as data;
+pub use secateur_engine as engine;
+pub use secateur_io as io;
+pub use secateur_kernels as kernels;
+pub use secateur_model as model;
+pub use secateur_plan as plan;
+pub use secateur_train as train;
