@@ -1,1 +1,20 @@
 //! Runs a plan: sessions, threads, profile.
+//!
+//! A [`Session`] plans once for each set of input shapes and keeps the arenas of
+//! its runs, so that the run loop allocates nothing (steps that fall back to
+//! the model's reference evaluation are the one exception). Work is dealt to
+//! threads by ranges of outputs, and every output is one chain of additions:
+//! results depend neither on the number of threads nor on the instruction set.
+
+mod arena;
+mod error;
+mod options;
+mod profile;
+mod run;
+mod session;
+mod team;
+
+pub use error::EngineError;
+pub use options::SessionOptions;
+pub use profile::StepProfile;
+pub use session::{Bound, Session};

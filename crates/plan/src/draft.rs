@@ -181,7 +181,9 @@ impl Draft {
     /// applies, if it is one to or from bytes with constant parameters.
     pub fn quantization(&self, node: &Node) -> Option<Quantization> {
         let to = match node.op {
-            Op::QuantizeLinear { to, block_size: 0, .. } => to,
+            Op::QuantizeLinear {
+                to, block_size: 0, ..
+            } => to,
             Op::DequantizeLinear { block_size: 0, .. } => None,
             _ => return None,
         };
@@ -249,9 +251,7 @@ impl Draft {
 
     /// Applies an edit, then drops what nothing reads any more.
     pub fn apply(&mut self, edit: Edit) {
-        self.graph
-            .nodes
-            .retain(|n| !edit.removed.contains(&n.name));
+        self.graph.nodes.retain(|n| !edit.removed.contains(&n.name));
         for (from, to) in &edit.redirected {
             for node in &mut self.graph.nodes {
                 for input in node.inputs.iter_mut().filter(|i| *i == from) {

@@ -68,7 +68,10 @@ impl Integers {
             .iter()
             .enumerate()
             .map(|(o, b)| {
-                let sum: i32 = rows[o * depth..][..depth].iter().map(|&w| i32::from(w)).sum();
+                let sum: i32 = rows[o * depth..][..depth]
+                    .iter()
+                    .map(|&w| i32::from(w))
+                    .sum();
                 b - zero_point * sum
             })
             .collect()

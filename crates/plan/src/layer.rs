@@ -158,9 +158,7 @@ impl<'a> Linear<'a> {
                 .collect(),
             (Kind::Conv { .. }, &[outputs, channels, kh, kw]) => (0..outputs)
                 .flat_map(|o| (0..kh * kw).map(move |tap| (o, tap)))
-                .flat_map(|(o, tap)| {
-                    (0..channels).map(move |c| (o * channels + c) * kh * kw + tap)
-                })
+                .flat_map(|(o, tap)| (0..channels).map(move |c| (o * channels + c) * kh * kw + tap))
                 .map(|at| values[at])
                 .collect(),
             _ => values,

@@ -13,8 +13,8 @@ mod unsigned;
 
 pub(crate) use fuse_activation::clamp_of;
 
-use crate::draft::{Draft, Edit};
 use crate::PlanError;
+use crate::draft::{Draft, Edit};
 use secateur_model::{Graph, Node};
 
 /// Why a rule leaves a node as it is.

@@ -256,9 +256,7 @@ pub fn pack_i8(
     numbers: &IntegerLayer<'_>,
 ) -> Result<(Layer, Choice), KernelError> {
     let each = outputs / groups.max(1);
-    let shifted = numbers
-        .integers
-        .shifted_bias(rows, numbers.x.zero_point);
+    let shifted = numbers.integers.shifted_bias(rows, numbers.x.zero_point);
     let mut packed = Vec::with_capacity(groups);
     let mut choice = Choice::only("none");
     for g in 0..groups {

@@ -119,7 +119,11 @@ fn exact_sums(
         }
     };
     let x = Tensor::new(codes.shape().clone(), Data::F64(values))?;
-    let weights = linear.codes_as_stored().into_iter().map(f64::from).collect();
+    let weights = linear
+        .codes_as_stored()
+        .into_iter()
+        .map(f64::from)
+        .collect();
     let w = Tensor::new(linear.weight.shape().clone(), Data::F64(weights))?;
     let mut bare = node.clone();
     bare.inputs.truncate(2);

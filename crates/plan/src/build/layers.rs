@@ -6,9 +6,7 @@ use crate::draft::{Arithmetic, Fused};
 use crate::geometry::window2d;
 use crate::integer::Integers;
 use crate::layer::{Kind, Linear};
-use crate::packed::{
-    Depthwise, Filters, IntegerLayer, Layer, kernel_clamp, pack_f32, pack_i8,
-};
+use crate::packed::{Depthwise, Filters, IntegerLayer, Layer, kernel_clamp, pack_f32, pack_i8};
 use crate::plan::{Action, Choice, Layout, Operand};
 use secateur_kernels::{DepthwiseF32, DepthwiseI8, Im2col, KernelError, Window2d};
 use secateur_model::{DType, ModelError, Node, Shape, Window};
@@ -148,7 +146,9 @@ impl Build<'_> {
         let im2col = Im2col::new(placed, groups, channels / groups.max(1)).map_err(refused)?;
         let (layer, choice) = self.packed(node, linear, fused, None, groups)?;
         let row_bytes = (im2col.cols() * item).max(1);
-        let tile = (TILE_BYTES / row_bytes).clamp(16, 256).min((oh * ow).max(1));
+        let tile = (TILE_BYTES / row_bytes)
+            .clamp(16, 256)
+            .min((oh * ow).max(1));
         let scratch_bytes = if im2col.is_identity() {
             0
         } else {

@@ -38,13 +38,15 @@ impl Build<'_> {
             self.define_known(output, Arc::new(tensor));
             return Ok(true);
         }
+        let all_known = (0..node.inputs.len())
+            .filter_map(|i| node.input(i))
+            .all(|name| self.is_known(name));
+        if node.inputs.is_empty() || !all_known {
+            return Ok(false);
+        }
         let known: Vec<Option<Arc<Tensor>>> = (0..node.inputs.len())
             .map(|i| node.input(i).and_then(|name| self.known(name)))
             .collect();
-        let all = (0..node.inputs.len()).all(|i| node.input(i).is_none() || known[i].is_some());
-        if !all || node.inputs.is_empty() {
-            return Ok(false);
-        }
         let inputs: Vec<Option<&Tensor>> = known.iter().map(Option::as_deref).collect();
         for (output, tensor) in node.outputs.iter().zip(ops::evaluate(node, &inputs)?) {
             self.define_known(output, Arc::new(tensor));
@@ -69,9 +71,7 @@ impl Build<'_> {
                     None => ShapeInput::new(value.dtype, value.shape.clone()),
                 },
                 (None, Some(Constant::Tensor(tensor))) => ShapeInput::of(tensor),
-                (None, Some(Constant::Weight(w))) => {
-                    ShapeInput::new(DType::F32, w.shape().clone())
-                }
+                (None, Some(Constant::Weight(w))) => ShapeInput::new(DType::F32, w.shape().clone()),
                 (None, None) => return Err(missing(name).into()),
             };
             if integer && index == 0 {
@@ -138,8 +138,8 @@ impl Build<'_> {
                 let Some(q) = draft.quantization(node) else {
                     return Ok(false);
                 };
-                let affine = Affine::new(q.scale, q.zero_point)
-                    .map_err(|e| Self::kernel_error(node, e))?;
+                let affine =
+                    Affine::new(q.scale, q.zero_point).map_err(|e| Self::kernel_error(node, e))?;
                 let quantize = matches!(node.op, Op::QuantizeLinear { .. });
                 let (action, kernel, codes) = match quantize {
                     true => (Action::Quantize(affine), "quantize", *dtype),
@@ -214,9 +214,11 @@ impl Build<'_> {
             None => matches!(dtype, DType::F32 | DType::U8 | DType::I8),
             Some(_) => dtype == DType::F32,
         };
-        let (&[batch, channels, h, w], &[_, _, oh, ow], &[kh, kw]) =
-            (self.value(x)?.shape.dims(), shape.dims(), &window.kernel[..])
-        else {
+        let (&[batch, channels, h, w], &[_, _, oh, ow], &[kh, kw]) = (
+            self.value(x)?.shape.dims(),
+            shape.dims(),
+            &window.kernel[..],
+        ) else {
             return Ok(false);
         };
         let placed = window2d(window, [kh, kw], channels, [h, w], [oh, ow]);
@@ -304,7 +306,10 @@ fn slice_of(dims: &[usize], start: i64, end: Option<i64>) -> Vec<i64> {
         at.clamp(0, rank) as usize
     };
     let (start, end) = (place(start), place(end.unwrap_or(rank)));
-    dims[start.min(end)..end].iter().map(|&d| d as i64).collect()
+    dims[start.min(end)..end]
+        .iter()
+        .map(|&d| d as i64)
+        .collect()
 }
 
 fn missing(name: &str) -> ModelError {

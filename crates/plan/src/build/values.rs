@@ -48,6 +48,14 @@ impl Build<'_> {
         Ok(self.values.get_mut(name).ok_or_else(missing)?)
     }
 
+    /// Whether [`Self::known`] has it, without making a tensor of it.
+    pub(super) fn is_known(&self, name: &str) -> bool {
+        match self.values.get(name) {
+            Some(value) => value.known.is_some(),
+            None => self.planner.draft().graph.constants.contains_key(name),
+        }
+    }
+
     /// A constant, or a value that was computed while planning.
     pub(super) fn known(&self, name: &str) -> Option<Arc<Tensor>> {
         if let Some(value) = self.values.get(name) {
@@ -76,12 +84,24 @@ impl Build<'_> {
                 let to = self.buffer(name, dtype, &shape, Layout::Plain)?;
                 let [batch, channels, ..] = images;
                 let action = Action::ToChannelsFirst { batch, channels };
-                self.simple(&format!("{name}: to NCHW"), action, &[last], to, "nhwc_to_nchw");
+                self.simple(
+                    &format!("{name}: to NCHW"),
+                    action,
+                    &[last],
+                    to,
+                    "nhwc_to_nchw",
+                );
                 to
             }
         } else if let Some(tensor) = value.known.clone() {
             let to = self.buffer(name, dtype, &shape, Layout::Plain)?;
-            self.simple(&format!("{name}: load"), Action::Load(tensor), &[], to, "copy");
+            self.simple(
+                &format!("{name}: load"),
+                Action::Load(tensor),
+                &[],
+                to,
+                "copy",
+            );
             to
         } else {
             return Err(ModelError::Graph(format!("`{name}` is not computed yet")).into());
@@ -91,15 +111,14 @@ impl Build<'_> {
     }
 
     /// The buffer that holds a value of rank 4 with its channels innermost.
-    pub(super) fn channels_last(
-        &mut self,
-        name: &str,
-    ) -> Result<(usize, [usize; 4]), PlanError> {
+    pub(super) fn channels_last(&mut self, name: &str) -> Result<(usize, [usize; 4]), PlanError> {
         let needs_images = |shape: &Shape| {
             ModelError::Graph(format!("`{name}` must be [n, c, h, w], found {shape}"))
         };
         if let Some(value) = self.values.get(name)
-            && let Some(last) = value.last.filter(|(_, images)| value.shape.dims() == images)
+            && let Some(last) = value
+                .last
+                .filter(|(_, images)| value.shape.dims() == images)
         {
             return Ok(last);
         }
@@ -118,7 +137,13 @@ impl Build<'_> {
                 batch: n,
                 channels: c,
             };
-            self.simple(&format!("{name}: to NHWC"), action, &[plain], to, "nchw_to_nhwc");
+            self.simple(
+                &format!("{name}: to NHWC"),
+                action,
+                &[plain],
+                to,
+                "nchw_to_nhwc",
+            );
             to
         };
         self.value_mut(name)?.last = Some((buffer, images));
@@ -181,9 +206,9 @@ impl Build<'_> {
         // Images flattened to rows stay as they lie: an integer layer that
         // follows takes their order into its columns.
         let source = self.value(of)?;
-        let flattened = source.last.filter(|(_, [n, c, h, w])| {
-            shape.dims() == [*n, c * h * w] && source.plain.is_none()
-        });
+        let flattened = source
+            .last
+            .filter(|(_, [n, c, h, w])| shape.dims() == [*n, c * h * w] && source.plain.is_none());
         let dtype = source.dtype;
         let mut value = Value::new(dtype, shape.clone());
         match flattened {

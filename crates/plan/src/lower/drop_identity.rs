@@ -13,9 +13,9 @@ pub fn apply(draft: &Draft, node: &Node) -> Result<Edit, Skip> {
                 .is_some_and(|m| draft.is_output(m) || !draft.readers(m).is_empty());
             let training = match node.input(2) {
                 None => false,
-                Some(_) => draft.constant(node, 2).is_none_or(|t| {
-                    !matches!(t.data(), secateur_model::Data::Bool(v) if v.iter().all(|b| !b))
-                }),
+                Some(_) => draft.constant(node, 2).is_none_or(
+                    |t| !matches!(t.data(), secateur_model::Data::Bool(v) if v.iter().all(|b| !b)),
+                ),
             };
             if mask_read || training {
                 return Skip::because("its mask is read, or it may be in training mode");

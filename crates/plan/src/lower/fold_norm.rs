@@ -81,8 +81,12 @@ pub fn apply(draft: &Draft, node: &Node) -> Result<Edit, Skip> {
     let weight = Weight::new(shape, support, Values::F32(values)).map_err(refused)?;
     let bias = Weight::dense(Shape::new(&[rows]).map_err(refused)?, bias).map_err(refused)?;
 
-    let weight_name = draft.graph.fresh_name(&format!("{}.folded_weight", layer.name));
-    let bias_name = draft.graph.fresh_name(&format!("{}.folded_bias", layer.name));
+    let weight_name = draft
+        .graph
+        .fresh_name(&format!("{}.folded_weight", layer.name));
+    let bias_name = draft
+        .graph
+        .fresh_name(&format!("{}.folded_bias", layer.name));
     let folded = Node::new(
         layer.name.clone(),
         layer.op.clone(),

@@ -16,9 +16,8 @@ pub fn apply(draft: &Draft, node: &Node) -> Result<Edit, Skip> {
         return Err(Skip::NotMine);
     };
     let readers = draft.readers(output);
-    let paired = |n: &&Node| {
-        matches!(n.op, Op::DequantizeLinear { .. }) && draft.quantization(n) == Some(q)
-    };
+    let paired =
+        |n: &&Node| matches!(n.op, Op::DequantizeLinear { .. }) && draft.quantization(n) == Some(q);
     if draft.is_output(output) || !readers.iter().all(paired) {
         return Skip::because("its signed codes are read as such");
     }

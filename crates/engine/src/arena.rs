@@ -1,0 +1,142 @@
+//! One block of bytes for all activations of a run, and typed views of it.
+
+use crate::EngineError;
+use half::{bf16, f16};
+use secateur_model::{DType, Data, ModelError, Shape, Tensor};
+use secateur_plan::memory::ALIGNMENT;
+use std::ops::Range;
+
+/// A block that begins on a cache line.
+#[derive(Debug)]
+pub struct Arena {
+    memory: Vec<u8>,
+    start: usize,
+    len: usize,
+}
+
+impl Arena {
+    /// `len` zero bytes.
+    pub fn new(len: usize) -> Self {
+        let memory = vec![0; len + ALIGNMENT];
+        let start = memory.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
+        Self { memory, start, len }
+    }
+
+    /// All bytes.
+    pub fn bytes(&mut self) -> &mut [u8] {
+        &mut self.memory[self.start..][..self.len]
+    }
+}
+
+/// Ranges of the arena that do not overlap.
+pub fn views<'a, const N: usize>(
+    arena: &'a mut [u8],
+    ranges: [Range<usize>; N],
+    step: &str,
+) -> Result<[&'a mut [u8]; N], EngineError> {
+    arena
+        .get_disjoint_mut(ranges)
+        .map_err(|_| EngineError::Buffers { step: step.into() })
+}
+
+/// Copies a buffer out as a tensor.
+pub fn read(bytes: &[u8], dtype: DType, shape: &Shape) -> Result<Tensor, ModelError> {
+    macro_rules! elements {
+        ($type:ty) => {
+            bytes
+                .as_chunks()
+                .0
+                .iter()
+                .map(|&b| <$type>::from_ne_bytes(b))
+                .collect()
+        };
+    }
+    let data = match dtype {
+        DType::F32 => Data::F32(elements!(f32)),
+        DType::F64 => Data::F64(elements!(f64)),
+        DType::F16 => Data::F16(elements!(f16)),
+        DType::BF16 => Data::BF16(elements!(bf16)),
+        DType::I8 => Data::I8(elements!(i8)),
+        DType::U8 => Data::U8(bytes.to_vec()),
+        DType::I16 => Data::I16(elements!(i16)),
+        DType::U16 => Data::U16(elements!(u16)),
+        DType::I32 => Data::I32(elements!(i32)),
+        DType::U32 => Data::U32(elements!(u32)),
+        DType::I64 => Data::I64(elements!(i64)),
+        DType::U64 => Data::U64(elements!(u64)),
+        DType::Bool => Data::Bool(bytes.iter().map(|&b| b != 0).collect()),
+        DType::Opaque(_) => {
+            return Err(ModelError::Type {
+                what: "buffer".into(),
+                needed: DType::F32,
+                found: dtype,
+            });
+        }
+    };
+    Tensor::new(shape.clone(), data)
+}
+
+/// Copies a tensor into a buffer of as many bytes; `false` where it has
+/// another size.
+pub fn write(tensor: &Tensor, bytes: &mut [u8]) -> bool {
+    if tensor.bytes() != bytes.len() {
+        return false;
+    }
+    macro_rules! elements {
+        ($values:expr) => {
+            for (to, value) in bytes.as_chunks_mut().0.iter_mut().zip($values) {
+                *to = value.to_ne_bytes();
+            }
+        };
+    }
+    match tensor.data() {
+        Data::F32(v) => bytes.copy_from_slice(bytemuck::cast_slice(v)),
+        Data::U8(v) => bytes.copy_from_slice(v),
+        Data::F64(v) => elements!(v),
+        Data::F16(v) => elements!(v),
+        Data::BF16(v) => elements!(v),
+        Data::I8(v) => elements!(v),
+        Data::I16(v) => elements!(v),
+        Data::U16(v) => elements!(v),
+        Data::I32(v) => elements!(v),
+        Data::U32(v) => elements!(v),
+        Data::I64(v) => elements!(v),
+        Data::U64(v) => elements!(v),
+        Data::Bool(v) => {
+            for (to, &value) in bytes.iter_mut().zip(v) {
+                *to = u8::from(value);
+            }
+        }
+        Data::Opaque { .. } => return false,
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tensors_come_back_as_they_went() {
+        let tensors = [
+            Tensor::f32(&[3], vec![1.0, -2.5, f32::MAX]).unwrap(),
+            Tensor::i64(&[2], vec![i64::MIN, 7]).unwrap(),
+            Tensor::new(Shape::new(&[2]).unwrap(), Data::Bool(vec![true, false])).unwrap(),
+            Tensor::i8(&[0], vec![]).unwrap(),
+        ];
+        for tensor in tensors {
+            let mut arena = Arena::new(tensor.bytes());
+            assert!(write(&tensor, arena.bytes()));
+            assert_eq!(
+                read(arena.bytes(), tensor.dtype(), tensor.shape()).unwrap(),
+                tensor
+            );
+            assert!(!write(&tensor, &mut [0; 99]));
+        }
+    }
+
+    #[test]
+    fn arenas_begin_on_a_line() {
+        assert_eq!(Arena::new(10).bytes().as_ptr() as usize % ALIGNMENT, 0);
+    }
+}

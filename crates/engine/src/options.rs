@@ -1,0 +1,71 @@
+//! How a session runs, and where the environment has a say.
+
+use crate::EngineError;
+use secateur_kernels::Isa;
+
+/// How a session runs. What is not set comes from the environment, then from
+/// the machine.
+///
+/// ```
+/// # use secateur_engine::SessionOptions;
+/// let single = SessionOptions { threads: Some(1), ..SessionOptions::default() };
+/// assert_eq!(single.resolved_threads()?, 1);
+/// # Ok::<(), secateur_engine::EngineError>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SessionOptions {
+    /// Threads; else `SECATEUR_THREADS`, else as many as the processor runs at
+    /// once.
+    pub threads: Option<usize>,
+    /// The instruction set; else `SECATEUR_ISA`, else the best there is.
+    pub isa: Option<Isa>,
+    /// Evaluate by the slow reference instead of kernels.
+    pub reference: bool,
+}
+
+impl SessionOptions {
+    /// The number of threads that these options mean here.
+    ///
+    /// # Errors
+    /// A number below 1 or above 1024, a variable that is no number.
+    pub fn resolved_threads(&self) -> Result<usize, EngineError> {
+        let wrong = |option, found: String| EngineError::Setting {
+            option,
+            needed: "a number from 1 to 1024".into(),
+            found,
+        };
+        let (option, threads) = match (self.threads, std::env::var("SECATEUR_THREADS")) {
+            (Some(threads), _) => ("threads", threads),
+            (None, Ok(text)) => {
+                let option = "SECATEUR_THREADS";
+                let threads = text.trim().parse().map_err(|_| wrong(option, text))?;
+                (option, threads)
+            }
+            (None, Err(_)) => {
+                let here = std::thread::available_parallelism().map_or(1, usize::from);
+                ("threads", here.min(1024))
+            }
+        };
+        match threads {
+            1..=1024 => Ok(threads),
+            _ => Err(wrong(option, threads.to_string())),
+        }
+    }
+
+    /// The instruction set that these options mean here.
+    ///
+    /// # Errors
+    /// A set that the processor lacks, a variable that names none.
+    pub fn resolved_isa(&self) -> Result<Isa, EngineError> {
+        let isa = match (self.isa, std::env::var("SECATEUR_ISA")) {
+            (Some(isa), _) => isa,
+            (None, Ok(text)) => text.trim().parse().map_err(|_| EngineError::Setting {
+                option: "SECATEUR_ISA",
+                needed: Isa::ALL.map(Isa::token).join(", "),
+                found: text,
+            })?,
+            (None, Err(_)) => Isa::best(),
+        };
+        isa.require().map_err(EngineError::Isa)
+    }
+}

@@ -1,0 +1,165 @@
+//! The steps of a plan over an arena.
+
+mod layers;
+mod simple;
+
+use crate::EngineError;
+use crate::arena::{read, views, write};
+use crate::team::threads_for;
+use secateur_kernels::KernelError;
+use secateur_model::{Node, Tensor, ops};
+use secateur_plan::{Action, Buffer, Operand, Plan, Step};
+use std::ops::Range;
+
+/// Runs every step in order.
+pub fn run(plan: &Plan, arena: &mut [u8], threads: usize) -> Result<(), EngineError> {
+    plan.steps
+        .iter()
+        .try_for_each(|step| run_step(plan, step, arena, threads))
+}
+
+/// Runs one step.
+pub fn run_step(
+    plan: &Plan,
+    step: &Step,
+    arena: &mut [u8],
+    threads: usize,
+) -> Result<(), EngineError> {
+    let call = Call {
+        plan,
+        step,
+        threads: threads_for(step, threads),
+    };
+    match &step.action {
+        Action::MatMul { layer, rows } => call.matmul(arena, layer, *rows),
+        Action::Conv {
+            layer,
+            im2col,
+            batch,
+            tile,
+            pad,
+        } => call.conv(arena, layer, im2col, (*batch, *tile, *pad)),
+        Action::Depthwise { layer, batch, pad } => call.depthwise(arena, layer, *batch, *pad),
+        Action::MaxPool { window, batch } => call.max_pool(arena, window, *batch),
+        Action::AveragePool {
+            window,
+            batch,
+            count,
+        } => call.average_pool(arena, window, *batch, *count),
+        Action::GlobalAveragePool { batch } => call.global_average_pool(arena, *batch),
+        Action::Add(clamp) => call.add(arena, *clamp),
+        Action::Clamp(clamp) => call.clamp(arena, *clamp),
+        Action::Quantize(affine) => call.quantize(arena, *affine),
+        Action::Dequantize(affine) => call.dequantize(arena, *affine),
+        Action::ToChannelsLast { batch, channels } => {
+            call.transpose(arena, *batch, *channels, true)
+        }
+        Action::ToChannelsFirst { batch, channels } => {
+            call.transpose(arena, *batch, *channels, false)
+        }
+        Action::Load(tensor) => call.load(arena, tensor),
+        Action::Reference(node) => call.reference(arena, node),
+    }
+}
+
+/// A step with what it needs to find its buffers.
+struct Call<'a> {
+    plan: &'a Plan,
+    step: &'a Step,
+    threads: usize,
+}
+
+impl<'a> Call<'a> {
+    fn kernel<T>(&self, result: Result<T, KernelError>) -> Result<T, EngineError> {
+        result.map_err(|source| EngineError::Kernel {
+            step: self.step.name.clone(),
+            source,
+        })
+    }
+
+    fn misplaced(&self) -> EngineError {
+        EngineError::Buffers {
+            step: self.step.name.clone(),
+        }
+    }
+
+    fn buffer(&self, index: usize) -> Result<&'a Buffer, EngineError> {
+        self.plan.buffers.get(index).ok_or_else(|| self.misplaced())
+    }
+
+    fn range(buffer: &Buffer) -> Range<usize> {
+        buffer.offset..buffer.offset + buffer.bytes
+    }
+
+    fn input(&self, index: usize) -> Result<&'a Buffer, EngineError> {
+        match self.step.inputs.get(index) {
+            Some(Operand::Buffer(buffer)) => self.buffer(*buffer),
+            _ => Err(self.misplaced()),
+        }
+    }
+
+    fn output(&self) -> Result<&'a Buffer, EngineError> {
+        self.buffer(*self.step.outputs.first().ok_or_else(|| self.misplaced())?)
+    }
+
+    /// The first input, the output and the working memory.
+    fn unary<'b>(&self, arena: &'b mut [u8]) -> Result<[&'b mut [u8]; 3], EngineError> {
+        let scratch = self.step.scratch.map_or(0..0, |(at, len)| at..at + len);
+        let ranges = [
+            Self::range(self.input(0)?),
+            Self::range(self.output()?),
+            scratch,
+        ];
+        views(arena, ranges, &self.step.name)
+    }
+
+    /// f32 elements of a view.
+    fn floats<'b>(&self, bytes: &'b [u8]) -> Result<&'b [f32], EngineError> {
+        bytemuck::try_cast_slice(bytes).map_err(|_| self.misplaced())
+    }
+
+    /// f32 elements of a view that is written.
+    fn floats_mut<'b>(&self, bytes: &'b mut [u8]) -> Result<&'b mut [f32], EngineError> {
+        bytemuck::try_cast_slice_mut(bytes).map_err(|_| self.misplaced())
+    }
+
+    fn load(&self, arena: &mut [u8], tensor: &Tensor) -> Result<(), EngineError> {
+        let [to] = views(arena, [Self::range(self.output()?)], &self.step.name)?;
+        write(tensor, to)
+            .then_some(())
+            .ok_or_else(|| self.misplaced())
+    }
+
+    fn reference(&self, arena: &mut [u8], node: &Node) -> Result<(), EngineError> {
+        let mut owned = Vec::with_capacity(self.step.inputs.len());
+        for operand in &self.step.inputs {
+            owned.push(match operand {
+                Operand::Buffer(index) => {
+                    let buffer = self.buffer(*index)?;
+                    let [bytes] = views(arena, [Self::range(buffer)], &self.step.name)?;
+                    Some(read(bytes, buffer.dtype, &buffer.shape)?)
+                }
+                Operand::Constant(_) | Operand::Absent => None,
+            });
+        }
+        let inputs: Vec<Option<&Tensor>> = self
+            .step
+            .inputs
+            .iter()
+            .zip(&owned)
+            .map(|(operand, owned)| match operand {
+                Operand::Constant(tensor) => Some(tensor.as_ref()),
+                _ => owned.as_ref(),
+            })
+            .collect();
+        let results = ops::evaluate(node, &inputs)?;
+        for (result, &index) in results.iter().zip(&self.step.outputs) {
+            let range = Self::range(self.buffer(index)?);
+            let [to] = views(arena, [range], &self.step.name)?;
+            if !write(result, to) {
+                return Err(self.misplaced());
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,326 @@
+//! Sessions: a network ready to run, for any batch, from any thread.
+
+use crate::arena::{Arena, read, views, write};
+use crate::profile::{StepProfile, measure};
+use crate::run::run;
+use crate::{EngineError, SessionOptions};
+use secateur_model::{DType, Graph, Shape, Tensor};
+use secateur_plan::{Plan, Planner, Port};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A network ready to run. Plans are made once for each set of input shapes;
+/// runs may overlap, each with an arena of its own.
+///
+/// ```
+/// # use secateur_engine::{Session, SessionOptions};
+/// # use secateur_model::{Tensor, zoo};
+/// let net = zoo::build("lenet-300-100", [1, 28, 28], 10, 1)?;
+/// let session = Session::new(&net, &SessionOptions::default())?;
+/// let image = Tensor::f32(&[1, 1, 28, 28], vec![0.5; 784])?;
+/// let logits = session.run(&[("input", &image)])?;
+/// assert_eq!(logits[0].shape().dims(), [1, 10]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Session {
+    planner: Planner,
+    threads: usize,
+    reference: bool,
+    pool: Option<rayon::ThreadPool>,
+    plans: Mutex<HashMap<Vec<Shape>, Arc<Prepared>>>,
+}
+
+/// A plan and the arenas of the runs that are not running.
+#[derive(Debug)]
+struct Prepared {
+    plan: Plan,
+    /// Whether any step is worth more than one thread.
+    shared: bool,
+    arenas: Mutex<Vec<Arena>>,
+}
+
+/// A session bound to input shapes: runs on slices, without allocation once
+/// it has run. Made by [`Session::bind`].
+#[derive(Debug, Clone)]
+pub struct Bound<'s> {
+    session: &'s Session,
+    prepared: Arc<Prepared>,
+}
+
+impl Session {
+    /// Lowers the network and starts the threads.
+    ///
+    /// # Errors
+    /// A graph that is not well formed, an operator that is not known, an
+    /// instruction set that the processor lacks, a setting without meaning.
+    pub fn new(graph: &Graph, options: &SessionOptions) -> Result<Self, EngineError> {
+        let planner = Planner::new(graph, options.resolved_isa()?)?;
+        Self::from_planner(planner, options)
+    }
+
+    /// A session over a graph that is lowered already; the planner's
+    /// instruction set counts.
+    ///
+    /// # Errors
+    /// A setting without meaning, threads that cannot be started.
+    pub fn from_planner(planner: Planner, options: &SessionOptions) -> Result<Self, EngineError> {
+        let threads = options.resolved_threads()?;
+        let pool = (threads > 1)
+            .then(|| {
+                rayon::ThreadPoolBuilder::new()
+                    .num_threads(threads)
+                    .thread_name(|i| format!("secateur-{i}"))
+                    .build()
+            })
+            .transpose()
+            .map_err(|e| EngineError::Threads {
+                threads,
+                reason: e.to_string(),
+            })?;
+        Ok(Self {
+            planner,
+            threads,
+            reference: options.reference,
+            pool,
+            plans: Mutex::default(),
+        })
+    }
+
+    /// The lowered graph and what was done to it.
+    pub fn planner(&self) -> &Planner {
+        &self.planner
+    }
+
+    /// Threads that large steps are shared among.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Runs the network on tensors, by input name; gives the outputs in the
+    /// graph's order.
+    ///
+    /// # Errors
+    /// An input that is missing or not the network's, of another type or of
+    /// extents that the network does not take; an operator that cannot run.
+    pub fn run(&self, inputs: &[(&str, &Tensor)]) -> Result<Vec<Tensor>, EngineError> {
+        let ordered = self.ordered(inputs)?;
+        let shapes: Vec<Shape> = ordered.iter().map(|t| t.shape().clone()).collect();
+        let bound = self.bind(&shapes)?;
+        if self.reference {
+            return Ok(self.planner.draft().evaluate(inputs)?);
+        }
+        bound.with_arena(|plan, arena| {
+            for (port, tensor) in plan.inputs.iter().zip(&ordered) {
+                let to = place(plan, arena, port)?;
+                if !write(tensor, to) {
+                    return Err(length(port, tensor.shape().elements()));
+                }
+            }
+            self.steps(&bound.prepared, arena)?;
+            plan.outputs
+                .iter()
+                .map(|port| {
+                    let bytes = place(plan, arena, port)?;
+                    Ok(read(bytes, port.dtype, &port.shape)?)
+                })
+                .collect()
+        })
+    }
+
+    /// Makes, or finds, the plan for the extents of the inputs, in the graph's
+    /// order.
+    ///
+    /// # Errors
+    /// Extents that the network does not take, an operator that cannot run.
+    pub fn bind(&self, shapes: &[Shape]) -> Result<Bound<'_>, EngineError> {
+        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        let prepared = match plans.get(shapes) {
+            Some(found) => found.clone(),
+            None => {
+                let plan = self.planner.plan(shapes, self.threads)?;
+                let shared = plan
+                    .steps
+                    .iter()
+                    .any(|s| crate::team::threads_for(s, self.threads) > 1);
+                let made = Arc::new(Prepared {
+                    plan,
+                    shared,
+                    arenas: Mutex::default(),
+                });
+                plans.insert(shapes.to_vec(), made.clone());
+                made
+            }
+        };
+        Ok(Bound {
+            session: self,
+            prepared,
+        })
+    }
+
+    /// Runs all steps, among the threads if any step is worth it.
+    fn steps(&self, prepared: &Prepared, arena: &mut [u8]) -> Result<(), EngineError> {
+        match &self.pool {
+            Some(pool) if prepared.shared => {
+                pool.install(|| run(&prepared.plan, arena, self.threads))
+            }
+            _ => run(&prepared.plan, arena, 1),
+        }
+    }
+
+    /// The tensors in the graph's order of inputs, names and types checked.
+    fn ordered<'t>(&self, inputs: &[(&str, &'t Tensor)]) -> Result<Vec<&'t Tensor>, EngineError> {
+        let declared = &self.planner.draft().graph.inputs;
+        let wrong = |name: &str, problem| {
+            let names: Vec<String> = declared.iter().map(|d| format!("`{}`", d.name)).collect();
+            EngineError::InputName {
+                name: name.into(),
+                problem,
+                declared: names.join(", "),
+            }
+        };
+        for (index, (name, _)) in inputs.iter().enumerate() {
+            if !declared.iter().any(|d| d.name == *name) {
+                return Err(wrong(name, "is not an input"));
+            }
+            if inputs[..index].iter().any(|(earlier, _)| earlier == name) {
+                return Err(wrong(name, "is given twice"));
+            }
+        }
+        declared
+            .iter()
+            .map(|d| {
+                let (_, tensor) = inputs
+                    .iter()
+                    .find(|(name, _)| *name == d.name)
+                    .ok_or_else(|| wrong(&d.name, "is missing"))?;
+                if tensor.dtype() != d.dtype {
+                    return Err(EngineError::InputType {
+                        name: d.name.clone(),
+                        needed: d.dtype,
+                        found: tensor.dtype(),
+                    });
+                }
+                Ok(*tensor)
+            })
+            .collect()
+    }
+}
+
+impl Bound<'_> {
+    /// The plan that is run.
+    pub fn plan(&self) -> &Plan {
+        &self.prepared.plan
+    }
+
+    /// Runs on f32 slices, inputs and outputs in the graph's order.
+    ///
+    /// # Errors
+    /// A slice of another length than its value, a value that is not f32.
+    pub fn run_into(
+        &self,
+        inputs: &[&[f32]],
+        outputs: &mut [&mut [f32]],
+    ) -> Result<(), EngineError> {
+        self.with_arena(|plan, arena| {
+            self.load(plan, arena, inputs)?;
+            self.session.steps(&self.prepared, arena)?;
+            for (index, port) in plan.outputs.iter().enumerate() {
+                needs_f32(port)?;
+                let found = outputs.get(index).map_or(0, |o| o.len());
+                let bytes = place(plan, arena, port)?;
+                match outputs.get_mut(index) {
+                    Some(to) if size_of_val(&**to) == bytes.len() => {
+                        bytemuck::cast_slice_mut(to).copy_from_slice(bytes);
+                    }
+                    _ => return Err(length(port, found)),
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Times every step: the median of `repeats` runs after a warm-up.
+    ///
+    /// # Errors
+    /// As [`Self::run_into`].
+    pub fn profile(
+        &self,
+        inputs: &[&[f32]],
+        repeats: usize,
+    ) -> Result<Vec<StepProfile>, EngineError> {
+        self.with_arena(|plan, arena| {
+            // Inputs share memory with later buffers, so every run loads them.
+            let mut load = |arena: &mut [u8]| self.load(plan, arena, inputs);
+            match &self.session.pool {
+                Some(pool) if self.prepared.shared => {
+                    pool.install(|| measure(plan, arena, self.session.threads, repeats, &mut load))
+                }
+                _ => measure(plan, arena, 1, repeats, &mut load),
+            }
+        })
+    }
+
+    fn load(&self, plan: &Plan, arena: &mut [u8], inputs: &[&[f32]]) -> Result<(), EngineError> {
+        for (index, port) in plan.inputs.iter().enumerate() {
+            needs_f32(port)?;
+            let from = inputs.get(index).copied().unwrap_or(&[]);
+            let to = place(plan, arena, port)?;
+            if size_of_val(from) != to.len() {
+                return Err(length(port, from.len()));
+            }
+            to.copy_from_slice(bytemuck::cast_slice(from));
+        }
+        Ok(())
+    }
+
+    /// Lends an arena that no other run has.
+    fn with_arena<T>(
+        &self,
+        work: impl FnOnce(&Plan, &mut [u8]) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        let plan = &self.prepared.plan;
+        let arenas = &self.prepared.arenas;
+        let free = arenas.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut arena = free.unwrap_or_else(|| Arena::new(plan.arena_bytes));
+        let result = work(plan, arena.bytes());
+        arenas
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(arena);
+        result
+    }
+}
+
+/// The bytes of a port.
+fn place<'a>(plan: &Plan, arena: &'a mut [u8], port: &Port) -> Result<&'a mut [u8], EngineError> {
+    let misplaced = || EngineError::Buffers {
+        step: port.name.clone(),
+    };
+    let buffer = plan.buffers.get(port.buffer).ok_or_else(misplaced)?;
+    let [bytes] = views(
+        arena,
+        [buffer.offset..buffer.offset + buffer.bytes],
+        &port.name,
+    )?;
+    Ok(bytes)
+}
+
+fn needs_f32(port: &Port) -> Result<(), EngineError> {
+    match port.dtype {
+        DType::F32 => Ok(()),
+        found => Err(EngineError::InputType {
+            name: port.name.clone(),
+            needed: DType::F32,
+            found,
+        }),
+    }
+}
+
+fn length(port: &Port, found: usize) -> EngineError {
+    EngineError::Length {
+        name: port.name.clone(),
+        needed: port.shape.elements(),
+        found,
+    }
+}

@@ -1,0 +1,74 @@
+//! Work dealt to threads by ranges of outputs, so that no result depends on
+//! how many threads there are.
+
+use crate::EngineError;
+use secateur_plan::Step;
+use std::ops::Range;
+
+/// Below this a step runs on the thread that runs the network: waking another
+/// one costs as much.
+const WORTH_SHARING_US: f64 = 50.0;
+
+/// Cautious speeds of one thread, from which a step's time is estimated.
+const PRODUCTS_PER_US: f64 = 20_000.0;
+const BYTES_PER_US: f64 = 8_000.0;
+
+/// How many threads a step is worth.
+pub fn threads_for(step: &Step, threads: usize) -> usize {
+    let time = step.nonzero_macs as f64 / PRODUCTS_PER_US + step.bytes as f64 / BYTES_PER_US;
+    if threads == 1 || time < WORTH_SHARING_US {
+        return 1;
+    }
+    threads.min((2.0 * time / WORTH_SHARING_US) as usize)
+}
+
+/// A step's output as units that threads write: rows, pixels or channels.
+pub struct Units<'a> {
+    /// The units of `out`.
+    pub range: Range<usize>,
+    /// Ranges are cut at multiples of this.
+    pub granule: usize,
+    /// Bytes of a unit.
+    pub bytes: usize,
+    /// All units.
+    pub out: &'a mut [u8],
+    /// Working memory, `scratch_each` bytes for every part.
+    pub scratch: &'a mut [u8],
+    /// Working memory of one part.
+    pub scratch_each: usize,
+}
+
+impl Units<'_> {
+    /// Calls `work(range, out, scratch)` on `parts` parts, in parallel.
+    pub fn share<F>(self, parts: usize, work: &F) -> Result<(), EngineError>
+    where
+        F: Fn(Range<usize>, &mut [u8], &mut [u8]) -> Result<(), EngineError> + Sync,
+    {
+        let units = self.range.len();
+        let parts = parts.min(units.div_ceil(self.granule.max(1)));
+        if parts <= 1 {
+            let each = self.scratch_each.min(self.scratch.len());
+            return work(self.range, self.out, &mut self.scratch[..each]);
+        }
+        let left_parts = parts / 2;
+        let cut = (units * left_parts / parts).next_multiple_of(self.granule.max(1));
+        let cut = cut.min(units);
+        let middle = self.range.start + cut;
+        let (left, right) = self.out.split_at_mut(cut * self.bytes);
+        let working = (left_parts * self.scratch_each).min(self.scratch.len());
+        let (left_scratch, right_scratch) = self.scratch.split_at_mut(working);
+        let part = |range, out, scratch| Units {
+            range,
+            out,
+            scratch,
+            ..self
+        };
+        let left = part(self.range.start..middle, left, left_scratch);
+        let right = part(middle..self.range.end, right, right_scratch);
+        let (a, b) = rayon::join(
+            || left.share(left_parts, work),
+            || right.share(parts - left_parts, work),
+        );
+        a.and(b)
+    }
+}
