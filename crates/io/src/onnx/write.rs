@@ -79,7 +79,7 @@ pub fn write(graph: &Graph) -> Result<Vec<u8>, IoError> {
 /// Writes the graph as an ONNX file, under a temporary name first.
 ///
 /// # Errors
-/// As [`write`]; a file that cannot be written.
+/// As [`write()`]; a file that cannot be written.
 pub fn save(graph: &Graph, path: impl AsRef<Path>) -> Result<(), IoError> {
     file::replace(path.as_ref(), &write(graph)?)
 }
