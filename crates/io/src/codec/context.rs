@@ -1,11 +1,11 @@
 //! The smallest coder: adaptive binary range coding under mixed contexts, the
 //! mask first and then the symbols, which so know all their neighbours.
 
+use super::around::Surroundings;
 use super::bits::Cursor;
 use super::range::{BitCoder, CostMeter, RangeDecoder, RangeEncoder};
 use super::settings::Settings;
 use super::support::{self, SupportModel};
-use super::values::Around;
 use super::{CodecError, Cost, Decoded, Layout, Plane};
 
 /// The encoder's settings are tried on no more positions than this.
@@ -23,7 +23,7 @@ pub(super) fn encode(plane: &Plane<'_>, out: &mut Vec<u8>) -> Cost {
     let fill = plane.mask.map(|mask| column_fill(mask, plane.cols));
     Cost {
         support_bits: measure_support(plane, settings),
-        value_bits: measure_values(plane, fill.as_ref(), settings),
+        value_bits: measure_values(plane, fill.as_deref(), settings),
     }
 }
 
@@ -57,7 +57,7 @@ pub(super) fn decode(mut cursor: Cursor<'_>, layout: &Layout) -> Result<Decoded,
         &mut coder,
         layout,
         mask.as_deref(),
-        fill.as_ref(),
+        fill.as_deref(),
         &mut symbols,
         settings,
     )
@@ -87,7 +87,7 @@ fn walk_plane<C: BitCoder>(
         coder,
         &layout,
         plane.mask,
-        fill.as_ref(),
+        fill.as_deref(),
         &mut symbols,
         settings,
     )
@@ -122,65 +122,31 @@ fn walk_values<C: BitCoder>(
     coder: &mut C,
     layout: &Layout,
     mask: Option<&[bool]>,
-    fill: Option<&Fill>,
+    fill: Option<&[u32]>,
     symbols: &mut [i32],
     settings: Settings,
 ) -> Result<(), CodecError> {
     if symbols.is_empty() {
         return Ok(());
     }
-    let cols = layout.cols;
     let mut model = settings.value_model(layout.alphabet);
-    let mut above: Vec<Option<i32>> = vec![None; cols];
-    let mut this: Vec<Option<i32>> = vec![None; cols];
-    let total = symbols.len();
+    let ones = fill.unwrap_or_default();
+    let mut around = Surroundings::new(layout, mask, ones, symbols.len(), settings.period);
     let mut rest = symbols.iter_mut();
-    for r in 0..layout.rows {
-        let row_mask = mask.and_then(|mask| mask.get(r * cols..(r + 1) * cols));
-        let row_ones = row_mask.map_or(cols, |row| row.iter().filter(|&&bit| bit).count());
-        let row_fill = fullness(row_ones, cols, total, layout);
+    for row in 0..layout.rows {
         model.start_row();
-        this.fill(None);
-        let mut left: Option<(usize, i32)> = None;
-        for c in 0..cols {
-            if row_mask.is_some_and(|row| !row[c]) {
+        around.start_row(row);
+        for c in 0..layout.cols {
+            if !around.supports(c) {
                 continue;
             }
             let Some(symbol) = rest.next() else { break };
-            let around = Around {
-                left: left.map(|(_, value)| value),
-                touching: left.is_some_and(|(column, _)| column + 1 == c),
-                above: above[c],
-                period: c.checked_sub(settings.period).and_then(|back| this[back]),
-                row_fill,
-                column_fill: fill.map_or(0, |fill| {
-                    fullness(fill[c] as usize, layout.rows, total, layout)
-                }),
-            };
-            *symbol = model.code(coder, *symbol, &around);
-            left = Some((c, *symbol));
-            above[c] = Some(*symbol);
-            this[c] = Some(*symbol);
+            *symbol = model.code(coder, *symbol, &around.at(c));
+            around.push(c, *symbol);
         }
         coder.check()?;
     }
     Ok(())
-}
-
-/// How full a row or column is against the plane: below half, below, above,
-/// above double the mean.
-fn fullness(ones: usize, of: usize, total: usize, layout: &Layout) -> usize {
-    let found = ones as u64 * (layout.rows as u64 * layout.cols as u64);
-    let mean = of as u64 * total as u64;
-    if 2 * found < mean {
-        0
-    } else if found < mean {
-        1
-    } else if found < 2 * mean {
-        2
-    } else {
-        3
-    }
 }
 
 fn measure_support(plane: &Plane<'_>, settings: Settings) -> u64 {
@@ -192,7 +158,7 @@ fn measure_support(plane: &Plane<'_>, settings: Settings) -> u64 {
     meter.bits()
 }
 
-fn measure_values(plane: &Plane<'_>, fill: Option<&Fill>, settings: Settings) -> u64 {
+fn measure_values(plane: &Plane<'_>, fill: Option<&[u32]>, settings: Settings) -> u64 {
     let mut meter = CostMeter::default();
     let mut symbols = plane.symbols.to_vec();
     let layout = plane.layout();
@@ -219,7 +185,7 @@ fn choose(plane: &Plane<'_>) -> Settings {
         .unwrap_or(start);
     support
         .value_options(plane.alphabet)
-        .min_by_key(|&settings| measure_values(&trial, fill.as_ref(), settings))
+        .min_by_key(|&settings| measure_values(&trial, fill.as_deref(), settings))
         .unwrap_or(support)
 }
 

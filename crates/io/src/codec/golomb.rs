@@ -6,10 +6,6 @@ use super::range::BitCoder;
 
 /// Contexts of the bits of one class.
 const PLACES: usize = 16;
-/// Experience that a new counter's start value is worth, in half-decisions.
-const PRIOR: u16 = 4;
-const LIMIT: u16 = 255;
-
 /// Codes `value + 1` as its bit length in unary, then the bits below the
 /// leading one; every bit is adaptive.
 #[derive(Debug)]
@@ -30,7 +26,7 @@ impl Golomb {
     pub(super) fn code<C: BitCoder>(&mut self, coder: &mut C, value: u32) -> u32 {
         let value = value.wrapping_add(1);
         let mut class = 0;
-        while class < 31 && bit(coder, &mut self.class[class], value >> (class + 1) != 0) {
+        while class < 31 && self.class[class].code(coder, value >> (class + 1) != 0) {
             class += 1;
         }
         let mut read = 1u32;
@@ -42,17 +38,10 @@ impl Golomb {
                 4 + place.min(PLACES - 5)
             };
             let counter = &mut self.below[class * PLACES + context];
-            read = read << 1 | u32::from(bit(coder, counter, value >> place & 1 == 1));
+            read = read << 1 | u32::from(counter.code(coder, value >> place & 1 == 1));
         }
         read - 1
     }
-}
-
-#[inline]
-fn bit<C: BitCoder>(coder: &mut C, counter: &mut Counter, bit: bool) -> bool {
-    let bit = coder.code(bit, counter.p());
-    counter.update(bit, PRIOR, LIMIT);
-    bit
 }
 
 #[cfg(test)]

@@ -89,8 +89,8 @@ pub(super) struct Counter {
 const COUNTER_BITS: u32 = 24;
 
 /// `2^17 / i`: the step for `i` half-decisions of experience.
-static STEP: [u32; 2 * (SEEN_MAX as usize + 8)] = {
-    let mut table = [1 << 16; 2 * (SEEN_MAX as usize + 8)];
+static STEP: [u32; STEPS] = {
+    let mut table = [1 << 16; STEPS];
     let mut i = 2;
     while i < table.len() {
         table[i] = (1 << 17) / i as u32;
@@ -100,7 +100,10 @@ static STEP: [u32; 2 * (SEEN_MAX as usize + 8)] = {
 };
 
 /// Most decisions that a counter remembers.
-pub(super) const SEEN_MAX: u16 = 1023;
+const SEEN_MAX: u16 = 1023;
+/// Largest [`Pace::prior`].
+const PRIOR_MAX: u16 = 32;
+const STEPS: usize = 2 * SEEN_MAX as usize + PRIOR_MAX as usize + 1;
 
 impl Counter {
     pub(super) const NEW: Self = Self {
@@ -128,14 +131,21 @@ impl Counter {
         (self.p >> (COUNTER_BITS - 16)).clamp(1, ONE - 1)
     }
 
+    /// Codes a decision by this counter alone, and learns from it.
+    pub(super) fn code<C: BitCoder>(&mut self, coder: &mut C, bit: bool) -> bool {
+        let bit = coder.code(bit, self.p());
+        self.update(bit, 4, 255);
+        bit
+    }
+
     /// Moves the estimate towards `bit` by `1 / (seen + prior / 2)`.
     #[inline]
     pub(super) fn update(&mut self, bit: bool, prior: u16, limit: u16) {
         let target = if bit { 1i64 << COUNTER_BITS } else { 0 };
-        let rate = STEP[(2 * self.seen + prior) as usize % STEP.len()];
+        let rate = STEP[usize::from(2 * self.seen + prior).min(STEPS - 1)];
         let step = ((target - i64::from(self.p)) * i64::from(rate)) >> 16;
         self.p = (i64::from(self.p) + step) as u32;
-        if self.seen < limit {
+        if self.seen < limit.min(SEEN_MAX) {
             self.seen += 1;
         }
     }
@@ -144,12 +154,19 @@ impl Counter {
 /// How fast models learn: chosen by the encoder, told to the decoder.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pace {
-    /// Half-decisions that a new counter's start value is worth, plus two.
-    pub prior: u16,
+    /// Half-decisions that a new counter's start value is worth, plus two; 32
+    /// at most.
+    prior: u16,
     /// Decisions after which a counter's rate stays.
-    pub limit: u16,
+    limit: u16,
     /// Learning rate of the mixing weights, in `2^-16`.
-    pub rate: i32,
+    rate: i32,
+}
+
+impl Pace {
+    pub(super) const fn new(prior: u16, limit: u16, rate: i32) -> Self {
+        Self { prior, limit, rate }
+    }
 }
 
 const WEIGHT_ONE: i32 = 1 << 16;
@@ -213,5 +230,69 @@ impl<const N: usize> Mixer<N> {
             context.update(bit, self.pace.prior, self.pace.limit);
         }
         bit
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::range::CostMeter;
+    use super::*;
+
+    const PACE: Pace = Pace {
+        prior: 4,
+        limit: 255,
+        rate: 1000,
+    };
+
+    #[test]
+    fn squash_is_the_logistic_function() {
+        for logit in -LOGIT_MAX..=LOGIT_MAX {
+            let x = f64::from(logit) / f64::from(LOGIT_ONE);
+            let want = f64::from(ONE) / (1.0 + (-x).exp());
+            let found = f64::from(squash(logit));
+            assert!((found - want).abs() <= 1.0, "{logit}: {found}, want {want}");
+        }
+    }
+
+    #[test]
+    fn stretch_undoes_squash_where_its_table_is_fine_enough() {
+        for logit in -500..=500 {
+            assert!((stretch(squash(logit)) - logit).abs() <= 3, "{logit}");
+        }
+    }
+
+    #[test]
+    fn counters_settle_at_the_frequency_and_keep_off_the_ends() {
+        let mut counter = Counter::NEW;
+        for i in 0..20_000 {
+            counter.update(i % 100 == 0, 4, SEEN_MAX);
+        }
+        let p = f64::from(counter.p()) / f64::from(ONE);
+        assert!((p - 0.01).abs() < 0.001, "{p}");
+        for prior in [2, 3, PRIOR_MAX] {
+            for bit in [false, true] {
+                let mut counter = Counter::NEW;
+                for _ in 0..5000 {
+                    counter.update(bit, prior, u16::MAX);
+                    assert!((1..ONE).contains(&counter.p()));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_mixer_learns_which_context_knows() {
+        // The bit is the first context's; the second one is noise.
+        let mut mixer = Mixer::new(1, [64, 64], PACE);
+        let mut base = Counter::NEW;
+        let (mut knows, mut noise) = ([Counter::NEW; 2], [Counter::NEW; 2]);
+        let mut meter = CostMeter::default();
+        for i in 0..4000u32 {
+            let hash = i.wrapping_mul(2_654_435_761);
+            let (bit, other) = (hash >> 31 == 1, (hash >> 13 & 1) as usize);
+            let contexts = [&mut knows[usize::from(bit)], &mut noise[other]];
+            mixer.code(&mut meter, bit, &mut base, contexts, 0);
+        }
+        assert!(meter.bits() < 400, "{} bits", meter.bits());
     }
 }

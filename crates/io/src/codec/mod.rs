@@ -1,6 +1,7 @@
 //! How one compressed weight tensor becomes bytes: a mask of where, an integer
 //! of what at each place, and five coders to choose from.
 
+mod around;
 mod bits;
 mod context;
 mod error;

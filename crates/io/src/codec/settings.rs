@@ -8,50 +8,18 @@ use super::{Alphabet, CodecError, Layout, Plane};
 
 /// How the support may learn; the encoder picks the best.
 const SUPPORT_PACES: [Pace; 4] = [
-    Pace {
-        prior: 10,
-        limit: 255,
-        rate: 600,
-    },
-    Pace {
-        prior: 10,
-        limit: 1023,
-        rate: 1000,
-    },
-    Pace {
-        prior: 30,
-        limit: 255,
-        rate: 300,
-    },
-    Pace {
-        prior: 16,
-        limit: 1023,
-        rate: 1500,
-    },
+    Pace::new(10, 255, 600),
+    Pace::new(10, 1023, 1000),
+    Pace::new(30, 255, 300),
+    Pace::new(16, 1023, 1500),
 ];
 
 /// How the values may learn.
 const VALUE_PACES: [Pace; 4] = [
-    Pace {
-        prior: 3,
-        limit: 1023,
-        rate: 1000,
-    },
-    Pace {
-        prior: 6,
-        limit: 255,
-        rate: 300,
-    },
-    Pace {
-        prior: 10,
-        limit: 255,
-        rate: 0,
-    },
-    Pace {
-        prior: 6,
-        limit: 255,
-        rate: 2000,
-    },
+    Pace::new(3, 1023, 1000),
+    Pace::new(6, 255, 300),
+    Pace::new(10, 255, 0),
+    Pace::new(6, 255, 2000),
 ];
 
 /// "Greater than k" flags before the Exp-Golomb tail.
@@ -171,9 +139,12 @@ impl Settings {
         match alphabet {
             Alphabet::Signed { .. } => {
                 let flags = FLAGS[usize::from(self.flags & 3)];
-                ValueModel::Signed(SignedModel::new(u32::from(self.least), flags, pace))
+                let model = SignedModel::new(u32::from(self.least), flags, pace);
+                ValueModel::Signed(Box::new(model))
             }
-            Alphabet::Indexed { levels } => ValueModel::Indexed(IndexModel::new(levels, pace)),
+            Alphabet::Indexed { levels } => {
+                ValueModel::Indexed(Box::new(IndexModel::new(levels, pace)))
+            }
         }
     }
 }

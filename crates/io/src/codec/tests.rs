@@ -392,3 +392,22 @@ fn names_and_tags_are_stable() {
     assert_eq!(Coder::from_tag(5), None);
     assert!("zip".parse::<Coder>().is_err());
 }
+
+#[test]
+fn the_format_does_not_change_unnoticed() {
+    let plane = iid(40, 60, 0.1, 6, 1);
+    let found = Coder::ALL.map(|coder| {
+        let bytes = plane.assert_lossless(coder).bytes;
+        (coder, bytes.len(), crc32fast::hash(&bytes))
+    });
+    assert_eq!(
+        found,
+        [
+            (Coder::Raw, 496, 0xE506_F620),
+            (Coder::FixedGap, 369, 0x3E8D_4A56),
+            (Coder::Huffman, 364, 0x0D97_D2AB),
+            (Coder::Rans, 387, 0xB03A_E021),
+            (Coder::Context, 355, 0xA27C_1700),
+        ]
+    );
+}

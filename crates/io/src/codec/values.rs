@@ -4,12 +4,13 @@
 //! Exp-Golomb tail (as DeepCABAC does), indices as the path through a binary
 //! tree; every decision mixes what neighbours, row and column suggest.
 
+use super::around::Around;
 use super::golomb::Golomb;
 use super::mixer::{Counter, Mixer, Pace};
 use super::range::BitCoder;
 
 /// Contexts mixed for every decision about a value.
-const CONTEXTS: usize = 5;
+const CONTEXTS: usize = 7;
 /// Starting weights, in `1 / 256`.
 const START: [i32; CONTEXTS] = [60; CONTEXTS];
 /// Classes that neighbouring values are put in.
@@ -17,22 +18,8 @@ const CLASSES: usize = 32;
 /// Most bits of an index whose whole path is a context.
 const PATH_BITS: u32 = 8;
 
-/// What is known about a position before its value is.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Around {
-    /// Value before it in the row, and whether that is the next position.
-    pub left: Option<i32>,
-    pub touching: bool,
-    /// Last value above it in the column.
-    pub above: Option<i32>,
-    /// Value one period before it in the row.
-    pub period: Option<i32>,
-    /// Bucket (0 to 3) of how full row and column are.
-    pub row_fill: usize,
-    pub column_fill: usize,
-}
-
 /// Contexts of one family of decisions, each `nodes` wide.
+#[derive(Debug)]
 struct Family {
     nodes: usize,
     base: Vec<Counter>,
@@ -43,12 +30,11 @@ struct Family {
 
 impl Family {
     fn new(nodes: usize, pace: Pace) -> Self {
-        let table = vec![Counter::NEW; nodes * CLASSES];
         Self {
             nodes,
             base: vec![Counter::NEW; nodes],
             row: vec![Counter::NEW; nodes],
-            tables: [table.clone(), table.clone(), table.clone(), table],
+            tables: std::array::from_fn(|_| vec![Counter::NEW; nodes * CLASSES]),
             mixer: Mixer::new(1, START, pace),
         }
     }
@@ -66,7 +52,7 @@ impl Family {
         classes: [usize; CONTEXTS - 1],
     ) -> bool {
         let node = node.min(self.nodes - 1);
-        let [a, b, c, d] = &mut self.tables;
+        let [a, b, c, d, e, f] = &mut self.tables;
         let at = classes.map(|class| node * CLASSES + class.min(CLASSES - 1));
         let contexts = [
             &mut self.row[node],
@@ -74,6 +60,8 @@ impl Family {
             &mut b[at[1]],
             &mut c[at[2]],
             &mut d[at[3]],
+            &mut e[at[4]],
+            &mut f[at[5]],
         ];
         self.mixer
             .code(coder, bit, &mut self.base[node], contexts, 0)
@@ -81,11 +69,12 @@ impl Family {
 }
 
 /// Adaptive model of symbols.
+#[derive(Debug)]
 pub(super) enum ValueModel {
     /// Signed codes.
-    Signed(SignedModel),
+    Signed(Box<SignedModel>),
     /// Indices into a codebook.
-    Indexed(IndexModel),
+    Indexed(Box<IndexModel>),
 }
 
 impl ValueModel {
@@ -109,6 +98,7 @@ impl ValueModel {
 }
 
 /// Zero flag, sign and magnitude.
+#[derive(Debug)]
 pub(super) struct SignedModel {
     sign: Family,
     magnitude: Family,
@@ -142,6 +132,8 @@ impl SignedModel {
             side(around.above),
             side(around.period) * 9 + side(around.above) * 3 + side(around.left),
             around.column_fill * 3 + side(around.above),
+            (around.vote + 12).clamp(0, 24) as usize,
+            (around.vote / 3 + 4).clamp(0, 8) as usize * 3 + side(around.above),
         ];
         if self.sign.code(coder, symbol < 0, 0, classes) {
             0i32.saturating_sub_unsigned(magnitude)
@@ -157,6 +149,8 @@ impl SignedModel {
             size(around.above),
             size(around.period),
             around.row_fill * 4 + around.column_fill,
+            around.crowd.min(7) * 4 + around.column_fill,
+            around.size,
         ];
         let rest = magnitude.wrapping_sub(self.least);
         for k in 0..self.flags {
@@ -170,11 +164,11 @@ impl SignedModel {
 }
 
 /// Path through the binary tree of indices, most significant bit first.
+#[derive(Debug)]
 pub(super) struct IndexModel {
     path: Family,
     low: Vec<Counter>,
     bits: u32,
-    pace: Pace,
 }
 
 impl IndexModel {
@@ -188,7 +182,6 @@ impl IndexModel {
             path: Family::new(1 << bits.min(PATH_BITS), pace),
             low: vec![Counter::NEW; 32],
             bits,
-            pace,
         }
     }
 
@@ -210,6 +203,8 @@ impl IndexModel {
             class(around.above),
             coarse(around.period) * 9 + coarse(around.above) * 3 + coarse(around.left),
             around.row_fill * 4 + around.column_fill,
+            (around.vote + 12).clamp(0, 24) as usize,
+            around.crowd.min(7) * 4 + around.column_fill,
         ];
         let mut node = 1u32;
         for below in (0..self.bits).rev() {
@@ -218,10 +213,7 @@ impl IndexModel {
             let bit = if depth < PATH_BITS {
                 self.path.code(coder, bit, node as usize, classes)
             } else {
-                let counter = &mut self.low[below as usize & 31];
-                let bit = coder.code(bit, counter.p());
-                counter.update(bit, self.pace.prior, self.pace.limit);
-                bit
+                self.low[below as usize & 31].code(coder, bit)
             };
             node = node << 1 | u32::from(bit);
         }
