@@ -106,20 +106,68 @@ impl Im2col {
             return Ok(());
         }
         let channels = self.window.channels / self.groups;
+        let width = self.window.output[1];
         for (pixel, row) in pixels.zip(rows.chunks_exact_mut(self.cols())) {
-            let taps = row.chunks_exact_mut(self.channels_padded);
-            for (at, to) in self.window.taps_of(pixel).zip(taps) {
-                let Some(at) = at else {
-                    to.fill(pad);
+            let lines = row.chunks_exact_mut(self.window.kernel[1] * self.channels_padded);
+            for (ky, line) in lines.enumerate() {
+                let at = self.line(pixel / width, pixel % width, ky);
+                if let Some(at) =
+                    at.filter(|_| channels == self.channels_padded && self.groups == 1)
+                {
+                    copy(line, &image[at * channels..][..line.len()]);
                     continue;
-                };
-                let (values, padding) = to.split_at_mut(channels);
-                let first = at * self.window.channels + group * channels;
-                values.copy_from_slice(&image[first..first + channels]);
-                padding.fill(pad);
+                }
+                for (kx, to) in line.chunks_exact_mut(self.channels_padded).enumerate() {
+                    let Some(at) = self.tap(pixel / width, pixel % width, ky, kx) else {
+                        to.fill(pad);
+                        continue;
+                    };
+                    let (values, padding) = to.split_at_mut(channels);
+                    let first = at * self.window.channels + group * channels;
+                    copy(values, &image[first..first + channels]);
+                    padding.fill(pad);
+                }
             }
         }
         Ok(())
+    }
+
+    /// Where tap `(ky, kx)` of output `(oy, ox)` lies in the image, if it does.
+    #[inline(always)]
+    fn tap(&self, oy: usize, ox: usize, ky: usize, kx: usize) -> Option<usize> {
+        let Window2d {
+            input,
+            stride,
+            dilation,
+            pads,
+            ..
+        } = self.window;
+        let y = (oy * stride[0] + ky * dilation[0]).wrapping_sub(pads[0]);
+        let x = (ox * stride[1] + kx * dilation[1]).wrapping_sub(pads[1]);
+        (y < input[0] && x < input[1]).then(|| y * input[1] + x)
+    }
+
+    /// Where a line of taps begins in the image, if all of it lies there side by side.
+    #[inline(always)]
+    fn line(&self, oy: usize, ox: usize, ky: usize) -> Option<usize> {
+        if self.window.dilation[1] != 1 {
+            return None;
+        }
+        self.tap(oy, ox, ky, self.window.kernel[1] - 1)?;
+        self.tap(oy, ox, ky, 0)
+    }
+}
+
+/// Copies as many values as both have; short runs are not worth a call.
+#[inline(always)]
+fn copy<T: Copy>(to: &mut [T], from: &[T]) {
+    const SHORT: usize = 16;
+    if to.len() >= SHORT && to.len() == from.len() {
+        to.copy_from_slice(from);
+        return;
+    }
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = *from;
     }
 }
 

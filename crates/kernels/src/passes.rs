@@ -34,6 +34,8 @@ pub(crate) struct Group<'a> {
     pub(crate) runs: &'a [Run],
     /// Index of its first pass.
     pub(crate) first_pass: usize,
+    /// Pass by pass, the first input of its window.
+    pub(crate) origins: &'a [u32],
 }
 
 /// One non-zero's place.
@@ -53,6 +55,8 @@ pub(crate) struct Passes {
     /// Outputs in group order: group `g` has `order[g·rows..]`.
     order: Vec<u32>,
     runs: Vec<Run>,
+    /// Pass by pass, the first input of its window.
+    origins: Vec<u32>,
     /// First run and first pass of each group, and one past the last.
     starts: Vec<(usize, usize)>,
     nonzeros: Vec<usize>,
@@ -70,6 +74,7 @@ impl Passes {
             form,
             order: Vec::with_capacity(outputs),
             runs: Vec::new(),
+            origins: Vec::new(),
             starts: vec![(0, 0)],
             nonzeros: Vec::new(),
         };
@@ -108,14 +113,16 @@ impl Passes {
     fn close(&mut self, group: &[Demand], need: &[u32]) {
         self.order.extend(group.iter().map(|d| d.row as u32));
         self.nonzeros.push(group.iter().map(|d| d.nonzeros).sum());
-        let runs = need.iter().enumerate().filter(|&(_, &passes)| passes > 0);
-        self.runs.extend(runs.map(|(window, &passes)| Run {
-            window: window as u32,
-            passes,
-        }));
-        let (_, passes) = self.starts.last().copied().unwrap_or_default();
-        let more: usize = need.iter().map(|&passes| passes as usize).sum();
-        self.starts.push((self.runs.len(), passes + more));
+        for (window, &passes) in need.iter().enumerate().filter(|&(_, &passes)| passes > 0) {
+            let origin = window * self.form.window;
+            self.origins
+                .extend(std::iter::repeat_n(origin as u32, passes as usize));
+            self.runs.push(Run {
+                window: window as u32,
+                passes,
+            });
+        }
+        self.starts.push((self.runs.len(), self.origins.len()));
     }
 
     /// Calls `place` for every non-zero, with its slot.
@@ -162,6 +169,7 @@ impl Passes {
             rows: &self.order[first..self.order.len().min(first + self.form.rows)],
             runs: &self.runs[first_run..self.starts[g + 1].0],
             first_pass,
+            origins: &self.origins[first_pass..self.starts[g + 1].1],
         }
     }
 
@@ -172,7 +180,7 @@ impl Passes {
     }
 
     pub(crate) fn passes(&self) -> usize {
-        self.starts.last().map_or(0, |&(_, passes)| passes)
+        self.origins.len()
     }
 
     pub(crate) fn nonzeros(&self) -> usize {
@@ -198,7 +206,40 @@ impl Passes {
 
     /// Bytes of the schedule, without the slots.
     pub(crate) fn bytes(&self) -> usize {
-        size_of_val(&*self.order) + size_of_val(&*self.runs) + size_of_val(&*self.starts)
+        size_of_val(&*self.order)
+            + size_of_val(&*self.runs)
+            + size_of_val(&*self.origins)
+            + size_of_val(&*self.starts)
+    }
+}
+
+/// The last window of a row where it is partial, padded to its full width, so that a pass need not ask
+/// whether its window ends beyond the row.
+#[cfg(target_arch = "x86_64")]
+#[derive(Debug)]
+#[repr(align(64))]
+pub(crate) struct LastWindow<T, const W: usize> {
+    values: [T; W],
+    origin: usize,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl<T: Copy + Default, const W: usize> LastWindow<T, W> {
+    #[inline(always)]
+    pub(crate) fn of(row: &[T]) -> Self {
+        let origin = row.len() / W * W;
+        let mut values = [T::default(); W];
+        values[..row.len() - origin].copy_from_slice(&row[origin..]);
+        Self { values, origin }
+    }
+
+    /// `W` readable inputs from `origin` on; `row` points to the row that this was made of.
+    #[inline(always)]
+    pub(crate) fn at(&self, row: *const T, origin: u32) -> *const T {
+        if origin as usize == self.origin {
+            return self.values.as_ptr();
+        }
+        row.wrapping_add(origin as usize)
     }
 }
 

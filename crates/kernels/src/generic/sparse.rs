@@ -22,8 +22,7 @@ pub(crate) unsafe fn f32(
     let passes = layer.passes();
     for g in passes.groups_of(&outputs) {
         let group = passes.group(g);
-        let count: usize = group.runs.iter().map(|run| run.passes as usize).sum();
-        let slots = group.first_pass * LANES..(group.first_pass + count) * LANES;
+        let slots = group.first_pass * LANES..(group.first_pass + group.origins.len()) * LANES;
         for p in 0..x.rows() {
             let x = x.row(p);
             let mut acc = [0.0; LANES];

@@ -161,7 +161,6 @@ pub(crate) unsafe fn sparse(
     let passes = layer.passes();
     for g in passes.groups_of(&outputs) {
         let group = passes.group(g);
-        let count: usize = group.runs.iter().map(|run| run.passes as usize).sum();
         for p in 0..x.rows() {
             let x = x.row(p).as_ptr();
             // SAFETY: every index is below the row's length; a pass has 16 indices and 16 values.
@@ -169,7 +168,7 @@ pub(crate) unsafe fn sparse(
                 let index = indices.as_slice().as_ptr().add(group.first_pass * LANES);
                 let value = layer.values().as_ptr().add(group.first_pass * LANES);
                 let mut acc = load(layer.group_bias(g).as_ptr());
-                for s in 0..count {
+                for s in 0..group.origins.len() {
                     let w = load(value.add(s * LANES));
                     for half in 0..2 {
                         let at = index.add(s * LANES + half * HALF).cast();

@@ -4,6 +4,7 @@ use crate::{
     DenseI8, IntOut, Rows, SparseI8,
     dense_i8::{PANEL, QUAD},
     epilogue::LANES,
+    passes::LastWindow,
     sparse_i8::{GATHER16, PASS16},
 };
 
@@ -78,22 +79,21 @@ unsafe fn dense_tile<const P: usize>(
         ];
         acc.fill(bias);
         let start = x.as_ptr().add(pixel * stride);
+        let mut quads = [0; P];
         for q in 0..depth / QUAD {
-            let quads: [i32; P] = std::array::from_fn(|p| {
-                start
-                    .add(p * stride + q * QUAD)
-                    .cast::<i32>()
-                    .read_unaligned()
-            });
+            for p in 0..P {
+                let x = start.add(p * stride + q * QUAD);
+                quads[p] = x.cast::<i32>().read_unaligned();
+            }
             quad(&mut acc, w.add(q * PANEL * QUAD), &quads);
         }
         let from = depth / QUAD * QUAD;
         if from < depth {
-            let quads: [i32; P] = std::array::from_fn(|p| {
+            for p in 0..P {
                 let mut bytes = [0; QUAD];
                 bytes[..depth - from].copy_from_slice(&x.row(pixel + p)[from..]);
-                i32::from_le_bytes(bytes)
-            });
+                quads[p] = i32::from_le_bytes(bytes);
+            }
             quad(&mut acc, w.add(from * PANEL), &quads);
         }
     }
@@ -145,6 +145,14 @@ pub(crate) unsafe fn sparse(
     outputs: Range<usize>,
     mut out: IntOut<'_>,
 ) {
+    if x.rows() == 1 {
+        let window = LastWindow::of(x.row(0));
+        for g in layer.passes().groups_of(&outputs) {
+            let acc = sparse_row(layer, g, x.row(0), &window);
+            out.scatter(&[acc], 0, outputs.start, layer.passes().group(g).rows);
+        }
+        return;
+    }
     for g in layer.passes().groups_of(&outputs) {
         let rows = layer.passes().group(g).rows;
         let mut pixel = 0;
@@ -173,6 +181,35 @@ pub(crate) unsafe fn sparse(
     }
 }
 
+/// One group of 8 rows at one pixel; the upper lanes are zero.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn sparse_row(
+    layer: &SparseI8,
+    g: usize,
+    x: &[u8],
+    window: &LastWindow<u8, { GATHER16.window }>,
+) -> [i32; LANES] {
+    let group = layer.passes().group(g);
+    let mut lanes = [0; LANES];
+    // SAFETY: a pass has 32 shuffle bytes and 16 weights of 16 bits, and its window is readable; a group
+    // has 8 biases; the lower 8 of 16 lanes are stored.
+    unsafe {
+        let mut acc = _mm256_loadu_si256(layer.group_bias(g).as_ptr().cast());
+        let mut pass = layer.data().as_ptr().add(group.first_pass * PASS16);
+        for &origin in group.origins {
+            let x = _mm_loadu_si128(window.at(x.as_ptr(), origin).cast());
+            let at = _mm256_loadu_si256(pass.cast());
+            let w = _mm256_loadu_si256(pass.add(PASS16 / 2).cast());
+            let x = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(x), at);
+            acc = _mm256_add_epi32(acc, _mm256_madd_epi16(x, w));
+            pass = pass.add(PASS16);
+        }
+        _mm256_storeu_si256(lanes.as_mut_ptr().cast(), acc);
+    }
+    lanes
+}
+
 /// One group of 8 rows at `P` pixels; the upper lanes are zero.
 ///
 /// # Safety
@@ -197,17 +234,17 @@ unsafe fn sparse_tile<const P: usize>(
         let mut acc = [_mm256_loadu_si256(bias.as_ptr().cast()); P];
         for run in group.runs {
             let first = run.window as usize * GATHER16.window;
-            let whole = depth - first >= GATHER16.window;
-            let window: [__m256i; P] = std::array::from_fn(|p| {
-                let bytes = if whole {
+            let mut window = [_mm256_setzero_si256(); P];
+            for p in 0..P {
+                let bytes = if depth - first >= GATHER16.window {
                     _mm_loadu_si128(start.add(p * stride + first).cast())
                 } else {
                     let mut bytes = [0u8; GATHER16.window];
                     bytes[..depth - first].copy_from_slice(&x.row(pixel + p)[first..]);
                     _mm_loadu_si128(bytes.as_ptr().cast())
                 };
-                _mm256_broadcastsi128_si256(bytes)
-            });
+                window[p] = _mm256_broadcastsi128_si256(bytes);
+            }
             for _ in 0..run.passes {
                 let at = _mm256_loadu_si256(pass.cast());
                 let w = _mm256_loadu_si256(pass.add(PASS16 / 2).cast());

@@ -222,6 +222,18 @@ pub(crate) unsafe fn sparse(
     }
 }
 
+/// Writes a group's lanes to their outputs.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn scatter(lanes: __m512, clamp: Clamp, rows: &[u32], base: usize, y: &mut [f32]) {
+    let mut out = [0.0; LANES];
+    // SAFETY: 16 lanes.
+    unsafe { _mm512_storeu_ps(out.as_mut_ptr(), clamped(lanes, clamp)) };
+    for (&row, out) in rows.iter().zip(out) {
+        y[row as usize - base] = out;
+    }
+}
+
 /// One group of rows at several pixels.
 struct SparseTile<'a> {
     layer: &'a SparseF32,
@@ -278,13 +290,13 @@ impl SparseTile<'_> {
             acc
         };
         for (p, &lanes) in acc.iter().enumerate() {
-            let mut out = [0.0; LANES];
-            // SAFETY: 16 lanes.
-            unsafe { _mm512_storeu_ps(out.as_mut_ptr(), clamped(lanes, self.clamp)) };
-            let y = y.row_mut(pixel + p);
-            for (&row, out) in self.group.rows.iter().zip(out) {
-                y[row as usize - self.base] = out;
-            }
+            scatter(
+                lanes,
+                self.clamp,
+                self.group.rows,
+                self.base,
+                y.row_mut(pixel + p),
+            );
         }
         P
     }

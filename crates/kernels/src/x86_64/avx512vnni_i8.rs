@@ -4,7 +4,7 @@ use crate::{
     DenseI8, IntOut, Rows, SparseI8,
     dense_i8::{PANEL, QUAD},
     epilogue::LANES,
-    passes::{BAND, Group},
+    passes::{BAND, Group, LastWindow},
     sparse_i8::{GATHER64, PASS64},
 };
 
@@ -221,12 +221,13 @@ impl SparseBand<'_> {
         let passes = self.layer.passes();
         let groups = passes.groups_of(self.band);
         let mut bytes = [[0u8; BAND]; P];
+        let window = LastWindow::of(self.x.row(self.pixel));
         for (n, g) in groups.enumerate() {
             let group = passes.group(g);
             // SAFETY: the group is the layer's, the pixels are rows of `x`.
             let acc = unsafe {
                 if P == 1 {
-                    [self.one(group, self.layer.group_bias(g)); P]
+                    [self.one(group, self.layer.group_bias(g), &window); P]
                 } else {
                     self.tile::<P>(group, self.layer.group_bias(g))
                 }
@@ -307,30 +308,30 @@ impl SparseBand<'_> {
     /// As for `tile`, with one pixel.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
-    unsafe fn one(&self, group: Group<'_>, bias: &[i32]) -> __m512i {
-        let depth = self.layer.depth();
-        // SAFETY: as for `tile`.
+    unsafe fn one(&self, group: Group<'_>, bias: &[i32], window: &LastWindow<u8, 64>) -> __m512i {
+        // SAFETY: as for `tile`; the last window, if partial, is read from its padded copy.
         unsafe {
             let x = self.x.as_ptr().add(self.pixel * self.x.stride());
             let mut pass = self.layer.data().as_ptr().add(group.first_pass * PASS64);
             let mut acc = [_mm512_setzero_si512(); CHAINS];
             acc[0] = _mm512_loadu_si512(bias.as_ptr().cast());
-            for run in group.runs {
-                let first = run.window as usize * GATHER64.window;
-                let x = _mm512_maskz_loadu_epi8(tail(depth - first), x.add(first).cast());
-                let mut step = |acc: &mut __m512i| {
-                    let at = _mm512_loadu_si512(pass.cast());
-                    let w = _mm512_loadu_si512(pass.add(PASS64 / 2).cast());
-                    *acc = _mm512_dpbusd_epi32(*acc, _mm512_permutexvar_epi8(at, x), w);
-                    pass = pass.add(PASS64);
-                };
-                for _ in 0..run.passes as usize / CHAINS {
-                    acc.iter_mut().for_each(&mut step);
+            let mut step = |acc: &mut __m512i, origin: u32| {
+                let x = window.at(x, origin);
+                let at = _mm512_loadu_si512(pass.cast());
+                let w = _mm512_loadu_si512(pass.add(PASS64 / 2).cast());
+                let x = _mm512_permutexvar_epi8(at, _mm512_loadu_si512(x.cast()));
+                *acc = _mm512_dpbusd_epi32(*acc, x, w);
+                pass = pass.add(PASS64);
+            };
+            let chunks = group.origins.chunks_exact(CHAINS);
+            let rest = chunks.remainder();
+            for origins in chunks {
+                for (acc, &origin) in acc.iter_mut().zip(origins) {
+                    step(acc, origin);
                 }
-                for acc in acc.iter_mut().take(run.passes as usize % CHAINS) {
-                    step(acc);
-                }
-                acc.rotate_left(1);
+            }
+            for (acc, &origin) in acc.iter_mut().zip(rest) {
+                step(acc, origin);
             }
             let [a, b, c, d] = acc;
             _mm512_add_epi32(_mm512_add_epi32(a, b), _mm512_add_epi32(c, d))

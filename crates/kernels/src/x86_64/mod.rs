@@ -1,5 +1,9 @@
 //! Kernels for x86-64.  Each is `unsafe` only in that the processor must have its instruction set and
 //! the operands the shapes that the public wrappers check.
+#![expect(
+    clippy::needless_range_loop,
+    reason = "an index names a register: tile loops unroll over several arrays at once"
+)]
 
 pub(crate) mod avx2_f32;
 pub(crate) mod avx2_i8;
