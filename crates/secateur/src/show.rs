@@ -49,7 +49,7 @@ pub fn advance(bar: &ProgressBar, done: usize, total: usize, loss: f32) -> Contr
 /// Prints rows under headings; all columns but the first to the right.
 pub fn table(headings: &[&str], rows: &[Vec<String>]) {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
     table.set_header(headings);
     for row in rows {
         table.add_row(row);

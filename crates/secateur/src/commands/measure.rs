@@ -4,8 +4,8 @@ use crate::args::{Bench, Cpu};
 use crate::{network, show};
 use anyhow::Result;
 use secateur_engine::{Session, SessionOptions};
-use secateur_kernels::table::KERNELS;
-use secateur_kernels::{Isa, cpu_name, features};
+
+use secateur_kernels::{Isa, KERNELS, cpu_name, features};
 use secateur_model::Shape;
 use serde_json::{Value, json};
 use std::time::Instant;
