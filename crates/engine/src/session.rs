@@ -1,6 +1,6 @@
 //! Sessions: a network ready to run, for any batch, from any thread.
 
-use crate::arena::{Arena, read, views, write};
+use crate::arena::{Arena, read, write};
 use crate::profile::{StepProfile, measure};
 use crate::run::run;
 use crate::{EngineError, SessionOptions};
@@ -8,6 +8,9 @@ use secateur_model::{DType, Graph, Shape, Tensor};
 use secateur_plan::{Plan, Planner, Port};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// Plans that a session keeps at a time.
+const MAX_PLANS: usize = 32;
 
 /// A network ready to run. Plans are made once for each set of input shapes;
 /// runs may overlap, each with an arena of its own.
@@ -148,6 +151,10 @@ impl Session {
                     shared,
                     arenas: Mutex::default(),
                 });
+                // Whoever sends ever new extents shall not fill the memory.
+                if plans.len() >= MAX_PLANS {
+                    plans.clear();
+                }
                 plans.insert(shapes.to_vec(), made.clone());
                 made
             }
@@ -298,12 +305,9 @@ fn place<'a>(plan: &Plan, arena: &'a mut [u8], port: &Port) -> Result<&'a mut [u
         step: port.name.clone(),
     };
     let buffer = plan.buffers.get(port.buffer).ok_or_else(misplaced)?;
-    let [bytes] = views(
-        arena,
-        [buffer.offset..buffer.offset + buffer.bytes],
-        &port.name,
-    )?;
-    Ok(bytes)
+    arena
+        .get_mut(buffer.offset..buffer.offset + buffer.bytes)
+        .ok_or_else(misplaced)
 }
 
 fn needs_f32(port: &Port) -> Result<(), EngineError> {

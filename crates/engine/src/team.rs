@@ -72,3 +72,36 @@ impl Units<'_> {
         a.and(b)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_cover_every_unit_once_and_keep_to_the_granule() {
+        for units in [0, 1, 15, 16, 17, 100] {
+            for parts in 1..6 {
+                let mut out = vec![0; units * 2];
+                let all = Units {
+                    range: 0..units,
+                    granule: 16,
+                    bytes: 2,
+                    out: &mut out,
+                    scratch: &mut [0; 6 * 8],
+                    scratch_each: 8,
+                };
+                all.share(parts, &|range, out, scratch| {
+                    assert!(range.start % 16 == 0 && (range.end % 16 == 0 || range.end == units));
+                    assert_eq!((out.len(), scratch.len()), (range.len() * 2, 8));
+                    for (unit, bytes) in range.zip(out.chunks_exact_mut(2)) {
+                        bytes.fill(unit as u8 + 1);
+                    }
+                    Ok(())
+                })
+                .unwrap();
+                let expected: Vec<u8> = (0..units).flat_map(|u| [u as u8 + 1; 2]).collect();
+                assert_eq!(out, expected, "{units} {parts}");
+            }
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! What a session says of inputs and networks that it cannot run.
 
+#![allow(clippy::unwrap_used)] // helpers of tests
+
 mod support;
 
 use secateur_engine::{Session, SessionOptions};

@@ -1,11 +1,13 @@
 //! Whatever the instruction set, the number of threads and the batch: the bits
 //! of the reference.
 
+#![allow(clippy::unwrap_used)] // helpers of tests
+
 mod support;
 
 use secateur_engine::{Session, SessionOptions};
 use secateur_kernels::Isa;
-use secateur_model::Tensor;
+use secateur_model::{DType, Data, Tensor, ValueInfo};
 use secateur_plan::Action;
 use support::{FORMS, Form, NETWORKS, images, network};
 
@@ -30,20 +32,52 @@ fn every_path_gives_the_bits_of_the_reference() {
         let calibration = images(4, input, 99);
         for form in FORMS {
             let graph = network(name, input, form, &calibration);
-            for batch in [1, 3, 16] {
+            let reference = session(&graph, Isa::Generic, 1, true);
+            let cases = [1, 3, 16].map(|batch| {
                 let x = images(batch, input, batch as u64);
-                let expected = session(&graph, Isa::Generic, 1, true)
-                    .run(&[("input", &x)])
-                    .unwrap();
-                for isa in Isa::available() {
-                    for threads in [1, 2] {
-                        let found = session(&graph, isa, threads, false)
-                            .run(&[("input", &x)])
-                            .unwrap();
-                        assert_eq!(found, expected, "{name} {form:?} {isa} {threads} {batch}");
+                let expected = reference.run(&[("input", &x)]).unwrap();
+                (x, expected)
+            });
+            for isa in Isa::available() {
+                for threads in [1, 2] {
+                    let session = session(&graph, isa, threads, false);
+                    for (x, expected) in &cases {
+                        let found = session.run(&[("input", x)]).unwrap();
+                        let batch = x.shape();
+                        assert_eq!(found, *expected, "{name} {form:?} {isa} {threads} {batch}");
                     }
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn codes_are_at_most_one_unit_from_what_the_pairs_mean() {
+    for (name, input, hidden) in [
+        ("lenet-300-100", [1, 28, 28], "fc1.relu.out"),
+        ("lenet-5", [1, 28, 28], "conv1.relu.out"),
+        ("vgg-small", [3, 8, 8], "conv1_1.norm.relu.out"),
+    ] {
+        let x = images(4, input, 5);
+        for form in [Form::Int8, Form::PrunedInt8, Form::Shared] {
+            let mut graph = network(name, input, form, &images(4, input, 99));
+            let code = format!("{hidden}.q");
+            graph.outputs[0] = ValueInfo {
+                name: code.clone(),
+                dtype: DType::U8,
+                dims: None,
+            };
+            let session = session(&graph, Isa::best(), 1, false);
+            let found = session.run(&[("input", &x)]).unwrap();
+            let expected = &support::values_of(&graph, &x)[&code];
+            let (Data::U8(found), Data::U8(expected)) = (found[0].data(), expected.data()) else {
+                panic!("{name}: no codes");
+            };
+            let apart = |(a, b): (&u8, &u8)| a.abs_diff(*b);
+            let largest = found.iter().zip(expected).map(apart).max().unwrap();
+            assert!(largest <= 1, "{name} {form:?}: {largest} units apart");
+            assert!(found.iter().any(|&c| c > 100), "{name}: nothing to compare");
         }
     }
 }
@@ -90,7 +124,6 @@ fn quantized_networks_run_on_integers() {
                 step.name
             );
             if matches!(step.action, Action::MatMul { .. } | Action::Conv { .. }) {
-                // The last layer of `vgg-small` reads a mean, quantized again.
                 assert!(step.choice.kernel.starts_with("u8i8i32"), "{name} {step:?}");
             }
         }

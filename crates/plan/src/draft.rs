@@ -292,6 +292,8 @@ impl Draft {
             let mut keep = live.into_iter();
             self.graph.nodes.retain(|_| keep.next().unwrap_or(true));
         }
+        let names: HashSet<&str> = self.graph.nodes.iter().map(|n| n.name.as_str()).collect();
+        self.fused.retain(|name, _| names.contains(name.as_str()));
         self.graph.drop_unused_constants();
     }
 

@@ -16,6 +16,7 @@ pub(crate) use fuse_activation::clamp_of;
 use crate::PlanError;
 use crate::draft::{Draft, Edit};
 use secateur_model::{Graph, Node};
+use std::collections::HashSet;
 
 /// Why a rule leaves a node as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,6 +118,7 @@ pub fn lower(graph: &Graph) -> Result<(Draft, Vec<Note>), PlanError> {
         ..Draft::default()
     };
     draft.check()?;
+    name_apart(&mut draft.graph);
     draft.drop_dead_nodes();
     let mut notes = Vec::new();
     for rule in &RULES {
@@ -127,6 +129,19 @@ pub fn lower(graph: &Graph) -> Result<(Draft, Vec<Note>), PlanError> {
         })?;
     }
     Ok((draft, notes))
+}
+
+/// Gives nodes that share a name, or have none, names of their own: edits and
+/// plans find nodes by name.
+fn name_apart(graph: &mut Graph) {
+    let mut seen = HashSet::new();
+    for index in 0..graph.nodes.len() {
+        if graph.nodes[index].name.is_empty() || seen.contains(&graph.nodes[index].name) {
+            let stem = format!("{}_{index}", graph.nodes[index].op.name());
+            graph.nodes[index].name = graph.fresh_name(&stem);
+        }
+        seen.insert(graph.nodes[index].name.clone());
+    }
 }
 
 /// One rule over all nodes, again until it finds nothing more to do.
@@ -162,3 +177,6 @@ fn run(rule: &Rule, draft: &mut Draft, notes: &mut Vec<Note>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -132,7 +132,7 @@ const SPARSE_BELOW: f64 = 0.5;
 fn slot_cost(isa: Isa, integer: bool) -> f64 {
     match (isa, integer) {
         (Isa::Avx512Vnni, false) => 2.0,
-        (Isa::Avx512Vnni, true) => 2.5,
+        (Isa::Avx512Vnni, true) => 3.5,
         (Isa::Avx2, false) => 3.0,
         (Isa::Avx2, true) => 3.0,
         (Isa::Generic, _) => 2.0,

@@ -1,4 +1,5 @@
 #![allow(dead_code)] // each test file uses a part
+#![allow(clippy::unwrap_used)] // helpers of tests
 //! Networks for the tests: pruned, quantized and shared forms of the zoo's.
 
 use secateur_model::{
@@ -94,10 +95,8 @@ pub fn network(name: &str, input: [usize; 3], form: Form, images: &Tensor) -> Gr
 /// Normalization folded, as a quantizer needs it.
 fn fold_norms(graph: &Graph) -> Graph {
     let (mut draft, _) = secateur_plan::lower::lower(graph).unwrap();
-    draft.fused.clear();
     // Lowering fused the activations too; a Relu goes back behind each layer.
-    let (lowered, _) = secateur_plan::lower::lower(graph).unwrap();
-    for (name, fused) in &lowered.fused {
+    for (name, fused) in &std::mem::take(&mut draft.fused) {
         if fused.clamp == secateur_plan::draft::Clamp::NONE {
             continue;
         }

@@ -99,7 +99,7 @@ impl Build<'_> {
         let (Some(x), Some(y), [(dtype, shape)]) = (node.input(0), node.output(0), outputs) else {
             return Ok(false);
         };
-        if self.values.get(x).is_none() {
+        if !self.values.contains_key(x) {
             return Ok(false);
         }
         let x_type = self.value(x)?.dtype;

@@ -2,7 +2,7 @@
 
 use super::Skip;
 use crate::draft::{Arithmetic, Clamp, Draft, Edit, Fused};
-use secateur_model::{Node, Op};
+use secateur_model::{Constant, DType, Node, Op};
 
 pub fn apply(draft: &Draft, node: &Node) -> Result<Edit, Skip> {
     let Some(clamp) = clamp_of(draft, node)? else {
@@ -54,5 +54,45 @@ pub fn clamp_of(draft: &Draft, node: &Node) -> Result<Option<Clamp>, Skip> {
 }
 
 fn takes_clamp(draft: &Draft, layer: &Node) -> bool {
-    matches!(layer.op, Op::Add) || crate::layer::Linear::of(draft, layer).is_ok()
+    let sum = matches!(layer.op, Op::Add) && layer.inputs.iter().all(|i| is_f32(draft, i));
+    sum || crate::layer::Linear::of(draft, layer).is_ok()
+}
+
+/// Whether a value is known to be f32, from what computes it.
+fn is_f32(draft: &Draft, value: &str) -> bool {
+    let mut value = value;
+    // Each turn goes back by one node of a graph without cycles.
+    for _ in 0..=draft.graph.nodes.len() {
+        let declared = draft.graph.inputs.iter().find(|i| i.name == value);
+        if let Some(input) = declared {
+            return input.dtype == DType::F32;
+        }
+        match draft.graph.constants.get(value) {
+            Some(Constant::Weight(_)) => return true,
+            Some(Constant::Tensor(tensor)) => return tensor.dtype() == DType::F32,
+            None => {}
+        }
+        let Some(node) = draft.producer(value) else {
+            return false;
+        };
+        let source = match node.op {
+            // Of the type of their weight, scale or first input.
+            Op::Conv { .. } | Op::Gemm { .. } | Op::MatMul | Op::DequantizeLinear { .. } => {
+                node.input(1)
+            }
+            Op::Add
+            | Op::Relu
+            | Op::Clip
+            | Op::BatchNormalization { .. }
+            | Op::MaxPool { .. }
+            | Op::AveragePool { .. }
+            | Op::GlobalAveragePool => node.input(0),
+            _ => None,
+        };
+        let Some(source) = source else {
+            return false;
+        };
+        value = source;
+    }
+    false
 }

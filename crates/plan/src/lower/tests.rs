@@ -1,0 +1,259 @@
+use super::*;
+use crate::Planner;
+use crate::draft::{Arithmetic, Clamp};
+use secateur_kernels::Isa;
+use secateur_model::{
+    Constant, DType, Data, Dim, Op, Scale, Shape, Support, Tensor, ValueInfo, Values, Weight,
+    Window,
+};
+
+fn value(name: &str, dims: &[usize]) -> ValueInfo {
+    ValueInfo {
+        name: name.into(),
+        dtype: DType::F32,
+        dims: Some(dims.iter().map(|&d| Dim::Known(d)).collect()),
+    }
+}
+
+fn graph(input: &[usize], nodes: Vec<Node>, constants: Vec<(&str, Constant)>) -> Graph {
+    let constants = constants.into_iter().map(|(n, c)| (n.to_owned(), c));
+    Graph {
+        inputs: vec![value("x", input)],
+        outputs: vec![ValueInfo {
+            dims: None,
+            ..value("y", &[])
+        }],
+        nodes,
+        constants: constants.collect(),
+        ..Graph::default()
+    }
+}
+
+fn weight(dims: &[usize], values: &[f32]) -> Constant {
+    Constant::Weight(Weight::dense(Shape::new(dims).unwrap(), values.to_vec()).unwrap())
+}
+
+fn tensor(data: Data) -> Constant {
+    Constant::Tensor(Tensor::new(Shape::scalar(), data).unwrap())
+}
+
+fn ops(draft: &Draft) -> Vec<&str> {
+    draft.graph.nodes.iter().map(|n| n.op.name()).collect()
+}
+
+fn quantize() -> Op {
+    Op::QuantizeLinear {
+        axis: 1,
+        block_size: 0,
+        to: None,
+    }
+}
+
+fn dequantize() -> Op {
+    Op::DequantizeLinear {
+        axis: 1,
+        block_size: 0,
+    }
+}
+
+#[test]
+fn identities_give_their_names_away() {
+    let nodes = vec![
+        Node::new("a", Op::Relu, &["x"], &["p"]),
+        Node::new("b", Op::Identity, &["p"], &["q"]),
+        Node::new("c", Op::Sigmoid, &["q"], &["r"]),
+        Node::new("d", Op::Identity, &["r"], &["y"]),
+    ];
+    let (draft, _) = lower(&graph(&[2], nodes, vec![])).unwrap();
+    assert_eq!(ops(&draft), ["Relu", "Sigmoid"]);
+    assert_eq!(draft.graph.nodes[1].outputs, ["y"]);
+}
+
+#[test]
+fn an_identity_from_input_to_output_stays_and_says_why() {
+    let nodes = vec![Node::new("a", Op::Identity, &["x"], &["y"])];
+    let (draft, notes) = lower(&graph(&[2], nodes, vec![])).unwrap();
+    assert_eq!(ops(&draft), ["Identity"]);
+    assert!(notes.iter().any(|n| n.node == "a" && n.skipped.is_some()));
+}
+
+#[test]
+fn normalization_folds_into_a_convolution() {
+    let conv = Op::Conv {
+        window: Window::new(&[1, 1]),
+        groups: 1,
+    };
+    let nodes = vec![
+        Node::new("conv", conv, &["x", "w"], &["p"]),
+        Node::new(
+            "norm",
+            Op::BatchNormalization { epsilon: 0.0 },
+            &["p", "g", "b", "m", "v"],
+            &["q"],
+        ),
+        Node::new("relu", Op::Relu, &["q"], &["y"]),
+    ];
+    let constants = vec![
+        ("w", weight(&[2, 1, 1, 1], &[1.0, 2.0])),
+        ("g", weight(&[2], &[2.0, 1.0])),
+        ("b", weight(&[2], &[0.5, 0.0])),
+        ("m", weight(&[2], &[1.0, 0.0])),
+        ("v", weight(&[2], &[4.0, 1.0])),
+    ];
+    let net = graph(&[1, 1, 1, 1], nodes, constants);
+    let (draft, _) = lower(&net).unwrap();
+    assert_eq!(ops(&draft), ["Conv"]);
+    assert_eq!(draft.fused["conv"].clamp, Clamp::RELU);
+    let x = Tensor::f32(&[1, 1, 1, 1], vec![3.0]).unwrap();
+    let y = draft.evaluate(&[("x", &x)]).unwrap();
+    assert_eq!(y[0].as_f32().unwrap(), [2.5, 6.0]);
+}
+
+#[test]
+fn shapes_that_are_computed_are_known_while_planning() {
+    let nodes = vec![
+        Node::new("relu", Op::Relu, &["x"], &["p"]),
+        Node::new(
+            "shape",
+            Op::Shape {
+                start: 0,
+                end: Some(1),
+            },
+            &["p"],
+            &["n"],
+        ),
+        Node::new("concat", Op::Concat { axis: 0 }, &["n", "rest"], &["s"]),
+        Node::new(
+            "reshape",
+            Op::Reshape { allow_zero: false },
+            &["p", "s"],
+            &["y"],
+        ),
+    ];
+    let rest = Constant::Tensor(Tensor::i64(&[1], vec![-1]).unwrap());
+    let net = graph(&[2, 3, 4], nodes, vec![("rest", rest)]);
+    let planner = Planner::new(&net, Isa::Generic).unwrap();
+    let plan = planner.plan(&[Shape::new(&[2, 3, 4]).unwrap()], 1).unwrap();
+    assert_eq!(plan.steps.len(), 1);
+    assert_eq!(plan.outputs[0].shape.dims(), [2, 12]);
+}
+
+/// `Q → DQ → MaxPool → Flatten → Gemm → Relu → Q → DQ → Gemm`, signed codes.
+fn signed_network() -> Graph {
+    let pool = Op::MaxPool {
+        window: Window::new(&[2, 2]).stride(&[2, 2]),
+        column_major: false,
+    };
+    let nodes = vec![
+        Node::new("q1", quantize(), &["x", "s", "z"], &["a"]),
+        Node::new("d1", dequantize(), &["a", "s", "z"], &["b"]),
+        Node::new("pool", pool, &["b"], &["c"]),
+        Node::new("flatten", Op::Flatten { axis: 1 }, &["c"], &["d"]),
+        Node::new("dw", dequantize_rows(), &["w8", "sw", "zw"], &["w"]),
+        Node::new("fc1", Op::linear(), &["d", "w", "bias"], &["e"]),
+        Node::new("relu", Op::Relu, &["e"], &["f"]),
+        Node::new("q2", quantize(), &["f", "s", "z"], &["g"]),
+        Node::new("d2", dequantize(), &["g", "s", "z"], &["h"]),
+        Node::new("fc2", Op::MatMul, &["h", "v"], &["y"]),
+    ];
+    let codes = Tensor::i8(&[3, 8], (0..24).map(|i| i * 5 - 60).collect()).unwrap();
+    let v = Weight::new(
+        Shape::new(&[3, 2]).unwrap(),
+        Support::All,
+        Values::Int {
+            bits: 4,
+            codes: vec![1, -2, 3, -4, 5, -6],
+            scale: Scale::PerTensor(0.25),
+        },
+    )
+    .unwrap();
+    let constants = vec![
+        ("s", tensor(Data::F32(vec![0.03]))),
+        ("z", tensor(Data::I8(vec![-5]))),
+        ("w8", Constant::Tensor(codes)),
+        (
+            "sw",
+            Constant::Tensor(Tensor::f32(&[3], vec![0.01, 0.02, 0.03]).unwrap()),
+        ),
+        (
+            "zw",
+            Constant::Tensor(Tensor::i8(&[3], vec![0; 3]).unwrap()),
+        ),
+        ("bias", weight(&[3], &[0.3, -0.2, 0.1])),
+        ("v", Constant::Weight(v)),
+    ];
+    graph(&[2, 2, 4, 4], nodes, constants)
+}
+
+fn dequantize_rows() -> Op {
+    Op::DequantizeLinear {
+        axis: 0,
+        block_size: 0,
+    }
+}
+
+#[test]
+fn quantized_layers_become_integer_layers_on_unsigned_codes() {
+    let (draft, notes) = lower(&signed_network()).unwrap();
+    assert_eq!(
+        ops(&draft),
+        ["QuantizeLinear", "MaxPool", "Flatten", "Gemm", "MatMul"],
+        "{notes:#?}"
+    );
+    for layer in ["fc1", "fc2"] {
+        let Arithmetic::Integer { x, y } = draft.fused[layer].arithmetic else {
+            panic!("{layer} is float");
+        };
+        assert_eq!((x.dtype, x.zero_point), (DType::U8, 123));
+        assert_eq!(y.is_some(), layer == "fc1");
+    }
+}
+
+#[test]
+fn integer_layers_are_what_the_pairs_mean() {
+    let net = signed_network();
+    let values = (0..64).map(|i| ((i * 29) % 64) as f32 / 16.0 - 2.0);
+    let x = Tensor::f32(&[2, 2, 4, 4], values.collect()).unwrap();
+    let expected = secateur_model::eval(&net, &[("x", x.clone())]).unwrap();
+    let (draft, _) = lower(&net).unwrap();
+    let found = draft.evaluate(&[("x", &x)]).unwrap();
+    let pairs = found[0]
+        .as_f32()
+        .unwrap()
+        .iter()
+        .zip(expected[0].as_f32().unwrap());
+    for (found, expected) in pairs {
+        // One unit of the hidden layer times the largest weight.
+        assert!(
+            (found - expected).abs() <= 0.03 * 1.5 + 1e-4,
+            "{found} {expected}"
+        );
+    }
+}
+
+#[test]
+fn a_float_weight_stays_float() {
+    let mut net = signed_network();
+    net.constants.insert("v".into(), weight(&[3, 2], &[0.1; 6]));
+    let (draft, notes) = lower(&net).unwrap();
+    assert!(matches!(
+        draft.fused["fc1"].arithmetic,
+        Arithmetic::Integer { y: Some(_), .. }
+    ));
+    assert!(!draft.fused.contains_key("fc2"));
+    let why = notes
+        .iter()
+        .find(|n| n.node == "fc2" && n.skipped.is_some());
+    assert!(why.unwrap().skipped.as_ref().unwrap().contains("integers"));
+}
+
+#[test]
+fn sums_of_integers_keep_their_activation() {
+    let nodes = vec![
+        Node::new("", Op::Cast { to: DType::I64 }, &["x"], &["p"]),
+        Node::new("", Op::Add, &["p", "p"], &["q"]),
+        Node::new("", Op::Relu, &["q"], &["y"]),
+    ];
+    let (draft, _) = lower(&graph(&[2], nodes, vec![])).unwrap();
+    assert_eq!(ops(&draft), ["Cast", "Add", "Relu"]);
+}
