@@ -9,18 +9,28 @@ use crate::{
     table::{self, Entry, Kernel, SparseF32Fn},
 };
 
-/// Lanes of a group, and of a pass.
-pub(crate) const LANES: usize = 16;
-/// Depth positions of a window: two AVX-512 registers, from which `vpermt2ps` picks.
-pub(crate) const WINDOW: usize = 32;
+/// Two AVX-512 registers of inputs, from which `vpermt2ps` picks for 16 rows.
+pub(crate) const WINDOW32: Form = Form {
+    window: 32,
+    rows: 16,
+    slots: 1,
+};
+/// One AVX2 register of inputs, from which `vpermps` picks for 8 rows.
+pub(crate) const WINDOW8: Form = Form {
+    window: 8,
+    rows: 8,
+    slots: 1,
+};
+/// Rows of a group that picks from the whole depth.
+const GATHER_ROWS: usize = 16;
 const MAX_DEPTH: usize = 1 << 30;
 
 /// A pruned f32 layer, packed: the same result as [`DenseF32`](crate::DenseF32), zeros skipped.
 ///
-/// 16 outputs are the lanes of a vector; each lane walks its own row's non-zeros in k order, so the
-/// chain of every output is that of the dense form.  The AVX-512 form works in windows of 32 inputs
-/// held in two registers; the others gather over the whole depth.  Activations must be finite:
-/// an unused slot multiplies one by zero.
+/// Outputs are the lanes of a vector; each lane walks its own row's non-zeros in k order, so the chain
+/// of every output is that of the dense form.  Inputs come in windows that fit registers, 32 for AVX-512
+/// and 8 for AVX2, so that a slot costs one permutation and no gather; the portable form picks from the
+/// whole depth.  Activations must be finite: an unused slot multiplies one by zero.
 ///
 /// ```
 /// use secateur_kernels::{Clamp, Isa, Rows, RowsMut, SparseF32};
@@ -36,18 +46,19 @@ pub struct SparseF32 {
     entry: SparseF32Fn,
     outputs: usize,
     depth: usize,
+    form: Form,
     passes: Passes,
     indices: Indices,
-    /// `[passes][16]`.
+    /// `[passes][rows of a group]`.
     values: Aligned<f32>,
     /// In group order, padded to whole groups.
     bias: Aligned<f32>,
 }
 
-/// Which activation a slot multiplies, `[passes][16]`.
+/// Which activation a slot multiplies, `[passes][rows of a group]`.
 #[derive(Debug, Clone)]
 pub(crate) enum Indices {
-    /// Offsets in the pass's window of 32.
+    /// Offsets in the pass's window.
     Window(Aligned<u8>),
     /// Positions in the depth.
     Depth(Aligned<u32>),
@@ -80,33 +91,35 @@ impl SparseF32 {
             product("weights", outputs, depth)?,
             weights.len(),
         )?;
-        let windowed = kernel.isa == Isa::Avx512Vnni;
-        let form = Form {
-            window: if windowed { WINDOW } else { depth },
-            rows: LANES,
-            slots: 1,
+        let form = match kernel.isa {
+            Isa::Avx512Vnni => WINDOW32,
+            Isa::Avx2 => WINDOW8,
+            Isa::Generic => Form {
+                window: depth,
+                rows: GATHER_ROWS,
+                slots: 1,
+            },
         };
         let passes = Passes::plan(form, weights, outputs, depth);
         let slots = passes.slots();
         let mut values = Aligned::<f32>::zeros(slots);
-        let mut indices = if windowed {
-            Indices::Window(Aligned::zeros(slots))
-        } else {
-            Indices::Depth(Aligned::zeros(slots))
+        let mut indices = match kernel.isa {
+            Isa::Generic => Indices::Depth(Aligned::zeros(slots)),
+            Isa::Avx2 | Isa::Avx512Vnni => Indices::Window(Aligned::zeros(slots)),
         };
         passes.fill(weights, depth, |s, w| {
-            let at = s.pass * LANES + s.lane;
+            let at = s.pass * form.rows + s.lane;
             values.as_mut_slice()[at] = w;
             match &mut indices {
                 Indices::Window(indices) => indices.as_mut_slice()[at] = s.index as u8,
                 Indices::Depth(indices) => indices.as_mut_slice()[at] = s.index as u32,
             }
         });
-        let mut ordered = Aligned::zeros(passes.groups() * LANES);
+        let mut ordered = Aligned::zeros(passes.groups() * form.rows);
         if let Some(bias) = bias {
             check_len("bias", outputs, bias.len())?;
             for g in 0..passes.groups() {
-                let lanes = &mut ordered.as_mut_slice()[g * LANES..];
+                let lanes = &mut ordered.as_mut_slice()[g * form.rows..];
                 for (lane, &row) in lanes.iter_mut().zip(passes.group(g).rows) {
                     *lane = bias[row as usize];
                 }
@@ -117,6 +130,7 @@ impl SparseF32 {
             entry,
             outputs,
             depth,
+            form,
             passes,
             indices,
             values,
@@ -191,7 +205,7 @@ impl SparseF32 {
         self.passes.slots()
     }
 
-    /// Share of used slots, group of 16 outputs by group, in packed order.
+    /// Share of used slots, group of outputs by group, in packed order.
     pub fn fill_ratios(&self) -> Vec<f32> {
         self.passes.fill_ratios()
     }
@@ -206,15 +220,15 @@ impl SparseF32 {
         &self.indices
     }
 
-    /// `[passes][16]`.
+    /// `[passes][rows of a group]`.
     #[inline(always)]
     pub(crate) fn values(&self) -> &[f32] {
         self.values.as_slice()
     }
 
-    /// Bias of group `g`, `[16]`.
+    /// Bias of group `g`, one a lane.
     #[inline(always)]
     pub(crate) fn group_bias(&self, g: usize) -> &[f32] {
-        &self.bias.as_slice()[g * LANES..][..LANES]
+        &self.bias.as_slice()[g * self.form.rows..][..self.form.rows]
     }
 }

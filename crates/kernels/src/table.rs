@@ -149,7 +149,7 @@ pub static KERNELS: &[Kernel] = &[
     #[cfg(target_arch = "x86_64")]
     kernel("f32f32f32_gemm_16x6_panel16__avx2", Isa::Avx2, 16, 6, What::DenseF32, Entry::DenseF32(avx2_f32::dense)),
     #[cfg(target_arch = "x86_64")]
-    kernel("f32f32f32_spmm_16x1_gather__avx2", Isa::Avx2, 16, 1, What::SparseF32, Entry::SparseF32(avx2_f32::sparse)),
+    kernel("f32f32f32_spmm_8x8_window8__avx2", Isa::Avx2, 8, 8, What::SparseF32, Entry::SparseF32(avx2_f32::sparse)),
     #[cfg(target_arch = "x86_64")]
     kernel("u8i8i32_gemm_16x4_panel16wide__avx2", Isa::Avx2, 16, 4, What::DenseI8, Entry::DenseI8(avx2_i8::dense)),
     #[cfg(target_arch = "x86_64")]

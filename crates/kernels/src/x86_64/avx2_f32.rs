@@ -2,7 +2,8 @@ use std::{arch::x86_64::*, ops::Range};
 
 use crate::{
     Clamp, DenseF32, Rows, RowsMut, SparseF32,
-    sparse_f32::{Indices, LANES},
+    passes::Group,
+    sparse_f32::{Indices, WINDOW8},
 };
 
 /// Outputs of a dense panel: two registers.
@@ -11,22 +12,31 @@ pub(crate) const PANEL: usize = 16;
 pub(crate) const DENSE_PIXELS: usize = 6;
 /// Panels that one pixel walks at once, so that 8 chains hide the latency of an FMA.
 const DENSE_STREAMS: usize = 4;
+/// Pixels of a sparse tile.
+pub(crate) const SPARSE_PIXELS: usize = 8;
+/// Groups that one pixel walks at once, so that their chains overlap.
+const SPARSE_STREAMS: usize = 4;
 /// Lanes of a register.
-const HALF: usize = LANES / 2;
+const LANES: usize = 8;
 
 /// Two registers: 16 outputs.
 type Pair = [__m256; 2];
 
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn stored(acc: Pair, clamp: Clamp) -> [f32; LANES] {
-    let mut out = [0.0; LANES];
-    for (acc, out) in acc.into_iter().zip(out.chunks_exact_mut(HALF)) {
-        // The second operand is returned where one is NaN, as in `Clamp::apply`.
-        let v = _mm256_max_ps(_mm256_set1_ps(clamp.lo), acc);
-        let v = _mm256_min_ps(_mm256_set1_ps(clamp.hi), v);
+fn clamped(v: __m256, clamp: Clamp) -> __m256 {
+    // The second operand is returned where one is NaN, as in `Clamp::apply`.
+    let v = _mm256_max_ps(_mm256_set1_ps(clamp.lo), v);
+    _mm256_min_ps(_mm256_set1_ps(clamp.hi), v)
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn stored(acc: Pair, clamp: Clamp) -> [f32; PANEL] {
+    let mut out = [0.0; PANEL];
+    for (acc, out) in acc.into_iter().zip(out.chunks_exact_mut(LANES)) {
         // SAFETY: the chunk has 8 lanes.
-        unsafe { _mm256_storeu_ps(out.as_mut_ptr(), v) };
+        unsafe { _mm256_storeu_ps(out.as_mut_ptr(), clamped(acc, clamp)) };
     }
     out
 }
@@ -37,7 +47,7 @@ fn stored(acc: Pair, clamp: Clamp) -> [f32; LANES] {
 #[target_feature(enable = "avx2,fma")]
 unsafe fn load(from: *const f32) -> Pair {
     // SAFETY: the caller's.
-    unsafe { [_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(HALF))] }
+    unsafe { [_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(LANES))] }
 }
 
 /// # Safety
@@ -155,33 +165,153 @@ pub(crate) unsafe fn sparse(
     clamp: Clamp,
     mut y: RowsMut<'_, f32>,
 ) {
-    let Indices::Depth(indices) = layer.indices() else {
+    let Indices::Window(indices) = layer.indices() else {
         return;
     };
-    let passes = layer.passes();
-    for g in passes.groups_of(&outputs) {
-        let group = passes.group(g);
-        for p in 0..x.rows() {
-            let x = x.row(p).as_ptr();
-            // SAFETY: every index is below the row's length; a pass has 16 indices and 16 values.
-            let acc = unsafe {
-                let index = indices.as_slice().as_ptr().add(group.first_pass * LANES);
-                let value = layer.values().as_ptr().add(group.first_pass * LANES);
-                let mut acc = load(layer.group_bias(g).as_ptr());
-                for s in 0..group.origins.len() {
-                    let w = load(value.add(s * LANES));
-                    for half in 0..2 {
-                        let at = index.add(s * LANES + half * HALF).cast();
-                        let x = _mm256_i32gather_ps::<4>(x, _mm256_loadu_si256(at));
-                        acc[half] = _mm256_fmadd_ps(w[half], x, acc[half]);
+    let mut groups = layer.passes().groups_of(&outputs);
+    let tile = SparseTile {
+        layer,
+        indices: indices.as_slice(),
+        x,
+        base: outputs.start,
+        clamp,
+    };
+    while !groups.is_empty() {
+        let streams = if x.rows() == 1 { groups.len() } else { 1 };
+        // SAFETY: the groups are the layer's, the pixels rows of `x` and `y`.
+        groups.start += unsafe {
+            match streams {
+                SPARSE_STREAMS.. => tile.run::<1, SPARSE_STREAMS>(groups.start, 0, &mut y),
+                2.. => tile.run::<1, 2>(groups.start, 0, &mut y),
+                _ => tile.pixels(groups.start, &mut y),
+            }
+        };
+    }
+}
+
+/// Some groups of 8 rows at several pixels.
+struct SparseTile<'a> {
+    layer: &'a SparseF32,
+    indices: &'a [u8],
+    x: Rows<'a, f32>,
+    base: usize,
+    clamp: Clamp,
+}
+
+impl SparseTile<'_> {
+    /// # Safety
+    /// The group is the layer's.
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn pixels(&self, group: usize, y: &mut RowsMut<'_, f32>) -> usize {
+        let mut pixel = 0;
+        while pixel < self.x.rows() {
+            // SAFETY: as many pixels as are left, or fewer.
+            unsafe {
+                match self.x.rows() - pixel {
+                    SPARSE_PIXELS.. => {
+                        self.run::<SPARSE_PIXELS, 1>(group, pixel, y);
+                        pixel += SPARSE_PIXELS;
+                    }
+                    4.. => {
+                        self.run::<4, 1>(group, pixel, y);
+                        pixel += 4;
+                    }
+                    _ => {
+                        self.run::<1, 1>(group, pixel, y);
+                        pixel += 1;
                     }
                 }
-                acc
-            };
-            let y = y.row_mut(p);
-            for (&row, out) in group.rows.iter().zip(stored(acc, clamp)) {
-                y[row as usize - outputs.start] = out;
+            }
+        }
+        1
+    }
+
+    /// `S` groups from `first` on, pass by pass in turns.
+    ///
+    /// # Safety
+    /// The groups are the layer's; `P` pixels from `pixel` on are rows of `x` and `y`.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn run<const P: usize, const S: usize>(
+        &self,
+        first: usize,
+        pixel: usize,
+        y: &mut RowsMut<'_, f32>,
+    ) -> usize {
+        let passes = self.layer.passes();
+        let tail = tail_mask(self.layer.depth() % WINDOW8.window);
+        let mut acc = [[_mm256_setzero_ps(); P]; S];
+        let mut common = usize::MAX;
+        for s in 0..S {
+            common = common.min(passes.group(first + s).origins.len());
+            // SAFETY: a group has 8 biases.
+            acc[s] = [unsafe { _mm256_loadu_ps(self.layer.group_bias(first + s).as_ptr()) }; P];
+        }
+        for n in 0..common {
+            for s in 0..S {
+                // SAFETY: the group has more than `common` passes.
+                unsafe { self.pass(passes.group(first + s), n, pixel, tail, &mut acc[s]) };
+            }
+        }
+        for s in 0..S {
+            let group = passes.group(first + s);
+            for n in common..group.origins.len() {
+                // SAFETY: the group has more than `n` passes.
+                unsafe { self.pass(group, n, pixel, tail, &mut acc[s]) };
+            }
+            for p in 0..P {
+                let mut out = [0.0; LANES];
+                // SAFETY: 8 lanes.
+                unsafe { _mm256_storeu_ps(out.as_mut_ptr(), clamped(acc[s][p], self.clamp)) };
+                let y = y.row_mut(pixel + p);
+                for (&row, out) in group.rows.iter().zip(out) {
+                    y[row as usize - self.base] = out;
+                }
+            }
+        }
+        S
+    }
+
+    /// # Safety
+    /// The group has more than `n` passes; `P` pixels from `pixel` on are rows of `x`.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn pass<const P: usize>(
+        &self,
+        group: Group<'_>,
+        n: usize,
+        pixel: usize,
+        tail: __m256i,
+        acc: &mut [__m256; P],
+    ) {
+        let stride = self.x.stride();
+        let at = (group.first_pass + n) * LANES;
+        // SAFETY: a pass has an origin, 8 indices and 8 values; a window begins below the depth, and the
+        // last one's mask ends there.
+        unsafe {
+            let origin = *group.origins.get_unchecked(n) as usize;
+            let whole = origin + WINDOW8.window <= self.layer.depth();
+            let index = _mm_loadl_epi64(self.indices.as_ptr().add(at).cast());
+            let index = _mm256_cvtepu8_epi32(index);
+            let w = _mm256_loadu_ps(self.layer.values().as_ptr().add(at));
+            let x = self.x.as_ptr().add(pixel * stride + origin);
+            for p in 0..P {
+                let x = x.add(p * stride);
+                let x = if whole {
+                    _mm256_loadu_ps(x)
+                } else {
+                    _mm256_maskload_ps(x, tail)
+                };
+                acc[p] = _mm256_fmadd_ps(w, _mm256_permutevar8x32_ps(x, index), acc[p]);
             }
         }
     }
+}
+
+/// The first `count` lanes.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn tail_mask(count: usize) -> __m256i {
+    let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), lanes)
 }
