@@ -6,8 +6,9 @@
 use std::time::{Duration, Instant};
 
 use secateur_kernels::{
-    Clamp, DenseF32, DenseI8, IntOut, Isa, KernelError, Requantize, Rows, RowsMut, SparseF32,
-    SparseI8, cpu_name, features,
+    Affine, Clamp, DenseF32, DenseI8, DepthwiseF32, DepthwiseI8, Im2col, IntOut, Isa, KernelError,
+    Requantize, Rows, RowsMut, SparseF32, SparseI8, Window2d, cpu_name, features, max_pool,
+    nchw_to_nhwc,
 };
 
 /// Bytes of a cache line.
@@ -171,5 +172,70 @@ fn main() -> Result<(), KernelError> {
         }
         println!();
     }
+    images()
+}
+
+/// Depthwise convolutions and the helpers around kernels.
+fn images() -> Result<(), KernelError> {
+    let line = |what: &str, macs: usize, [median, best]: [Duration; 2]| {
+        let rate = macs as f64 / median.as_secs_f64() / 1e9;
+        let (median, best) = (median.as_secs_f64() * 1e6, best.as_secs_f64() * 1e6);
+        println!("{what:<60} {median:>10.2} us {best:>10.2} us {rate:>8.1} G/s");
+    };
+    for (name, side, channels, kernel) in [
+        ("im2col u8, lenet-5 conv1", 28, 1, 5),
+        ("im2col u8, lenet-5 conv2", 12, 20, 5),
+        ("im2col u8, 14x14x128", 14, 128, 3),
+    ] {
+        let window = Window2d::new([side, side], channels, [kernel, kernel]).fitted()?;
+        let im2col = Im2col::new(window, 1, channels)?;
+        let image = vec![1u8; window.image_len()];
+        let mut rows = vec![0u8; window.pixels() * im2col.cols()];
+        let time = timed(|| im2col.rows(&image, 0, 0..window.pixels(), 0, &mut rows))?;
+        line(name, rows.len(), time);
+    }
+    let mut window = Window2d::new([56, 56], 128, [3, 3]);
+    window.pads = [1; 4];
+    let window = window.fitted()?;
+    let (image, image_f) = (
+        vec![1u8; window.image_len()],
+        vec![1f32; window.image_len()],
+    );
+    let (mut y, mut y_f) = (image.clone(), image_f.clone());
+    let weights = vec![3i8; window.taps() * 128];
+    let weights_f = vec![3f32; window.taps() * 128];
+    let requantize = Requantize::new(vec![0.01; 128], 0, 0, 255)?;
+    let macs = window.pixels() * window.taps() * 128;
+    for isa in Isa::available() {
+        let layer = DepthwiseF32::pack(isa, window, &weights_f, None)?;
+        let time = timed(|| {
+            let y = RowsMut::new(&mut y_f, window.pixels(), 128)?;
+            layer.run(&image_f, 0..window.pixels(), Clamp::RELU, y)
+        })?;
+        line(layer.kernel().name, macs, time);
+        let layer = DepthwiseI8::pack(isa, window, &weights, None)?;
+        let time = timed(|| {
+            let out = IntOut::U8(RowsMut::new(&mut y, window.pixels(), 128)?, &requantize);
+            layer.run(&image, 0, 0..window.pixels(), out)
+        })?;
+        line(layer.kernel().name, macs, time);
+    }
+    let time = timed(|| {
+        max_pool(
+            &window,
+            &image,
+            0..window.pixels(),
+            0,
+            RowsMut::new(&mut y, window.pixels(), 128)?,
+        )
+    })?;
+    line("max_pool u8 3x3, 56x56x128", macs, time);
+    let affine = Affine::new(0.02, 0)?;
+    let time = timed(|| affine.quantize_u8(&image_f, &mut y))?;
+    line("quantize u8", y.len(), time);
+    let time = timed(|| affine.dequantize(&image, &mut y_f))?;
+    line("dequantize u8", y.len(), time);
+    let time = timed(|| nchw_to_nhwc(128, &image, &mut y))?;
+    line("nchw_to_nhwc u8, 128 channels", y.len(), time);
     Ok(())
 }

@@ -126,7 +126,7 @@ impl Requantize {
         })
     }
 
-    /// The quantized value of accumulator `acc` of output `o`.
+    /// The quantized value of accumulator `acc` of output `o`; as with slices, `o` out of range panics.
     pub fn apply(&self, o: usize, acc: i32) -> i32 {
         self.one(acc, self.multiplier[o])
     }
@@ -175,7 +175,7 @@ impl Dequantize {
         })
     }
 
-    /// The real value of accumulator `acc` of output `o`.
+    /// The real value of accumulator `acc` of output `o`; as with slices, `o` out of range panics.
     pub fn apply(&self, o: usize, acc: i32) -> f32 {
         self.clamp.apply(acc as f32 * self.scale[o])
     }

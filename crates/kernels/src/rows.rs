@@ -93,7 +93,7 @@ impl<'a, T> Rows<'a, T> {
         self.stride
     }
 
-    /// Row `r`, `[cols]`.
+    /// Row `r`, `[cols]`; as with slices, `r` out of range panics.
     pub fn row(&self, r: usize) -> &'a [T] {
         debug_assert!(r < self.rows);
         &self.data[r * self.stride..][..self.cols]
@@ -143,7 +143,7 @@ impl<'a, T> RowsMut<'a, T> {
         self.cols
     }
 
-    /// Row `r`, `[cols]`.
+    /// Row `r`, `[cols]`; as with slices, `r` out of range panics.
     #[inline(always)]
     pub fn row_mut(&mut self, r: usize) -> &mut [T] {
         debug_assert!(r < self.rows);

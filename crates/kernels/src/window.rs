@@ -62,17 +62,18 @@ impl Window2d {
 
     /// Output pixels.
     pub fn pixels(&self) -> usize {
-        self.output[0] * self.output[1]
+        self.output[0].saturating_mul(self.output[1])
     }
 
     /// Taps of the window.
     pub fn taps(&self) -> usize {
-        self.kernel[0] * self.kernel[1]
+        self.kernel[0].saturating_mul(self.kernel[1])
     }
 
     /// Elements of the image.
     pub fn image_len(&self) -> usize {
-        self.input[0] * self.input[1] * self.channels
+        let pixels = self.input[0].saturating_mul(self.input[1]);
+        pixels.saturating_mul(self.channels)
     }
 
     /// Fails when a size is zero that may not be, or any coordinate or product would overflow.
