@@ -285,7 +285,7 @@ impl Gradual<'_> {
     ) -> Result<(), TrainError> {
         let last = ((total as f64 * LAST_CUT) as usize).min(total - 1);
         let every = (last / self.updates).max(1);
-        if step > last || (step % every != 0 && step != last) {
+        if step > last || (!step.is_multiple_of(every) && step != last) {
             return Ok(());
         }
         let done = if last == 0 {

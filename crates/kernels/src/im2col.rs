@@ -105,68 +105,96 @@ impl Im2col {
         if self.cols() == 0 {
             return Ok(());
         }
-        let channels = self.window.channels / self.groups;
-        let width = self.window.output[1];
+        let lines = self.window.kernel[1] * self.channels_padded;
         for (pixel, row) in pixels.zip(rows.chunks_exact_mut(self.cols())) {
-            let lines = row.chunks_exact_mut(self.window.kernel[1] * self.channels_padded);
-            for (ky, line) in lines.enumerate() {
-                let at = self.line(pixel / width, pixel % width, ky);
-                if let Some(at) =
-                    at.filter(|_| channels == self.channels_padded && self.groups == 1)
-                {
-                    copy(line, &image[at * channels..][..line.len()]);
-                    continue;
-                }
-                for (kx, to) in line.chunks_exact_mut(self.channels_padded).enumerate() {
-                    let Some(at) = self.tap(pixel / width, pixel % width, ky, kx) else {
-                        to.fill(pad);
-                        continue;
-                    };
-                    let (values, padding) = to.split_at_mut(channels);
-                    let first = at * self.window.channels + group * channels;
-                    copy(values, &image[first..first + channels]);
-                    padding.fill(pad);
+            let (top, left) = self.corner(pixel);
+            let whole = self.is_whole(left);
+            for (ky, line) in row.chunks_exact_mut(lines).enumerate() {
+                let y = top.wrapping_add(ky * self.window.dilation[0]);
+                if y >= self.window.input[0] {
+                    line.fill(pad);
+                } else if whole {
+                    let first = (y * self.window.input[1] + left) * self.window.channels;
+                    copy(line, &image[first..first + line.len()]);
+                } else {
+                    self.line(image, group, y, left, pad, line);
                 }
             }
         }
         Ok(())
     }
 
-    /// Where tap `(ky, kx)` of output `(oy, ox)` lies in the image, if it does.
+    /// Where the first tap of `pixel` lies, down and right; before the image as a negative number wrapped.
     #[inline(always)]
-    fn tap(&self, oy: usize, ox: usize, ky: usize, kx: usize) -> Option<usize> {
+    fn corner(&self, pixel: usize) -> (usize, usize) {
         let Window2d {
-            input,
             stride,
-            dilation,
             pads,
+            output,
             ..
         } = self.window;
-        let y = (oy * stride[0] + ky * dilation[0]).wrapping_sub(pads[0]);
-        let x = (ox * stride[1] + kx * dilation[1]).wrapping_sub(pads[1]);
-        (y < input[0] && x < input[1]).then(|| y * input[1] + x)
+        let (oy, ox) = (pixel / output[1], pixel % output[1]);
+        (
+            (oy * stride[0]).wrapping_sub(pads[0]),
+            (ox * stride[1]).wrapping_sub(pads[1]),
+        )
     }
 
-    /// Where a line of taps begins in the image, if all of it lies there side by side.
+    /// Whether the taps of a line from column `left` on lie in the image as they lie in a row.
     #[inline(always)]
-    fn line(&self, oy: usize, ox: usize, ky: usize) -> Option<usize> {
-        if self.window.dilation[1] != 1 {
-            return None;
+    fn is_whole(&self, left: usize) -> bool {
+        let right = left.wrapping_add(self.window.kernel[1] - 1);
+        left < self.window.input[1]
+            && right < self.window.input[1]
+            && self.window.dilation[1] == 1
+            && self.groups == 1
+            && self.channels_padded == self.window.channels
+    }
+
+    /// A line of taps in image line `y`, tap by tap.
+    fn line<T: Copy>(
+        &self,
+        image: &[T],
+        group: usize,
+        y: usize,
+        left: usize,
+        pad: T,
+        line: &mut [T],
+    ) {
+        let channels = self.window.channels / self.groups;
+        for (kx, to) in line.chunks_exact_mut(self.channels_padded).enumerate() {
+            let x = left.wrapping_add(kx * self.window.dilation[1]);
+            if x >= self.window.input[1] {
+                to.fill(pad);
+                continue;
+            }
+            let (values, padding) = to.split_at_mut(channels);
+            let at = y * self.window.input[1] + x;
+            let first = at * self.window.channels + group * channels;
+            copy(values, &image[first..first + channels]);
+            padding.fill(pad);
         }
-        self.tap(oy, ox, ky, self.window.kernel[1] - 1)?;
-        self.tap(oy, ox, ky, 0)
     }
 }
 
-/// Copies as many values as both have; short runs are not worth a call.
+/// Copies equal lengths; the short lines of one and three channels do not pay for a call.
 #[inline(always)]
 fn copy<T: Copy>(to: &mut [T], from: &[T]) {
-    const SHORT: usize = 16;
-    if to.len() >= SHORT && to.len() == from.len() {
-        to.copy_from_slice(from);
-        return;
+    match to.len() {
+        1 => copy_exact::<T, 1>(to, from),
+        3 => copy_exact::<T, 3>(to, from),
+        5 => copy_exact::<T, 5>(to, from),
+        7 => copy_exact::<T, 7>(to, from),
+        9 => copy_exact::<T, 9>(to, from),
+        15 => copy_exact::<T, 15>(to, from),
+        21 => copy_exact::<T, 21>(to, from),
+        _ => to.copy_from_slice(from),
     }
-    for (to, from) in to.iter_mut().zip(from) {
+}
+
+#[inline(always)]
+fn copy_exact<T: Copy, const N: usize>(to: &mut [T], from: &[T]) {
+    if let (Some(to), Some(from)) = (to.first_chunk_mut::<N>(), from.first_chunk::<N>()) {
         *to = *from;
     }
 }

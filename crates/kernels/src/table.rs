@@ -145,7 +145,7 @@ pub static KERNELS: &[Kernel] = &[
     kernel("u8i8i32_gemm_16x4_panel16k4__generic", Isa::Generic, 16, 4, What::DenseI8, Entry::DenseI8(generic::dense::i8)),
     kernel("u8i8i32_spmm_16x1_gather64__generic", Isa::Generic, 16, 1, What::SparseI8, Entry::SparseI8(generic::sparse::i8)),
     kernel("f32f32f32_dwconv_64x1__generic", Isa::Generic, 64, 1, What::DepthwiseF32, Entry::DepthwiseF32(generic::depthwise::f32)),
-    kernel("u8i8i32_dwconv_16x1__generic", Isa::Generic, 16, 1, What::DepthwiseI8, Entry::DepthwiseI8(generic::depthwise::i8)),
+    kernel("u8i8i32_dwconv_64x1__generic", Isa::Generic, 64, 1, What::DepthwiseI8, Entry::DepthwiseI8(generic::depthwise::i8)),
     #[cfg(target_arch = "x86_64")]
     kernel("f32f32f32_gemm_16x6_panel16__avx2", Isa::Avx2, 16, 6, What::DenseF32, Entry::DenseF32(avx2_f32::dense)),
     #[cfg(target_arch = "x86_64")]
@@ -157,7 +157,7 @@ pub static KERNELS: &[Kernel] = &[
     #[cfg(target_arch = "x86_64")]
     kernel("f32f32f32_dwconv_64x1__avx2", Isa::Avx2, 64, 1, What::DepthwiseF32, Entry::DepthwiseF32(depthwise::f32_avx2)),
     #[cfg(target_arch = "x86_64")]
-    kernel("u8i8i32_dwconv_16x1__avx2", Isa::Avx2, 16, 1, What::DepthwiseI8, Entry::DepthwiseI8(depthwise::i8_avx2)),
+    kernel("u8i8i32_dwconv_64x1__avx2", Isa::Avx2, 64, 1, What::DepthwiseI8, Entry::DepthwiseI8(depthwise::i8_avx2)),
     #[cfg(target_arch = "x86_64")]
     kernel("f32f32f32_gemm_32x12_panel32__avx512vnni", Isa::Avx512Vnni, 32, 12, What::DenseF32, Entry::DenseF32(avx512vnni_f32::dense)),
     #[cfg(target_arch = "x86_64")]
@@ -169,7 +169,7 @@ pub static KERNELS: &[Kernel] = &[
     #[cfg(target_arch = "x86_64")]
     kernel("f32f32f32_dwconv_64x1__avx512vnni", Isa::Avx512Vnni, 64, 1, What::DepthwiseF32, Entry::DepthwiseF32(depthwise::f32_avx512vnni)),
     #[cfg(target_arch = "x86_64")]
-    kernel("u8i8i32_dwconv_16x1__avx512vnni", Isa::Avx512Vnni, 16, 1, What::DepthwiseI8, Entry::DepthwiseI8(depthwise::i8_avx512vnni)),
+    kernel("u8i8i32_dwconv_64x1__avx512vnni", Isa::Avx512Vnni, 64, 1, What::DepthwiseI8, Entry::DepthwiseI8(depthwise::i8_avx512vnni)),
 ];
 
 /// The kernel that `pick` accepts for `isa`, or for the most capable lesser set that has one.

@@ -40,7 +40,7 @@ pub fn bar(what: &str) -> ProgressBar {
 pub fn advance(bar: &ProgressBar, done: usize, total: usize, loss: f32) -> ControlFlow<()> {
     bar.set_length(total as u64);
     bar.set_position(done as u64);
-    if done % 50 == 0 {
+    if done.is_multiple_of(50) {
         bar.set_prefix(format!("loss {loss:.4}"));
     }
     go_on()
