@@ -13,7 +13,7 @@
 //!   nothing for finite operands but the sign of a zero: results are equal by `==`.
 //!
 //! # Packed forms
-//! Weights are packed once, at plan time, for one [`Isa`].  A packed layer owns its buffers, is `Send` and
+//! Activations may lie anywhere; rows that begin on 64 bytes are read fastest.  Weights are packed once, at plan time, for one [`Isa`].  A packed layer owns its buffers, is `Send` and
 //! `Sync`, and reports `bytes()` and `macs()`; ranges of outputs begin and end on its `granule()`.
 //!
 //! * [`DenseF32`], [`DenseI8`]: panels of outputs, k inside.
