@@ -20,6 +20,7 @@ mod idx;
 mod idx_dir;
 pub mod image;
 mod known;
+mod mnist_pickle;
 mod normalize;
 mod npy;
 mod npy_header;

@@ -1,17 +1,20 @@
-use std::{fmt, str::FromStr};
+use std::collections::BTreeMap;
 
 use crate::DataError;
 
 /// How 8-bit pixels become the numbers that a network sees: `x = (raw / 255 - mean[c]) / std[c]`.
 ///
-/// Written out, it is one line from which it reads back exactly, so that a network's file can
-/// carry the figures that the network was trained with:
+/// A network's metadata can carry the figures that the network was trained with, from which
+/// they read back exactly:
 ///
 /// ```
 /// use secateur_data::Normalize;
 /// let normalize = Normalize::new(vec![0.1307], vec![0.3081])?;
-/// assert_eq!(normalize.to_string(), "mean 0.1307; std 0.3081");
-/// assert_eq!(normalize.to_string().parse::<Normalize>()?, normalize);
+/// let mut metadata = std::collections::BTreeMap::new();
+/// normalize.store(&mut metadata);
+/// assert_eq!(metadata["mean"], "0.1307");
+/// assert_eq!(Normalize::stored(&metadata)?, Some(normalize));
+///
 /// assert_eq!(Normalize::unit(1).planes(&[0, 51, 255]), [0.0, 0.2, 1.0]);
 /// # Ok::<(), secateur_data::DataError>(())
 /// ```
@@ -22,6 +25,11 @@ pub struct Normalize {
     /// Standard deviation of each channel, in units of full scale (255).
     pub std: Vec<f32>,
 }
+
+const MEAN: &str = "mean";
+const STD: &str = "std";
+/// What errors call a network's metadata.
+const PLACE: &str = "metadata";
 
 impl Normalize {
     /// One mean and one standard deviation a channel, in units of full scale (255).
@@ -69,6 +77,38 @@ impl Normalize {
             .collect()
     }
 
+    /// Puts the figures under `mean` and `std`: the channels' numbers with spaces between.
+    pub fn store(&self, metadata: &mut BTreeMap<String, String>) {
+        for (key, figures) in [(MEAN, &self.mean), (STD, &self.std)] {
+            // Rust writes the shortest digits from which the same float is read.
+            let figures: Vec<String> = figures.iter().map(f32::to_string).collect();
+            metadata.insert(key.to_owned(), figures.join(" "));
+        }
+    }
+
+    /// The figures that [`store`](Self::store) put there, if there are any.
+    ///
+    /// # Errors
+    /// One of `mean` and `std` without the other, text that is no list of numbers, and numbers
+    /// that [`new`](Self::new) refuses.
+    pub fn stored(metadata: &BTreeMap<String, String>) -> Result<Option<Self>, DataError> {
+        let list = |key: &'static str| {
+            let Some(text) = metadata.get(key) else {
+                let needed = format!("`{key}` where there is `mean` or `std`");
+                return Err(DataError::malformed(PLACE, key, needed, "none"));
+            };
+            let figures: Result<Vec<f32>, _> = text.split_whitespace().map(str::parse).collect();
+            figures.map_err(|_| {
+                let needed = "numbers with spaces between, one a channel";
+                DataError::malformed(PLACE, key, needed, format!("{text:?}"))
+            })
+        };
+        if !metadata.contains_key(MEAN) && !metadata.contains_key(STD) {
+            return Ok(None);
+        }
+        Self::new(list(MEAN)?, list(STD)?).map(Some)
+    }
+
     pub(crate) fn table(&self, channel: usize) -> [f32; 256] {
         std::array::from_fn(|raw| self.apply(channel, raw as u8))
     }
@@ -87,40 +127,6 @@ impl Normalize {
             format!("{} finite means and positive deviations", channels.max(1)),
             format!("means {mean:?}, deviations {std:?}"),
         ))
-    }
-}
-
-impl fmt::Display for Normalize {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Rust writes the shortest digits from which the same float is read.
-        let list = |figures: &[f32]| {
-            let figures: Vec<String> = figures.iter().map(f32::to_string).collect();
-            figures.join(" ")
-        };
-        write!(f, "mean {}; std {}", list(&self.mean), list(&self.std))
-    }
-}
-
-impl FromStr for Normalize {
-    type Err = DataError;
-
-    fn from_str(text: &str) -> Result<Self, DataError> {
-        let list = |part: &str, key: &str| -> Option<Vec<f32>> {
-            let figures = part.trim().strip_prefix(key)?.split_whitespace();
-            figures.map(|figure| figure.parse().ok()).collect()
-        };
-        let parsed = text
-            .split_once(';')
-            .and_then(|(mean, std)| Some((list(mean, "mean ")?, list(std, "std ")?)));
-        match parsed {
-            Some((mean, std)) => Self::new(mean, std),
-            None => Err(DataError::malformed(
-                "normalisation",
-                "text",
-                "\"mean <one a channel>; std <one a channel>\"",
-                format!("{text:?}"),
-            )),
-        }
     }
 }
 
@@ -149,9 +155,25 @@ mod tests {
         ] {
             assert!(Normalize::new(mean, std).is_err());
         }
-        for text in ["", "mean", "mean 0; std", "mean 0; std 0", "std 1; mean 0"] {
-            let message = text.parse::<Normalize>().unwrap_err().to_string();
-            assert!(message.starts_with("normalisation: "), "{message}");
+    }
+
+    fn metadata(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        pairs.iter().map(owned).collect()
+    }
+
+    #[test]
+    fn damaged_metadata_is_refused_and_none_is_none() {
+        assert_eq!(Normalize::stored(&metadata(&[("x", "y")])).unwrap(), None);
+        for (pairs, expected) in [
+            (&[("mean", "0")][..], "metadata: std: needed `std`"),
+            (&[("std", "1")], "metadata: mean: needed `mean`"),
+            (&[("mean", "0"), ("std", "1 x")], "found \"1 x\""),
+            (&[("mean", "0"), ("std", "0")], "positive deviations"),
+            (&[("mean", ""), ("std", "")], "positive deviations"),
+        ] {
+            let message = Normalize::stored(&metadata(pairs)).unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
         }
     }
 
@@ -162,12 +184,14 @@ mod tests {
         )) {
             let (mean, std) = figures.into_iter().unzip();
             let normalize = Normalize::new(mean, std).unwrap();
-            prop_assert_eq!(normalize.to_string().parse::<Normalize>().unwrap(), normalize);
+            let mut metadata = BTreeMap::new();
+            normalize.store(&mut metadata);
+            prop_assert_eq!(Normalize::stored(&metadata).unwrap(), Some(normalize));
         }
 
         #[test]
-        fn any_text_never_panics(text: String) {
-            let _ = text.parse::<Normalize>();
+        fn any_text_never_panics(mean: String, std: String) {
+            let _ = Normalize::stored(&metadata(&[("mean", &mean), ("std", &std)]));
         }
     }
 }
