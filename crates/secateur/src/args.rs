@@ -105,6 +105,9 @@ pub struct Train {
     /// Move training images by up to so many pixels
     #[arg(long, default_value_t = 0)]
     pub shift: usize,
+    /// Training images held out; `compress` holds out the same ones
+    #[arg(long, default_value_t = 5000)]
+    pub validation: usize,
     /// Seed of everything random
     #[arg(long, default_value_t = 1)]
     pub seed: u64,

@@ -42,6 +42,12 @@ pub fn size(path: &Path) -> Result<u64> {
     Ok(metadata.len())
 }
 
+/// Splits training images into `(training, validation)`: the same ones for a
+/// set and a number, so that what `train` never saw `compress` never trains on.
+pub fn hold_out(data: &Dataset, images: usize) -> (Dataset, Dataset) {
+    data.split(images.min(data.len() / 6), 0)
+}
+
 /// Scores a network on the engine.
 pub fn score(graph: &Graph, data: &Dataset, bytes: u64) -> Result<Scored> {
     const BATCH: usize = 100;

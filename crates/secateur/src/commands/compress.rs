@@ -54,8 +54,7 @@ pub fn run(args: &Compress) -> Result<Compressed> {
     let dense = network::load(&args.network)?;
     let start = Instant::now();
     let before = network::score(&dense, &data.test, 4 * dense.parameters() as u64)?;
-    let held_out = args.validation.min(data.train.len() / 6);
-    let (train, validation) = data.train.split(held_out, 0);
+    let (train, validation) = network::hold_out(&data.train, args.validation);
     let mut progress = Progress(None);
     let (small, report) = secateur_compress::run(
         dense,

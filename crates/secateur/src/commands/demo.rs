@@ -25,6 +25,7 @@ pub fn run(args: &Demo) -> Result<()> {
         learning_rate: 0.05,
         weight_decay: 5e-4,
         shift: 0,
+        validation: 5000,
         seed: args.seed,
         output: dense.clone(),
         json: None,

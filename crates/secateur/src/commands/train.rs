@@ -47,9 +47,10 @@ pub fn run(args: &Train) -> Result<Graph> {
         seed: args.seed,
         ..FitOptions::default()
     };
+    let (train, _) = network::hold_out(&data.train, args.validation);
     let start = Instant::now();
     let mut bar = Bar(show::bar("training"));
-    let result = fit(&mut graph, &data.train, &options, &mut bar);
+    let result = fit(&mut graph, &train, &options, &mut bar);
     bar.0.finish_and_clear();
     result?;
     let seconds = start.elapsed().as_secs_f64();
