@@ -199,6 +199,9 @@ pub struct Train {
     /// Mirror half of the training images, too: for things, not for digits
     #[arg(long)]
     pub mirror: bool,
+    /// Training images held out, at most a sixth; `compress` holds out the same ones
+    #[arg(long, value_name = "N", default_value_t = 5000)]
+    pub validation: usize,
     #[command(flatten)]
     pub scaling: Scaling,
     /// Seed of everything random
@@ -225,7 +228,7 @@ pub struct Compress {
     /// Seed of everything random
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Training images held out to score each step, at most a sixth of them
+    /// Training images held out to score each step, at most a sixth
     #[arg(long, value_name = "N", default_value_t = 5000)]
     pub validation: usize,
     /// What the file goes for, fewest bytes or fast reading [default: as the recipe says]

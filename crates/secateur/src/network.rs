@@ -2,6 +2,7 @@
 
 use crate::interrupt;
 use anyhow::{Context, Result, bail};
+use secateur_data::Dataset;
 use secateur_io::codec::Store;
 use secateur_io::{onnx, sct};
 use secateur_model::{Dim, Graph, ValueInfo};
@@ -33,6 +34,12 @@ pub fn is_sct(path: &Path) -> bool {
 pub fn size(path: &Path) -> Result<u64> {
     let metadata = std::fs::metadata(path).with_context(|| path.display().to_string())?;
     Ok(metadata.len())
+}
+
+/// Splits training images into `(training, validation)`: the same ones for a
+/// set and a number, so that what `train` never saw `compress` never trains on.
+pub fn hold_out(data: &Dataset, images: usize) -> (Dataset, Dataset) {
+    data.split(images.min(data.len() / 6), 0)
 }
 
 /// The batch that the network insists on, if it does.

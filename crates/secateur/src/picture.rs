@@ -5,10 +5,9 @@
 //! have the first word, then the network, then the data set.
 
 use crate::args::Scaling;
-use anyhow::{Context, Result, bail};
-use secateur_data::{Dataset, Normalize, Split, image};
+use anyhow::{Result, bail};
+use secateur_data::{Dataset, Normalize, Split};
 use secateur_model::Graph;
-use std::path::Path;
 
 /// Sees a data set through the network's eyes.
 pub fn adapt(data: &mut Split, graph: &Graph, scaling: &Scaling) -> Result<()> {
@@ -16,7 +15,7 @@ pub fn adapt(data: &mut Split, graph: &Graph, scaling: &Scaling) -> Result<()> {
     let Some(normalize) = chosen(graph, scaling, channels)? else {
         return Ok(());
     };
-    if !has_pixels(&data.train) {
+    if data.train.normalisation().is_none() {
         match scaling.is_given() {
             true => bail!(
                 "--mean and --std are for pixels of 8 bits; {} holds numbers, which are taken as they are",
@@ -33,14 +32,8 @@ pub fn adapt(data: &mut Split, graph: &Graph, scaling: &Scaling) -> Result<()> {
 /// Keeps with the network how the set it learns from looks, and what its
 /// classes are called unless they have names already.
 pub fn record(graph: &mut Graph, data: &Dataset) {
-    if has_pixels(data) {
-        let text = |figures: &[f32]| {
-            let figures: Vec<String> = figures.iter().map(f32::to_string).collect();
-            figures.join(" ")
-        };
-        let Normalize { mean, std } = &data.normalize;
-        graph.metadata.insert("mean".into(), text(mean));
-        graph.metadata.insert("std".into(), text(std));
+    if let Some(normalize) = data.normalisation() {
+        normalize.store(&mut graph.metadata);
     }
     // Numbers are what classes without names are called anyway.
     let numbered = data
@@ -64,68 +57,37 @@ pub fn class(graph: &Graph, index: usize) -> String {
     }
 }
 
-/// Reads a picture as an input `[channels, height, width]` of the network.
-pub fn load(
-    path: &Path,
-    graph: &Graph,
-    scaling: &Scaling,
-    invert: bool,
-    [channels, height, width]: [usize; 3],
-) -> Result<Vec<f32>> {
-    let normalize = match chosen(graph, scaling, channels)? {
-        Some(normalize) => normalize,
-        None => Normalize::unit(channels),
-    };
-    let raw = image::load_gray_or_rgb(path, channels, height, width)?;
-    let plane = (height * width).max(1);
-    let pixel = |(i, &raw): (usize, &u8)| {
-        let raw = if invert { 255 - raw } else { raw };
-        normalize.apply(i / plane, raw)
-    };
-    Ok(raw.iter().enumerate().map(pixel).collect())
+/// What the network makes of 8-bit pixels of so many channels: what the options
+/// say, else what the network says, else that they are divided by 255.
+pub fn normalize(graph: &Graph, scaling: &Scaling, channels: usize) -> Result<Normalize> {
+    Ok(chosen(graph, scaling, channels)?.unwrap_or_else(|| Normalize::unit(channels)))
 }
 
-/// What the options say, else what the network says.
 fn chosen(graph: &Graph, scaling: &Scaling, channels: usize) -> Result<Option<Normalize>> {
-    let (mean, std) = match scaling.is_given() {
-        true => (scaling.mean.clone(), scaling.std.clone()),
-        false => (figures(graph, "mean")?, figures(graph, "std")?),
-    };
-    if mean.is_empty() && std.is_empty() {
-        return Ok(None);
+    if !scaling.is_given() {
+        let stored = Normalize::stored(&graph.metadata)?;
+        return match stored {
+            Some(n) if n.channels() != channels => bail!(
+                "its metadata has means of {} channels, its input {channels}",
+                n.channels()
+            ),
+            stored => Ok(stored),
+        };
     }
-    let each = |what: &str, figures: Vec<f32>, default: f32| match figures.as_slice() {
+    let each = |option: &str, figures: &[f32], default: f32| match figures {
         [] => Ok(vec![default; channels]),
         [one] => Ok(vec![*one; channels]),
-        several if several.len() == channels => Ok(figures),
+        several if several.len() == channels => Ok(several.to_vec()),
         several => bail!(
-            "{what}: needed one number, or one for each of {channels} channels, found {}",
+            "{option}: needed one number, or one for each of {channels} channels, found {}",
             several.len()
         ),
     };
-    let normalize = Normalize {
-        mean: each("mean", mean, 0.0)?,
-        std: each("std", std, 1.0)?,
-    };
-    Ok(Some(normalize))
-}
-
-/// Numbers among a network's metadata, however they are set apart.
-fn figures(graph: &Graph, key: &str) -> Result<Vec<f32>> {
-    let text = graph.metadata.get(key).map_or("", String::as_str);
-    let words = text.split(|c: char| c.is_whitespace() || ",;[]()".contains(c));
-    words
-        .filter(|word| !word.is_empty())
-        .map(|word| match word.parse::<f32>() {
-            Ok(x) if x.is_finite() && (key != "std" || x > 0.0) => Ok(x),
-            _ => bail!("found `{word}`"),
-        })
-        .collect::<Result<_>>()
-        .with_context(|| format!("the network's metadata: `{key}` is no list of numbers"))
-}
-
-fn has_pixels(data: &Dataset) -> bool {
-    data.raw_u8(0).is_some()
+    let mean = each("--mean", &scaling.mean, 0.0)?;
+    Ok(Some(Normalize::new(
+        mean,
+        each("--std", &scaling.std, 1.0)?,
+    )?))
 }
 
 #[cfg(test)]
@@ -136,20 +98,20 @@ mod tests {
     fn options_come_before_the_network() {
         let mut graph = Graph::default();
         let none = Scaling::default();
-        assert_eq!(chosen(&graph, &none, 1).unwrap(), None);
-        graph.metadata.insert("mean".into(), "[0.5, 0.25]".into());
-        let normalize = chosen(&graph, &none, 2).unwrap().unwrap();
-        assert_eq!((normalize.mean[1], normalize.std[1]), (0.25, 1.0));
-        assert!(chosen(&graph, &none, 3).is_err());
+        assert_eq!(normalize(&graph, &none, 1).unwrap(), Normalize::unit(1));
+        let own = Normalize::new(vec![0.5, 0.25], vec![1.0, 2.0]).unwrap();
+        own.store(&mut graph.metadata);
+        assert_eq!(normalize(&graph, &none, 2).unwrap(), own);
+        let error = normalize(&graph, &none, 3).unwrap_err().to_string();
+        assert!(error.contains("2 channels"), "{error}");
         let given = Scaling {
             mean: vec![],
             std: vec![2.0],
         };
-        let normalize = chosen(&graph, &given, 3).unwrap().unwrap();
-        assert_eq!((normalize.mean[2], normalize.std[2]), (0.0, 2.0));
-        graph.metadata.insert("std".into(), "wide".into());
-        let error = format!("{:#}", chosen(&graph, &none, 2).unwrap_err());
-        assert!(error.contains("`std`") && error.contains("wide"), "{error}");
+        let asked = normalize(&graph, &given, 3).unwrap();
+        assert_eq!((asked.mean[2], asked.std[2]), (0.0, 2.0));
+        let error = normalize(&graph, &given, 0).unwrap_err().to_string();
+        assert!(error.contains("normalisation"), "{error}");
     }
 
     #[test]
@@ -157,7 +119,8 @@ mod tests {
         let data = secateur_data::load("digits").unwrap().train;
         let mut graph = Graph::default();
         record(&mut graph, &data);
-        assert_eq!(figures(&graph, "std").unwrap(), [1.0]);
+        let stored = Normalize::stored(&graph.metadata).unwrap();
+        assert_eq!(stored.as_ref(), data.normalisation());
         assert!(!graph.metadata.contains_key("classes"));
         assert_eq!(class(&graph, 3), "3");
         graph.metadata.insert("classes".into(), "cat\ndog".into());

@@ -23,8 +23,6 @@ pub(crate) struct Latent {
     /// What is trained: a value for each position, or for each codebook entry.
     pub values: Vec<f32>,
     mask: Option<Bitmask>,
-    /// Whether removed positions go on being trained, so that they may return.
-    shadow: bool,
     /// Whether weight decay applies: matrices and kernels, not vectors.
     pub decays: bool,
     /// First and second moments of the optimiser.
@@ -51,14 +49,12 @@ impl LatentWeights {
         self.weights.get(name).map(|w| w.values.as_slice())
     }
 
-    /// Sets which positions are kept. With `shadow`, the others are computed
-    /// with as zeros but go on being trained, so that a later mask may bring
-    /// them back (Zhu & Gupta 2017); without, they are cleared.
+    /// Sets which positions are kept; the others are cleared, and stay zero.
     ///
     /// # Errors
     /// A name that is no weight, a mask of another length, a weight that is
     /// shared or quantized.
-    pub fn set_mask(&mut self, name: &str, mask: Bitmask, shadow: bool) -> Result<(), TrainError> {
+    pub fn set_mask(&mut self, name: &str, mask: Bitmask) -> Result<(), TrainError> {
         let latent = self
             .weights
             .get_mut(name)
@@ -69,11 +65,8 @@ impl LatentWeights {
                 mask.len()
             )));
         }
-        if !shadow {
-            latent.clear_outside(&mask);
-        }
+        latent.clear_outside(&mask);
         latent.mask = Some(mask);
-        latent.shadow = shadow;
         Ok(())
     }
 
@@ -117,7 +110,6 @@ impl Latent {
             weight: weight.clone(),
             values,
             mask,
-            shadow: false,
         }
     }
 
@@ -181,7 +173,7 @@ impl Latent {
             return sums.into_iter().zip(&self.values).map(moves).collect();
         }
         let mut gradient = effective.to_vec();
-        if let (Some(mask), false) = (&self.mask, self.shadow) {
+        if let Some(mask) = &self.mask {
             for i in (0..gradient.len()).filter(|&i| !mask.get(i)) {
                 gradient[i] = 0.0;
             }
@@ -192,7 +184,7 @@ impl Latent {
     /// Positions that an optimiser may move; `None`: all.
     pub fn frozen(&self) -> Option<&Bitmask> {
         let by_position = !matches!(self.weight.values(), Values::Shared { .. });
-        self.mask.as_ref().filter(|_| by_position && !self.shadow)
+        self.mask.as_ref().filter(|_| by_position)
     }
 
     fn to_weight(&self) -> Result<Weight, TrainError> {
@@ -282,21 +274,17 @@ mod tests {
     }
 
     #[test]
-    fn shadows_return_and_cleared_weights_do_not() {
+    fn cleared_weights_stay_cleared() {
         let weight = Weight::dense(Shape::new(&[1, 3]).unwrap(), vec![1.0, 2.0, 3.0]).unwrap();
         let mut graph = Graph::default();
         graph.constants.insert("w".into(), Constant::Weight(weight));
         let mut latent = LatentWeights::new(&graph);
         let mask = |bits: &[bool]| Bitmask::from_bools(bits);
-        latent
-            .set_mask("w", mask(&[true, false, true]), true)
-            .unwrap();
-        latent
-            .set_mask("w", mask(&[true, true, false]), false)
-            .unwrap();
+        latent.set_mask("w", mask(&[true, false, true])).unwrap();
+        latent.set_mask("w", mask(&[true, true, false])).unwrap();
         latent.store(&mut graph).unwrap();
-        assert_eq!(graph.weight("w").unwrap().to_f32(), [1.0, 2.0, 0.0]);
-        assert_eq!(latent.values("w").unwrap(), [1.0, 2.0, 0.0]);
-        assert!(latent.set_mask("v", mask(&[true]), false).is_err());
+        assert_eq!(graph.weight("w").unwrap().to_f32(), [1.0, 0.0, 0.0]);
+        assert_eq!(latent.values("w").unwrap(), [1.0, 0.0, 0.0]);
+        assert!(latent.set_mask("v", mask(&[true])).is_err());
     }
 }

@@ -61,8 +61,7 @@ pub fn compress(args: &Compress, out: &Out) -> Result<Compressed> {
     let start = Instant::now();
     let f32_bytes = 4 * dense.parameters() as u64;
     let before = score(&dense, &data.test, f32_bytes).with_context(place)?;
-    let held_out = args.validation.min(data.train.len() / 6);
-    let (train, validation) = data.train.split(held_out, 0);
+    let (train, validation) = network::hold_out(&data.train, args.validation);
 
     out.line(format_args!(
         "{:<12} {:>10} {:>16} {:>18}",

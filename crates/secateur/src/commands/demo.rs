@@ -3,7 +3,7 @@
 use super::bench::{Measured, measure};
 use super::compress::{self, Compressed};
 use super::{data, run as answer, train};
-use crate::args::{Compress, Demo, JsonArg, Scaling, Train};
+use crate::args::{Compress, Demo, JsonArg, Run, Scaling, Train};
 use crate::out::Out;
 use crate::{interrupt, network, units};
 use anyhow::{Context, Result};
@@ -50,9 +50,7 @@ pub fn run(args: &Demo) -> Result<()> {
     out.line("\n4. Run the small file on a test picture");
     let class = data::sample(&secateur_data::load(set.name())?.test, PICTURE, &picture)?;
     out.line(format_args!("{}: class {class}", picture.display()));
-    let graph = network::load(&small)?;
-    let answers = answer::answer(&graph, &picture, &Scaling::default(), false, 3)?;
-    answer::show(&out, &answers);
+    answer::show(&out, &answer::answer(&question(&small, &picture))?);
     let [dense_time, small_time] = [&dense, &small].map(|path| time(path));
     let (dense_time, small_time) = (dense_time?, small_time?);
 
@@ -100,6 +98,7 @@ fn training(args: &Demo, set: KnownSet, dense: &Path) -> Train {
         weight_decay: 5e-4,
         shift: 0,
         mirror: false,
+        validation: 5000,
         scaling: Scaling::default(),
         seed: args.seed,
         output: dense.to_owned(),
@@ -117,6 +116,17 @@ fn compression(args: &Demo, set: KnownSet, dense: &Path, small: &Path) -> Compre
         store: None,
         scaling: Scaling::default(),
         output: small.to_owned(),
+        json: JsonArg::default(),
+    }
+}
+
+fn question(small: &Path, picture: &Path) -> Run {
+    Run {
+        network: small.to_owned(),
+        input: picture.to_owned(),
+        invert: false,
+        top: 3,
+        scaling: Scaling::default(),
         json: JsonArg::default(),
     }
 }

@@ -3,12 +3,12 @@
 use crate::args::Run;
 use crate::out::Out;
 use crate::score::{self, probabilities};
-use crate::{args::Scaling, network, picture, units};
+use crate::{network, picture, units};
 use anyhow::{Context, Result, bail};
+use secateur_data::image;
 use secateur_engine::{Session, SessionOptions};
 use secateur_model::{Graph, Shape};
 use serde::Serialize;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Time for which a run is repeated.
@@ -35,9 +35,7 @@ pub struct Answer {
 
 pub fn run(args: &Run) -> Result<()> {
     let out = Out::new(args.json.json.as_deref())?;
-    let graph = network::load(&args.network)?;
-    let answers = answer(&graph, &args.input, &args.scaling, args.invert, args.top)
-        .with_context(|| args.network.display().to_string())?;
+    let answers = answer(args)?;
     show(&out, &answers);
     out.finish(&answers)
 }
@@ -73,27 +71,34 @@ fn median_ms(mut run: impl FnMut() -> Result<()>) -> Result<f64> {
     Ok(times[times.len() / 2])
 }
 
-/// The network's `top` answers to a picture.
-pub fn answer(
-    graph: &Graph,
-    input: &Path,
-    scaling: &Scaling,
-    invert: bool,
-    top: usize,
-) -> Result<Answers> {
-    let dims = network::input_shape(graph, 1, None)?;
-    let &[1, channels, height, width] = dims.as_slice() else {
-        bail!(
-            "a picture needs an input of [1, channels, height, width], the network's is {dims:?}"
-        );
-    };
-    let image = [channels, height, width];
-    let pixels = picture::load(input, graph, scaling, invert, image)?;
+/// The network's answers to the picture.
+pub fn answer(args: &Run) -> Result<Answers> {
+    let graph = network::load(&args.network)?;
+    let place = || args.network.display().to_string();
+    let [channels, height, width] = image_shape(&graph).with_context(place)?;
+    let normalize = picture::normalize(&graph, &args.scaling, channels).with_context(place)?;
+    let mut raw = image::load_gray_or_rgb(&args.input, channels, height, width)?;
+    if args.invert {
+        raw.iter_mut().for_each(|p| *p = 255 - *p);
+    }
+    let pixels = normalize.planes(&raw);
+    classify(&graph, &pixels, &[1, channels, height, width], args.top).with_context(place)
+}
+
+/// `[channels, height, width]` of the pictures that a network takes.
+fn image_shape(graph: &Graph) -> Result<[usize; 3]> {
+    match network::input_shape(graph, 1, None)?.as_slice() {
+        &[1, channels @ (1 | 3), height, width] => Ok([channels, height, width]),
+        dims => bail!("a picture needs an input of [1, 1 or 3, height, width], there is {dims:?}"),
+    }
+}
+
+fn classify(graph: &Graph, pixels: &[f32], dims: &[usize], top: usize) -> Result<Answers> {
     let session = Session::new(graph, &SessionOptions::default())?;
-    let bound = session.bind(&[Shape::new(&dims)?])?;
+    let bound = session.bind(&[Shape::new(dims)?])?;
     let mut outputs = score::outputs(&bound);
-    score::run(&bound, &pixels, &mut outputs)?;
-    let milliseconds = median_ms(|| score::run(&bound, &pixels, &mut outputs))?;
+    score::run(&bound, pixels, &mut outputs)?;
+    let milliseconds = median_ms(|| score::run(&bound, pixels, &mut outputs))?;
 
     let scores = outputs.into_iter().next().unwrap_or_default();
     let probabilities = probabilities(graph, &scores);

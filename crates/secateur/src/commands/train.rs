@@ -42,12 +42,13 @@ pub fn train(args: &Train, out: &Out) -> Result<Trained> {
     let mut graph = start(args, &data)?;
     picture::adapt(&mut data, &graph, &args.scaling).with_context(|| args.network.clone())?;
     picture::record(&mut graph, &data.train);
+    let (images, _) = network::hold_out(&data.train, args.validation);
     out.line(format_args!(
         "training {}: {} parameters, {} passes over the {} images of {}",
         graph.name,
         units::count(graph.parameters()),
         args.epochs,
-        units::count(data.train.len()),
+        units::count(images.len()),
         data.train.name
     ));
 
@@ -65,7 +66,7 @@ pub fn train(args: &Train, out: &Out) -> Result<Trained> {
         ..FitOptions::default()
     };
     let start = Instant::now();
-    fit(&mut graph, &data.train, &options, &mut Bar::new("training"))
+    fit(&mut graph, &images, &options, &mut Bar::new("training"))
         .with_context(|| args.network.clone())?;
     let seconds = start.elapsed().as_secs_f64();
 
