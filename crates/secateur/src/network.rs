@@ -73,6 +73,21 @@ pub fn input_shape(graph: &Graph, batch: usize, item: Option<&[usize]>) -> Resul
     dims.iter().enumerate().map(extent).collect()
 }
 
+/// The extents of a batch of images as the network takes them: as they are, or
+/// each as one row.
+pub fn shape_for(graph: &Graph, data: &Dataset, batch: usize) -> Result<Vec<usize>> {
+    let image = [data.channels, data.height, data.width];
+    let shape = input_shape(graph, batch, Some(&image))?;
+    let needed = shape.get(1..).unwrap_or_default();
+    if needed != image && needed != [data.image_len()] {
+        bail!(
+            "the network takes {needed:?}, the images of {} are {image:?}",
+            data.name
+        );
+    }
+    Ok(shape)
+}
+
 /// The only input that has to be given.
 pub fn input(graph: &Graph) -> Result<&ValueInfo> {
     let mut given = graph

@@ -5,12 +5,14 @@
 //! have the first word, then the network, then the data set.
 
 use crate::args::Scaling;
+use crate::network;
 use anyhow::{Result, bail};
 use secateur_data::{Dataset, Normalize, Split};
 use secateur_model::Graph;
 
-/// Sees a data set through the network's eyes.
+/// Sees a data set through the network's eyes; its images have to fit it.
 pub fn adapt(data: &mut Split, graph: &Graph, scaling: &Scaling) -> Result<()> {
+    network::shape_for(graph, &data.train, network::fixed_batch(graph).unwrap_or(1))?;
     let channels = data.train.channels;
     let Some(normalize) = chosen(graph, scaling, channels)? else {
         return Ok(());

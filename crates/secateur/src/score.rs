@@ -21,16 +21,8 @@ pub struct Scored {
 
 /// Scores a network.
 pub fn score(graph: &Graph, data: &Dataset, bytes: u64) -> Result<Scored> {
-    let image = [data.channels, data.height, data.width];
     let batch = network::fixed_batch(graph).unwrap_or(BATCH).max(1);
-    let shape = network::input_shape(graph, batch, Some(&image))?;
-    let needed = shape.get(1..).unwrap_or_default();
-    if needed != image && needed != [data.image_len()] {
-        bail!(
-            "the network takes {needed:?}, the images of {} are {image:?}",
-            data.name
-        );
-    }
+    let shape = network::shape_for(graph, data, batch)?;
     let session = Session::new(graph, &SessionOptions::default())?;
     let bound = session.bind(&[Shape::new(&shape)?])?;
     let mut outputs = outputs(&bound);

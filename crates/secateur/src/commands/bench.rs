@@ -124,9 +124,9 @@ fn show(out: &Out, measured: &Measured) {
         .collect();
     let headings = ["layer", "kernel", "µs", "MACs", "non-zero", "moved"];
     out.table(2, &headings, &rows);
+    out.line(format_args!("\n{}", cpu_name()));
     out.line(format_args!(
-        "\n{}, {}, {} thread{}, batch {}, {}",
-        cpu_name(),
+        "{}, {} thread{}, batch {}, {}",
         measured.isa,
         measured.threads,
         if measured.threads == 1 { "" } else { "s" },
