@@ -1,6 +1,7 @@
 //! The `secateur` command.
 
 mod args;
+mod classifier;
 mod commands;
 mod file;
 mod interrupt;

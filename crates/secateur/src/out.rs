@@ -57,7 +57,7 @@ impl Out {
         // On a terminal, what is too wide is wrapped within its column.
         table.set_content_arrangement(ContentArrangement::Dynamic);
         for (index, column) in table.column_iter_mut().enumerate() {
-            let gap = if index + 1 < headings.len() { 2 } else { 0 };
+            let gap = if index + 1 < headings.len() { 1 } else { 0 };
             column.set_padding((0, gap));
             if index >= left {
                 column.set_cell_alignment(CellAlignment::Right);

@@ -5,7 +5,7 @@ use crate::{interrupt, network};
 use anyhow::{Result, bail};
 use secateur_data::Dataset;
 use secateur_engine::{Bound, Session, SessionOptions};
-use secateur_model::{Graph, Op, Shape};
+use secateur_model::{Graph, Shape};
 use serde::Serialize;
 
 /// Images computed at once, where the network leaves that open.
@@ -68,22 +68,6 @@ pub fn outputs(bound: &Bound<'_>) -> Vec<Vec<f32>> {
 pub fn run(bound: &Bound<'_>, input: &[f32], outputs: &mut [Vec<f32>]) -> Result<()> {
     let mut slices: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
     Ok(bound.run_into(&[input], &mut slices)?)
-}
-
-/// Probabilities of the classes: a network that does not end in Softmax gives
-/// logits.
-pub fn probabilities(graph: &Graph, scores: &[f32]) -> Vec<f32> {
-    let last = graph.outputs.first().and_then(|output| {
-        let index = graph.producers().get(output.name.as_str()).copied()?;
-        graph.nodes.get(index)
-    });
-    if last.is_some_and(|node| matches!(node.op, Op::Softmax { .. })) {
-        return scores.to_vec();
-    }
-    let top = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let powers: Vec<f32> = scores.iter().map(|z| (z - top).exp()).collect();
-    let sum: f32 = powers.iter().sum();
-    powers.into_iter().map(|p| p / sum).collect()
 }
 
 /// Index of the largest value; of equal ones the first.

@@ -1,5 +1,6 @@
 //! Bad input: one clear message that names the file, no output, exit status 1
 //! or 2.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Every command, end to end on the embedded digits.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 
@@ -200,6 +201,45 @@ fn networks_of_others_have_fixed_batches_and_softmax() {
     assert_eq!(error("a.json"), error("b.json"));
     place.ok("bench fixed.onnx --repeats 3 --json bench.json");
     assert_eq!(place.json("bench.json")["batch"], 7);
+
+    // Training sees the logits, the file has its Softmax again.
+    place.write("tiny.toml", support::TINY);
+    for name in ["dense", "fixed"] {
+        place.ok(&format!(
+            "compress {name}.onnx --data digits --recipe tiny.toml -o {name}.sct --json {name}.json"
+        ));
+    }
+    assert_eq!(
+        place.json("dense.json")["after"]["top1_error_percent"],
+        place.json("fixed.json")["after"]["top1_error_percent"]
+    );
+    let ran = place.ok("inspect fixed.sct");
+    assert!(ran.stdout.contains("odds"), "{ran:?}");
+}
+
+#[test]
+fn networks_of_others_take_rows_of_pixels() {
+    use secateur::model::{Dim, Op};
+    let place = Place::new();
+    place.train();
+    let (dense, rows) = (place.path("dense.onnx"), place.path("rows.onnx"));
+    rewrite(&dense, &rows, |graph| {
+        let (first, rest) = graph.nodes.split_at(1);
+        assert!(matches!(first[0].op, Op::Flatten { .. }));
+        graph.inputs[0].name = first[0].outputs[0].clone();
+        graph.nodes = rest.to_vec();
+        let dims = graph.inputs[0].dims.as_mut().unwrap();
+        dims.truncate(1);
+        dims.push(Dim::Known(64));
+    });
+    place.ok("eval dense.onnx --data digits --json a.json");
+    place.ok("eval rows.onnx --data digits --json b.json");
+    let error = |name| place.json(name)["top1_error_percent"].clone();
+    assert_eq!(error("a.json"), error("b.json"));
+    place.write("tiny.toml", support::TINY);
+    place.ok("compress rows.onnx --data digits --recipe tiny.toml -o rows.sct");
+    place.ok("data sample digits -o digit.png");
+    place.ok("run rows.sct --input digit.png");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Ctrl-C and broken pipes.
 #![cfg(unix)]
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

@@ -1,6 +1,7 @@
 //! `secateur compress`: a recipe on a trained network.
 
 use crate::args::{Compress, StoreArg};
+use crate::classifier::{self, Ending};
 use crate::out::Out;
 use crate::progress::Bar;
 use crate::score::{Scored, score};
@@ -58,6 +59,9 @@ pub fn compress(args: &Compress, out: &Out) -> Result<Compressed> {
     let place = || args.network.display().to_string();
     picture::adapt(&mut data, &dense, &args.scaling).with_context(place)?;
     picture::record(&mut dense, &data.train);
+    if classifier::take_pictures(&mut dense, &data.train) {
+        out.line("rows of pixels become pictures at the network's input");
+    }
     let start = Instant::now();
     let f32_bytes = 4 * dense.parameters() as u64;
     let before = score(&dense, &data.test, f32_bytes).with_context(place)?;
@@ -68,7 +72,8 @@ pub fn compress(args: &Compress, out: &Out) -> Result<Compressed> {
         "step", "time", "left, not zero", "validation error"
     ));
     let mut progress = Progress { out, bar: None };
-    let (small, report) = secateur_compress::run(
+    let ending = Ending::take(&mut dense);
+    let (mut small, report) = secateur_compress::run(
         dense,
         &train,
         &validation,
@@ -79,6 +84,7 @@ pub fn compress(args: &Compress, out: &Out) -> Result<Compressed> {
     .with_context(place)?;
     interrupt::check()?;
 
+    ending.restore(&mut small)?;
     network::save(&small, &args.output, store(args, &recipe))?;
     let small = network::load(&args.output)?;
     let after = score(&small, &data.test, network::size(&args.output)?)?;

@@ -9,6 +9,9 @@ use secateur_model::{Dim, Graph, Shape, ValueInfo, Weight, infer, ops};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 
+/// Weights of which each has a row.
+const MOST_ROWS: usize = 24;
+
 /// What `inspect --json` writes.
 #[derive(Serialize)]
 struct Inspected {
@@ -28,6 +31,12 @@ struct Layer {
     bytes: usize,
     macs: u64,
     nonzero_macs: u64,
+}
+
+impl Layer {
+    fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
 }
 
 pub fn run(args: &Inspect) -> Result<()> {
@@ -90,15 +99,34 @@ fn show(out: &Out, graph: &Graph, result: &Inspected) {
     let kept = |nonzeros: usize, elements: usize| {
         format!("{:.1} %", 100.0 * nonzeros as f64 / elements.max(1) as f64)
     };
-    let mut rows: Vec<Vec<String>> = result
-        .layers
+    let sum = |layers: &[&Layer], f: fn(&Layer) -> u64| layers.iter().map(|l| f(l)).sum::<u64>();
+    let total = |what: &str, layers: &[&Layer]| {
+        let elements = layers.iter().map(|l| l.elements()).sum();
+        let nonzeros = layers.iter().map(|l| l.nonzeros).sum();
+        vec![
+            what.to_owned(),
+            units::count(elements),
+            units::count(nonzeros),
+            kept(nonzeros, elements),
+            String::new(),
+            units::bytes(sum(layers, |l| l.bytes as u64)),
+            units::rounded(sum(layers, |l| l.macs)),
+            units::rounded(sum(layers, |l| l.nonzero_macs)),
+        ]
+    };
+    let all: Vec<&Layer> = result.layers.iter().collect();
+    // Biases and norms of a deep network would hide the rest.
+    let (vectors, shown): (Vec<&Layer>, Vec<&Layer>) = all
+        .iter()
+        .partition(|l| all.len() > MOST_ROWS && l.shape.len() < 2);
+    let mut rows: Vec<Vec<String>> = shown
         .iter()
         .map(|l| {
             vec![
                 l.name.clone(),
                 extents(&l.shape),
                 units::count(l.nonzeros),
-                kept(l.nonzeros, l.shape.iter().product()),
+                kept(l.nonzeros, l.elements()),
                 l.bits.to_string(),
                 units::bytes(l.bytes as u64),
                 units::rounded(l.macs),
@@ -106,17 +134,10 @@ fn show(out: &Out, graph: &Graph, result: &Inspected) {
             ]
         })
         .collect();
-    let sum = |f: fn(&Layer) -> u64| result.layers.iter().map(f).sum::<u64>();
-    rows.push(vec![
-        "all".into(),
-        units::count(result.parameters),
-        units::count(result.nonzeros),
-        kept(result.nonzeros, result.parameters),
-        String::new(),
-        units::bytes(sum(|l| l.bytes as u64)),
-        units::rounded(sum(|l| l.macs)),
-        units::rounded(sum(|l| l.nonzero_macs)),
-    ]);
+    if !vectors.is_empty() {
+        rows.push(total(&format!("{} vectors", vectors.len()), &vectors));
+    }
+    rows.push(total("all", &all));
     let headings = [
         "weight", "shape", "non-zero", "kept", "bits", "size", "MACs", "non-zero",
     ];

@@ -1,9 +1,9 @@
 //! `secateur run`: a network's answer to one picture.
 
 use crate::args::Run;
+use crate::classifier::probabilities;
 use crate::out::Out;
-use crate::score::{self, probabilities};
-use crate::{network, picture, units};
+use crate::{network, picture, score, units};
 use anyhow::{Context, Result, bail};
 use secateur_data::image;
 use secateur_engine::{Session, SessionOptions};

@@ -1,6 +1,7 @@
 //! `secateur train`: a network in full precision.
 
 use crate::args::Train;
+use crate::classifier::{self, Ending};
 use crate::out::Out;
 use crate::progress::Bar;
 use crate::score::{Scored, score};
@@ -42,9 +43,13 @@ pub fn train(args: &Train, out: &Out) -> Result<Trained> {
     let mut graph = start(args, &data)?;
     picture::adapt(&mut data, &graph, &args.scaling).with_context(|| args.network.clone())?;
     picture::record(&mut graph, &data.train);
+    if classifier::take_pictures(&mut graph, &data.train) {
+        out.line("rows of pixels become pictures at the network's input");
+    }
+    let ending = Ending::take(&mut graph);
     let (images, _) = network::hold_out(&data.train, args.validation);
     out.line(format_args!(
-        "training {}: {} parameters, {} passes over the {} images of {}",
+        "training {}: {} parameters, {} x {} images of {}",
         graph.name,
         units::count(graph.parameters()),
         args.epochs,
@@ -70,6 +75,7 @@ pub fn train(args: &Train, out: &Out) -> Result<Trained> {
         .with_context(|| args.network.clone())?;
     let seconds = start.elapsed().as_secs_f64();
 
+    ending.restore(&mut graph)?;
     network::save(&graph, &args.output, Store::Small)?;
     let bytes = network::size(&args.output)?;
     let score = score(&graph, &data.test, bytes)?;

@@ -1,5 +1,6 @@
 //! The built command, in a folder of its own.
 #![allow(dead_code, reason = "each test file uses a part")]
+#![allow(clippy::unwrap_used)]
 
 use serde_json::Value;
 use std::path::{Path, PathBuf};
