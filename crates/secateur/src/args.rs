@@ -35,7 +35,13 @@ Examples:
   secateur data fetch mnist
   secateur data sample mnist --index 7 -o digit.png
 
-Sets are kept in $SECATEUR_DATA, else in `secateur` in the user's cache folder.")]
+Sets are kept in $SECATEUR_DATA, else in `secateur` in the user's cache folder.
+
+Where a command takes --data, a path is one of
+  a folder of pictures    class/*.png|jpg, with train/ and test/ above or without
+  a folder of IDX files   as MNIST's, or one pair of images and labels
+  arrays                  an .npz file, or a folder with x.npy and y.npy
+A sixth of data that comes in one part is for testing.")]
     Data(Data),
     /// Train a built-in network, or one from ONNX, in full precision
     #[command(after_help = "\
@@ -178,7 +184,7 @@ pub struct Train {
     /// lenet-300-100, lenet-5, resnet-20, mobilenet-small, vgg-small, or an ONNX file
     #[arg(value_parser = parse::built_in_or_file, value_hint = ValueHint::FilePath)]
     pub network: String,
-    /// A known set's name, or a path
+    /// A known set's name, or a path: `secateur help data` says to what
     #[arg(long, value_hint = ValueHint::AnyPath)]
     pub data: String,
     /// Passes over the training images
@@ -219,7 +225,7 @@ pub struct Compress {
     /// The trained network: .onnx or .sct
     #[arg(value_parser = parse::network)]
     pub network: PathBuf,
-    /// A known set's name, or a path
+    /// A known set's name, or a path: `secateur help data` says to what
     #[arg(long, value_hint = ValueHint::AnyPath)]
     pub data: String,
     /// A built-in recipe (deep-compression, int8, prune-only) or a TOML file
@@ -264,7 +270,7 @@ pub struct Eval {
     /// .onnx or .sct
     #[arg(value_parser = parse::network)]
     pub network: PathBuf,
-    /// A known set's name, or a path
+    /// A known set's name, or a path: `secateur help data` says to what
     #[arg(long, value_hint = ValueHint::AnyPath)]
     pub data: String,
     #[command(flatten)]
