@@ -6,12 +6,16 @@ use secateur_model::zoo;
 use secateur_train::{FitOptions, Quiet, fit};
 use std::time::Instant;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (name, shape, batch, images) in [
         ("lenet-300-100", [1, 28, 28], 128, 12_800),
         ("lenet-5", [1, 28, 28], 64, 3_200),
         ("vgg-small", [3, 32, 32], 64, 256),
         ("resnet-20", [3, 32, 32], 128, 384),
+        ("mobilenet-small", [3, 32, 32], 64, 256),
     ] {
         let [c, h, w] = shape;
         let pixels = (0..images * c * h * w)
