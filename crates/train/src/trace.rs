@@ -4,7 +4,7 @@
 //! on use, so there are no module structs and no rank parameters.
 
 use crate::TrainError;
-use crate::ops::{self, ConvGeometry, PoolGeometry};
+use crate::ops::{self, ConvGeometry, LinearGeometry, PoolGeometry};
 use burn::tensor::activation;
 use burn::tensor::module;
 use burn::tensor::{Tensor, TensorData};
@@ -285,24 +285,45 @@ fn evaluate(
             trans_a,
             trans_b,
         } => {
-            let turn = |t: Tensor<2>, turned: bool| if turned { t.transpose() } else { t };
-            let a = turn(x.shaped(node)?, *trans_a);
-            let b = turn(c.input(1)?.shaped(node)?, *trans_b);
-            let mut y = a.matmul(b);
-            if *alpha != 1.0 {
-                y = y * *alpha;
-            }
-            if let Some(bias) = c.optional(2) {
-                let columns = bias.dims.iter().product::<usize>();
-                let mut bias = bias.flat.reshape([1, columns]);
-                if *beta != 1.0 {
-                    bias = bias * *beta;
+            let b = c.input(1)?;
+            let geometry = matrices(&x, &b, [*trans_a, *trans_b], *alpha, node)?;
+            let [rows, columns] = [geometry.rows, geometry.columns];
+            let dims = vec![rows, columns];
+            let scaled = c.optional(2).map(|bias| match *beta {
+                1.0 => bias,
+                beta => bias.map(|t| t * beta),
+            });
+            let row = |bias: &Value| {
+                bias.dims.last() == Some(&columns) && bias.dims.iter().product::<usize>() == columns
+            };
+            let flat = |bias| ops::linear(x.flat.clone(), b.flat.clone(), bias, geometry);
+            match scaled {
+                Some(bias) if row(&bias) => Value {
+                    flat: flat(bias.flat),
+                    dims,
+                },
+                rest => {
+                    let none = Value::new(vec![0.0; columns], &[columns]);
+                    let y = Value {
+                        flat: flat(none.flat),
+                        dims,
+                    };
+                    match rest {
+                        Some(bias) => binary(&y, &bias, node, |a, b| a + b)?,
+                        None => y,
+                    }
                 }
-                y = y + bias;
             }
-            Value::of(y)
         }
-        Op::MatMul => Value::of(x.shaped::<2>(node)?.matmul(c.input(1)?.shaped::<2>(node)?)),
+        Op::MatMul => {
+            let b = c.input(1)?;
+            let geometry = matrices(&x, &b, [false, false], 1.0, node)?;
+            let none = Value::new(vec![0.0; geometry.columns], &[geometry.columns]);
+            Value {
+                flat: ops::linear(x.flat, b.flat, none.flat, geometry),
+                dims: vec![geometry.rows, geometry.columns],
+            }
+        }
         Op::Conv { window, groups } => {
             let weight = c.input(1)?;
             let placed = Placed::new(window, weight.dims.get(2..).unwrap_or(&[]), &x.dims, node)?;
@@ -465,6 +486,34 @@ fn binary(
     let mut value = Value::of(out);
     value.dims.drain(..4 - rank);
     Ok(value)
+}
+
+/// Extents of a product of two matrices.
+fn matrices(
+    a: &Value,
+    b: &Value,
+    exchanged: [bool; 2],
+    alpha: f32,
+    node: &Node,
+) -> Result<LinearGeometry, TrainError> {
+    let turned = |dims: &[usize], exchanged: bool| match dims {
+        &[rows, columns] if exchanged => Some([columns, rows]),
+        &[rows, columns] => Some([rows, columns]),
+        _ => None,
+    };
+    match (turned(&a.dims, exchanged[0]), turned(&b.dims, exchanged[1])) {
+        (Some([rows, inner]), Some([same, columns])) if inner == same => Ok(LinearGeometry {
+            rows,
+            inner,
+            columns,
+            exchanged,
+            alpha,
+        }),
+        _ => Err(unsupported(
+            node,
+            format!("{:?} and {:?} do not multiply", a.dims, b.dims),
+        )),
+    }
 }
 
 /// A window on an image, all defaults filled in.

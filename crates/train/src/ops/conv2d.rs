@@ -1,8 +1,9 @@
 //! Convolution: each image is unfolded into columns (im2col; Chellapilla et al.
 //! 2006) and multiplied; images in parallel.
 
-use super::matrix::{Matrix, add_product, transpose};
-use super::{Reach, depthwise, elements, group_of, tensor_of};
+use super::matrix::{Into, Matrix, Parallelism, product, transpose};
+use super::unfold::{fold, unfold};
+use super::{Reach, depthwise, elements, group_of, sum_of, tensor_of, vectorized};
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
@@ -78,7 +79,7 @@ impl ConvGeometry {
     }
 
     /// Whether an image is its own unfolding.
-    fn pointwise(&self) -> bool {
+    pub(super) fn pointwise(&self) -> bool {
         self.kernel == [1, 1] && self.stride == [1, 1] && self.input[1..] == self.output[1..]
     }
 
@@ -209,10 +210,13 @@ fn forward(x: &[f32], weight: &[f32], bias: &[f32], g: &ConvGeometry) -> Vec<f32
                 for index in 0..g.groups {
                     let columns = unfold(x, index, g, &reaches, &mut columns);
                     let weight = &weight[index * m * taps..][..m * taps];
-                    add_product(
+                    product(
                         &mut y[index * m * pixels..][..m * pixels],
+                        Into::Add,
+                        1.0,
                         Matrix::new(weight, m, taps),
                         Matrix::new(columns, taps, pixels),
+                        Parallelism::None,
                     );
                 }
             }
@@ -250,22 +254,29 @@ fn backward(x: &[f32], weight: &[f32], dy: &[f32], g: &ConvGeometry, input: bool
             let images = xs.chunks_exact(g.input_len().max(1));
             for (x, dy) in images.zip(dys.chunks_exact(g.output_len().max(1))) {
                 let mut dx = dx_images.next();
-                for (b, plane) in db.iter_mut().zip(dy.chunks_exact(pixels.max(1))) {
-                    *b += super::sum_of(plane, |v| v);
-                }
+                vectorized(
+                    #[inline(always)]
+                    || {
+                        for (b, plane) in db.iter_mut().zip(dy.chunks_exact(pixels.max(1))) {
+                            *b += sum_of(plane, |v| v);
+                        }
+                    },
+                );
                 for index in 0..g.groups {
                     let dy = Matrix::new(&dy[index * m * pixels..][..m * pixels], m, pixels);
                     let columns = unfold(x, index, g, &reaches, &mut columns);
                     let part = index * m * taps..(index + 1) * m * taps;
-                    add_product(
+                    product(
                         &mut dw[part.clone()],
+                        Into::Add,
+                        1.0,
                         Matrix::new(columns, taps, pixels),
                         dy.transposed(),
+                        Parallelism::None,
                     );
                     if let Some(dx) = &mut dx {
-                        dcolumns.fill(0.0);
                         let weight = Matrix::new(&turned[part], taps, m);
-                        add_product(&mut dcolumns, weight, dy);
+                        product(&mut dcolumns, Into::Set, 1.0, weight, dy, Parallelism::None);
                         fold(&dcolumns, index, g, &reaches, dx);
                     }
                 }
@@ -297,89 +308,4 @@ pub(super) fn total(parts: Vec<[Vec<f32>; 2]>, lengths: [usize; 2]) -> [Vec<f32>
         }
     }
     sums
-}
-
-/// The channels of one group as columns: `[c · kh · kw, oh · ow]`.
-fn unfold<'a>(
-    image: &'a [f32],
-    group: usize,
-    g: &ConvGeometry,
-    reaches: &[Vec<Reach>; 2],
-    columns: &'a mut [f32],
-) -> &'a [f32] {
-    let [_, h, w] = g.input;
-    let [_, oh, ow] = g.output;
-    let channels = g.group_channels()[0];
-    let image = &image[group * channels * h * w..][..channels * h * w];
-    if g.pointwise() {
-        return image;
-    }
-    let mut rows = columns.chunks_exact_mut((oh * ow).max(1));
-    for plane in image.chunks_exact((h * w).max(1)) {
-        for down in &reaches[0] {
-            for across in &reaches[1] {
-                let Some(row) = rows.next() else {
-                    return columns;
-                };
-                let lines = row.chunks_exact_mut(ow.max(1)).enumerate();
-                for (y, line) in lines {
-                    if !(down.from..down.to).contains(&y) {
-                        line.fill(0.0);
-                        continue;
-                    }
-                    let source = &plane[(down.first + (y - down.from) * g.stride[0]) * w..][..w];
-                    line[..across.from].fill(0.0);
-                    line[across.to..].fill(0.0);
-                    let line = &mut line[across.from..across.to];
-                    if line.is_empty() {
-                        continue;
-                    }
-                    let source = &source[across.first..];
-                    if g.stride[1] == 1 {
-                        line.copy_from_slice(&source[..line.len()]);
-                    } else {
-                        let strided = source.iter().step_by(g.stride[1]);
-                        line.iter_mut().zip(strided).for_each(|(l, s)| *l = *s);
-                    }
-                }
-            }
-        }
-    }
-    columns
-}
-
-/// Adds columns back to the pixels they came from.
-fn fold(
-    columns: &[f32],
-    group: usize,
-    g: &ConvGeometry,
-    reaches: &[Vec<Reach>; 2],
-    image: &mut [f32],
-) {
-    let [_, h, w] = g.input;
-    let [_, oh, ow] = g.output;
-    let channels = g.group_channels()[0];
-    let image = &mut image[group * channels * h * w..][..channels * h * w];
-    let mut rows = columns.chunks_exact((oh * ow).max(1));
-    for plane in image.chunks_exact_mut((h * w).max(1)) {
-        for down in &reaches[0] {
-            for across in &reaches[1] {
-                let Some(row) = rows.next() else { return };
-                for y in down.from..down.to {
-                    let line = &row[y * ow..][across.from..across.to];
-                    if line.is_empty() {
-                        continue;
-                    }
-                    let at = (down.first + (y - down.from) * g.stride[0]) * w;
-                    let target = &mut plane[at..at + w][across.first..];
-                    if g.stride[1] == 1 {
-                        target.iter_mut().zip(line).for_each(|(t, l)| *t += l);
-                    } else {
-                        let strided = target.iter_mut().step_by(g.stride[1]);
-                        strided.zip(line).for_each(|(t, l)| *t += l);
-                    }
-                }
-            }
-        }
-    }
 }

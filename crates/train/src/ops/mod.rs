@@ -7,11 +7,14 @@
 mod batch_norm;
 mod conv2d;
 mod depthwise;
+mod linear;
 mod matrix;
 mod pool;
+mod unfold;
 
 pub(crate) use batch_norm::{batch_norm, moments};
 pub(crate) use conv2d::{ConvGeometry, conv2d};
+pub(crate) use linear::{LinearGeometry, linear};
 pub(crate) use pool::{PoolGeometry, average_pool, max_pool};
 
 use burn::backend::flex::FlexTensor;

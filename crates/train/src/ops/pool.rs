@@ -1,6 +1,6 @@
 //! Pooling over windows of an image; planes in parallel.
 
-use super::{Reach, elements, tensor_of};
+use super::{Reach, elements, tensor_of, vectorized};
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
@@ -10,6 +10,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::Tensor;
 use rayon::prelude::*;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Extents of a pooling of `planes` images of one channel.
@@ -31,31 +32,18 @@ pub struct PoolGeometry {
     pub padding: [(usize, usize); 2],
 }
 
-/// The tensor library's entry to the poolings.
+/// The tensor library's entry to the poolings; results are flat.
 #[backend_extension(Flex, Autodiff)]
 pub trait PoolOps: Backend {
-    /// Elements of `x` at `sources`; each gradient goes back where its element
-    /// came from.
-    fn select(x: FloatTensor<Self>, sources: Sources) -> FloatTensor<Self>;
-    /// Mean over each window.
+    /// The largest element of each window.
+    fn maximum(x: FloatTensor<Self>, geometry: PoolGeometry) -> FloatTensor<Self>;
+    /// The mean of each window.
     fn mean(x: FloatTensor<Self>, geometry: PoolGeometry, padded: bool) -> FloatTensor<Self>;
 }
 
-/// Where in its plane each output element comes from.
-#[derive(Debug, Clone)]
-pub struct Sources {
-    positions: Arc<Vec<u32>>,
-    /// Elements of an input and of an output plane.
-    plane: [usize; 2],
-}
-
 /// The largest element of each window, padding left out; flat.
-pub(crate) fn max_pool(x: Tensor<1>, g: PoolGeometry) -> Tensor<1> {
-    let sources = Sources {
-        positions: Arc::new(largest(x.clone(), &g)),
-        plane: g.areas(),
-    };
-    Tensor::from_dispatch(<Dispatch as PoolOps>::select(x.into_dispatch(), sources))
+pub(crate) fn max_pool(x: Tensor<1>, geometry: PoolGeometry) -> Tensor<1> {
+    Tensor::from_dispatch(<Dispatch as PoolOps>::maximum(x.into_dispatch(), geometry))
 }
 
 /// The mean of each window, with its padding counted as zeros or left out; flat.
@@ -93,6 +81,22 @@ impl PoolGeometry {
             .all(|&axis| self.spans(axis).iter().all(|(from, to)| from < to))
     }
 
+    fn reaches(&self) -> [Vec<Reach>; 2] {
+        [0, 1].map(|axis| {
+            (0..self.kernel[axis])
+                .map(|tap| {
+                    Reach::new(
+                        self.input[axis],
+                        self.output[axis],
+                        self.stride[axis],
+                        self.padding[axis].0,
+                        tap * self.dilation[axis],
+                    )
+                })
+                .collect()
+        })
+    }
+
     fn spans(&self, axis: usize) -> Vec<(usize, usize)> {
         (0..self.output[axis])
             .map(|at| self.span(axis, at))
@@ -123,64 +127,88 @@ impl PoolGeometry {
     }
 }
 
-fn largest(x: Tensor<1>, g: &PoolGeometry) -> Vec<u32> {
-    let [area, out_area] = g.areas();
+/// The largest elements and where in their plane they are. Of equals the first
+/// in row-major order; a NaN loses to every number.
+fn largest(x: &[f32], g: &PoolGeometry) -> (Vec<f32>, Vec<u32>) {
+    let [area, out_area] = g.areas().map(|a| a.max(1));
+    let mut values = vec![f32::NEG_INFINITY; g.planes * out_area];
     let mut positions = vec![0u32; g.planes * out_area];
-    let Ok(x) = x.inner().try_into_primitive::<Flex>() else {
-        return positions;
-    };
-    let x = elements(&x);
-    let [down, across] = [0, 1].map(|axis| g.spans(axis));
-    let [dy, dx] = g.dilation.map(|d| d.max(1));
-    positions
-        .par_chunks_mut(out_area.max(1))
-        .zip(x.par_chunks(area.max(1)))
-        .for_each(|(positions, plane)| {
-            let lines = positions.chunks_exact_mut(g.output[1].max(1));
-            for (line, &(top, bottom)) in lines.zip(&down) {
-                for (position, &(left, right)) in line.iter_mut().zip(&across) {
-                    let mut best = f32::NEG_INFINITY;
-                    *position = (top * g.input[1] + left) as u32;
-                    for y in (top..bottom).step_by(dy) {
-                        for at in (y * g.input[1] + left..y * g.input[1] + right).step_by(dx) {
-                            if plane[at] > best {
-                                best = plane[at];
-                                *position = at as u32;
-                            }
+    let reaches = g.reaches();
+    values
+        .par_chunks_mut(out_area)
+        .zip(positions.par_chunks_mut(out_area))
+        .zip(x.par_chunks(area))
+        .for_each(|((values, positions), plane)| {
+            vectorized(
+                #[inline(always)]
+                || {
+                    each_line(g, &reaches, |out, at| {
+                        let (values, positions) = (&mut values[out.clone()], &mut positions[out]);
+                        // Known strides vectorize.
+                        match g.stride[1] {
+                            1 => raise(values, positions, &plane[at..], at, 1),
+                            2 => raise(values, positions, &plane[at..], at, 2),
+                            stride => raise(values, positions, &plane[at..], at, stride),
                         }
-                    }
-                }
-            }
+                    });
+                },
+            );
         });
-    positions
+    (values, positions)
+}
+
+/// Takes what is larger of every `stride`-th element, counted from `at`.
+#[inline(always)]
+fn raise(values: &mut [f32], positions: &mut [u32], plane: &[f32], at: usize, stride: usize) {
+    let best = values.iter_mut().zip(positions);
+    for (i, ((value, position), &x)) in best.zip(plane.iter().step_by(stride)).enumerate() {
+        let larger = x > *value;
+        *value = if larger { x } else { *value };
+        *position = if larger {
+            (at + i * stride) as u32
+        } else {
+            *position
+        };
+    }
+}
+
+/// Every tap's lines of outputs that see the input: their positions, and where
+/// the first of them reads.
+#[inline(always)]
+fn each_line(g: &PoolGeometry, reaches: &[Vec<Reach>; 2], mut f: impl FnMut(Range<usize>, usize)) {
+    for down in &reaches[0] {
+        for across in reaches[1].iter().filter(|across| across.from < across.to) {
+            for y in down.from..down.to {
+                let row = down.first + (y - down.from) * g.stride[0];
+                let line = y * g.output[1];
+                f(
+                    line + across.from..line + across.to,
+                    row * g.input[1] + across.first,
+                );
+            }
+        }
+    }
 }
 
 impl PoolOps for Flex {
-    fn select(x: FlexTensor, sources: Sources) -> FlexTensor {
-        let x = elements(&x);
-        let [area, out_area] = sources.plane.map(|p| p.max(1));
-        let mut y = vec![0.0; sources.positions.len()];
-        y.par_chunks_mut(out_area)
-            .zip(sources.positions.par_chunks(out_area))
-            .zip(x.par_chunks(area))
-            .for_each(|((y, positions), plane)| {
-                for (y, &at) in y.iter_mut().zip(positions) {
-                    *y = plane[at as usize];
-                }
-            });
-        let elements = y.len();
-        tensor_of(y, &[elements])
+    fn maximum(x: FlexTensor, g: PoolGeometry) -> FlexTensor {
+        let (values, _) = largest(&elements(&x), &g);
+        let elements = values.len();
+        tensor_of(values, &[elements])
     }
 
     fn mean(x: FlexTensor, g: PoolGeometry, padded: bool) -> FlexTensor {
         let x = elements(&x);
         let [area, out_area] = g.areas().map(|a| a.max(1));
-        let shares = g.shares(padded);
+        let (shares, reaches) = (g.shares(padded), g.reaches());
         let mut y = vec![0.0; g.planes * out_area];
         y.par_chunks_mut(out_area)
             .zip(x.par_chunks(area))
             .for_each(|(y, plane)| {
-                each_tap(&g, |out, at| y[out] += plane[at]);
+                each_line(&g, &reaches, |out, at| {
+                    let seen = plane[at..].iter().step_by(g.stride[1]);
+                    y[out].iter_mut().zip(seen).for_each(|(y, x)| *y += x);
+                });
                 y.iter_mut().zip(&shares).for_each(|(y, s)| *y *= s);
             });
         let elements = y.len();
@@ -188,39 +216,18 @@ impl PoolOps for Flex {
     }
 }
 
-/// Every output element with every input element of its window.
-fn each_tap(g: &PoolGeometry, mut f: impl FnMut(usize, usize)) {
-    let reach = |axis: usize, tap: usize| {
-        Reach::new(
-            g.input[axis],
-            g.output[axis],
-            g.stride[axis],
-            g.padding[axis].0,
-            tap * g.dilation[axis],
-        )
-    };
-    for ky in 0..g.kernel[0] {
-        let down = reach(0, ky);
-        for kx in 0..g.kernel[1] {
-            let across = reach(1, kx);
-            for y in down.from..down.to {
-                let row = down.first + (y - down.from) * g.stride[0];
-                for x in across.from..across.to {
-                    let column = across.first + (x - across.from) * g.stride[1];
-                    f(y * g.output[1] + x, row * g.input[1] + column);
-                }
-            }
-        }
-    }
-}
-
 impl<C: CheckpointStrategy> PoolOps for Autodiff<Flex, C> {
-    fn select(x: FloatTensor<Self>, sources: Sources) -> FloatTensor<Self> {
+    fn maximum(x: FloatTensor<Self>, g: PoolGeometry) -> FloatTensor<Self> {
         let node = x.node();
-        let shape = x.primitive().layout().shape().to_vec();
-        let output = Flex::select(x.into_primitive(), sources.clone());
-        match Selection.prepare::<C>([node]).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish((shape, sources), output),
+        let x = x.into_primitive();
+        let (values, positions) = largest(&elements(&x), &g);
+        let outputs = values.len();
+        let output = tensor_of(values, &[outputs]);
+        match Maximum.prepare::<C>([node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                let shape = x.layout().shape().to_vec();
+                prep.finish((shape, Arc::new(positions), g), output)
+            }
             OpsKind::UnTracked(prep) => prep.finish(output),
         }
     }
@@ -237,10 +244,10 @@ impl<C: CheckpointStrategy> PoolOps for Autodiff<Flex, C> {
 }
 
 #[derive(Debug)]
-struct Selection;
+struct Maximum;
 
-impl Backward<Flex, 1> for Selection {
-    type State = (Vec<usize>, Sources);
+impl Backward<Flex, 1> for Maximum {
+    type State = (Vec<usize>, Arc<Vec<u32>>, PoolGeometry);
 
     fn backward(
         self,
@@ -250,13 +257,13 @@ impl Backward<Flex, 1> for Selection {
     ) {
         let dy = grads.consume::<Flex>(&ops.node);
         let [Some(node)] = ops.parents else { return };
-        let (shape, sources) = ops.state;
+        let (shape, positions, g) = ops.state;
         let dy = elements(&dy);
-        let [area, out_area] = sources.plane.map(|p| p.max(1));
+        let [area, out_area] = g.areas().map(|a| a.max(1));
         let mut dx = vec![0.0; shape.iter().product()];
         dx.par_chunks_mut(area)
             .zip(dy.par_chunks(out_area))
-            .zip(sources.positions.par_chunks(out_area))
+            .zip(positions.par_chunks(out_area))
             .for_each(|((dx, dy), positions)| {
                 for (d, &at) in dy.iter().zip(positions) {
                     dx[at as usize] += d;
@@ -283,11 +290,18 @@ impl Backward<Flex, 1> for Mean {
         let (shape, g, padded) = ops.state;
         let dy = elements(&dy);
         let [area, out_area] = g.areas().map(|a| a.max(1));
-        let shares = g.shares(padded);
+        let (shares, reaches) = (g.shares(padded), g.reaches());
         let mut dx = vec![0.0; shape.iter().product()];
         dx.par_chunks_mut(area)
             .zip(dy.par_chunks(out_area))
-            .for_each(|(dx, dy)| each_tap(&g, |out, at| dx[at] += dy[out] * shares[out]));
+            .for_each(|(dx, dy)| {
+                each_line(&g, &reaches, |out, at| {
+                    let seen = dx[at..].iter_mut().step_by(g.stride[1]);
+                    let given = dy[out.clone()].iter().zip(&shares[out]);
+                    seen.zip(given)
+                        .for_each(|(dx, (dy, share))| *dx += dy * share);
+                });
+            });
         grads.register::<Flex>(node.id, tensor_of(dx, &shape));
     }
 }
