@@ -17,9 +17,14 @@ pub(super) fn forward(x: &[f32], weight: &[f32], bias: &[f32], g: &ConvGeometry)
                     let planes = y.chunks_exact_mut(pixels).zip(x.chunks_exact(area.max(1)));
                     for (((y, x), w), &b) in planes.zip(weight.chunks_exact(taps)).zip(bias) {
                         y.fill(b);
-                        each_line(g, &reaches, |tap, out, at| {
-                            add_scaled(&mut y[out.clone()], w[tap], &x[at..], g.stride[1]);
-                        });
+                        each_line(
+                            g,
+                            &reaches,
+                            #[inline(always)]
+                            |tap, out, at| {
+                                add_scaled(&mut y[out.clone()], w[tap], &x[at..], g.stride[1]);
+                            },
+                        );
                     }
                 },
             );
@@ -48,9 +53,14 @@ pub(super) fn backward(
                         let planes = dx.chunks_exact_mut(area.max(1));
                         let planes = planes.zip(dy.chunks_exact(pixels));
                         for ((dx, dy), w) in planes.zip(weight.chunks_exact(taps)) {
-                            each_line(g, &reaches, |tap, out, at| {
-                                scatter_scaled(&mut dx[at..], w[tap], &dy[out], g.stride[1]);
-                            });
+                            each_line(
+                                g,
+                                &reaches,
+                                #[inline(always)]
+                                |tap, out, at| {
+                                    scatter_scaled(&mut dx[at..], w[tap], &dy[out], g.stride[1]);
+                                },
+                            );
                         }
                     },
                 );
@@ -72,9 +82,14 @@ pub(super) fn backward(
                         let sums = dw.chunks_exact_mut(taps).zip(&mut db);
                         for ((x, dy), (dw, db)) in planes.zip(sums) {
                             *db += sum_of(dy, |v| v);
-                            each_line(g, &reaches, |tap, out, at| {
-                                dw[tap] += product(&dy[out], &x[at..], g.stride[1]);
-                            });
+                            each_line(
+                                g,
+                                &reaches,
+                                #[inline(always)]
+                                |tap, out, at| {
+                                    dw[tap] += product(&dy[out], &x[at..], g.stride[1]);
+                                },
+                            );
                         }
                     },
                 );

@@ -58,37 +58,49 @@ fn vectorized<R>(f: impl FnOnce() -> R) -> R {
     f()
 }
 
-/// `Σ a·b` in eight lanes, so that it vectorizes.
+/// Partial sums kept side by side: enough for the additions not to wait for
+/// one another.
+const LANES: usize = 32;
+
+/// `Σ a·b`, in lanes.
 #[inline(always)]
 fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0.0f32; 8];
-    let (a8, b8) = (a.chunks_exact(8), b.chunks_exact(8));
-    let tail: f32 = a8
-        .remainder()
-        .iter()
-        .zip(b8.remainder())
-        .map(|(x, y)| x * y)
-        .sum();
-    for (x, y) in a8.zip(b8) {
-        for lane in 0..8 {
+    let mut lanes = [0.0f32; LANES];
+    let (a_parts, b_parts) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let rest = a_parts.remainder().iter().zip(b_parts.remainder());
+    let tail: f32 = rest.map(|(x, y)| x * y).sum();
+    for (x, y) in a_parts.zip(b_parts) {
+        for lane in 0..LANES {
             lanes[lane] += x[lane] * y[lane];
         }
     }
-    lanes.iter().sum::<f32>() + tail
+    join(lanes) + tail
 }
 
-/// `Σ f(a)` in eight lanes.
+/// `Σ f(a)`, in lanes.
 #[inline(always)]
 fn sum_of(values: &[f32], f: impl Fn(f32) -> f32) -> f32 {
-    let mut lanes = [0.0f32; 8];
-    let parts = values.chunks_exact(8);
+    let mut lanes = [0.0f32; LANES];
+    let parts = values.chunks_exact(LANES);
     let tail: f32 = parts.remainder().iter().map(|&v| f(v)).sum();
     for part in parts {
-        for lane in 0..8 {
+        for lane in 0..LANES {
             lanes[lane] += f(part[lane]);
         }
     }
-    lanes.iter().sum::<f32>() + tail
+    join(lanes) + tail
+}
+
+#[inline(always)]
+fn join(mut lanes: [f32; LANES]) -> f32 {
+    let mut width = LANES / 2;
+    while width > 0 {
+        for lane in 0..width {
+            lanes[lane] += lanes[lane + width];
+        }
+        width /= 2;
+    }
+    lanes[0]
 }
 
 /// Along one axis: for each tap of the window, the outputs that see the input
@@ -142,8 +154,8 @@ mod tests {
 
     #[test]
     fn sums_in_lanes_are_sums() {
-        let a: Vec<f32> = (0..21).map(|i| i as f32).collect();
-        assert_eq!(dot(&a, &a), 2870.0);
-        assert_eq!(sum_of(&a, |v| v), 210.0);
+        let a: Vec<f32> = (0..101).map(|i| i as f32).collect();
+        assert_eq!(dot(&a, &a), 338_350.0);
+        assert_eq!(sum_of(&a, |v| v), 5050.0);
     }
 }

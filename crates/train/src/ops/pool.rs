@@ -142,15 +142,21 @@ fn largest(x: &[f32], g: &PoolGeometry) -> (Vec<f32>, Vec<u32>) {
             vectorized(
                 #[inline(always)]
                 || {
-                    each_line(g, &reaches, |out, at| {
-                        let (values, positions) = (&mut values[out.clone()], &mut positions[out]);
-                        // Known strides vectorize.
-                        match g.stride[1] {
-                            1 => raise(values, positions, &plane[at..], at, 1),
-                            2 => raise(values, positions, &plane[at..], at, 2),
-                            stride => raise(values, positions, &plane[at..], at, stride),
-                        }
-                    });
+                    each_line(
+                        g,
+                        &reaches,
+                        #[inline(always)]
+                        |out, at| {
+                            let (values, positions) =
+                                (&mut values[out.clone()], &mut positions[out]);
+                            // Known strides vectorize.
+                            match g.stride[1] {
+                                1 => raise(values, positions, &plane[at..], at, 1),
+                                2 => raise(values, positions, &plane[at..], at, 2),
+                                stride => raise(values, positions, &plane[at..], at, stride),
+                            }
+                        },
+                    );
                 },
             );
         });
@@ -160,15 +166,22 @@ fn largest(x: &[f32], g: &PoolGeometry) -> (Vec<f32>, Vec<u32>) {
 /// Takes what is larger of every `stride`-th element, counted from `at`.
 #[inline(always)]
 fn raise(values: &mut [f32], positions: &mut [u32], plane: &[f32], at: usize, stride: usize) {
-    let best = values.iter_mut().zip(positions);
-    for (i, ((value, position), &x)) in best.zip(plane.iter().step_by(stride)).enumerate() {
+    let take = |value: &mut f32, position: &mut u32, x: f32, from: u32| {
         let larger = x > *value;
         *value = if larger { x } else { *value };
-        *position = if larger {
-            (at + i * stride) as u32
-        } else {
-            *position
-        };
+        *position = if larger { from } else { *position };
+    };
+    // The last element need not be followed by a whole stride.
+    let last = values.len().saturating_sub(1);
+    let mut from = at as u32;
+    let best = values.iter_mut().zip(positions.iter_mut());
+    for ((value, position), part) in best.zip(plane.chunks_exact(stride)).take(last) {
+        take(value, position, part[0], from);
+        from += stride as u32;
+    }
+    if let (Some(value), Some(position)) = (values.last_mut(), positions.last_mut()) {
+        let from = last * stride;
+        take(value, position, plane[from], (at + from) as u32);
     }
 }
 
@@ -177,7 +190,10 @@ fn raise(values: &mut [f32], positions: &mut [u32], plane: &[f32], at: usize, st
 #[inline(always)]
 fn each_line(g: &PoolGeometry, reaches: &[Vec<Reach>; 2], mut f: impl FnMut(Range<usize>, usize)) {
     for down in &reaches[0] {
-        for across in reaches[1].iter().filter(|across| across.from < across.to) {
+        for across in &reaches[1] {
+            if across.from == across.to {
+                continue;
+            }
             for y in down.from..down.to {
                 let row = down.first + (y - down.from) * g.stride[0];
                 let line = y * g.output[1];

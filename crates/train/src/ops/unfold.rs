@@ -46,21 +46,21 @@ fn unfold_tap(plane: &[f32], g: &ConvGeometry, down: &Reach, across: &Reach, row
     }
     row[..down.from * ow].fill(0.0);
     row[down.to * ow..].fill(0.0);
-    let lines = row[down.from * ow..down.to * ow].chunks_exact_mut(ow);
-    let sources = plane[down.first.min(plane.len() / w.max(1)) * w..].chunks(w.max(1));
-    for (line, source) in lines.zip(sources.step_by(g.stride[0])) {
-        let source = &source[across.first..];
+    let step = g.stride[0] * w;
+    let mut at = down.first * w + across.first;
+    for line in row[down.from * ow..down.to * ow].chunks_exact_mut(ow) {
         if seen < ow {
             line[..across.from].fill(0.0);
             line[across.to..].fill(0.0);
         }
         let line = &mut line[across.from..across.to];
         if g.stride[1] == 1 {
-            copy(&source[..seen], line);
+            copy(&plane[at..at + seen], line);
         } else {
-            let strided = source.iter().step_by(g.stride[1]);
+            let strided = plane[at..].iter().step_by(g.stride[1]);
             line.iter_mut().zip(strided).for_each(|(l, s)| *l = *s);
         }
+        at += step;
     }
 }
 
@@ -121,17 +121,18 @@ fn fold_tap(row: &[f32], g: &ConvGeometry, down: &Reach, across: &Reach, plane: 
     if across.from == across.to {
         return;
     }
-    let lines = row[down.from * ow..down.to * ow].chunks_exact(ow);
-    let start = down.first.min(plane.len() / w.max(1)) * w;
-    let targets = plane[start..].chunks_mut(w.max(1));
-    for (line, target) in lines.zip(targets.step_by(g.stride[0])) {
+    let seen = across.to - across.from;
+    let step = g.stride[0] * w;
+    let mut at = down.first * w + across.first;
+    for line in row[down.from * ow..down.to * ow].chunks_exact(ow) {
         let line = &line[across.from..across.to];
-        let target = &mut target[across.first..];
         if g.stride[1] == 1 {
+            let target = &mut plane[at..at + seen];
             target.iter_mut().zip(line).for_each(|(t, l)| *t += l);
         } else {
-            let strided = target.iter_mut().step_by(g.stride[1]);
+            let strided = plane[at..].iter_mut().step_by(g.stride[1]);
             strided.zip(line).for_each(|(t, l)| *t += l);
         }
+        at += step;
     }
 }
