@@ -4,12 +4,13 @@
 //! on use, so there are no module structs and no rank parameters.
 
 use crate::TrainError;
+use crate::ops::{self, ConvGeometry, LinearGeometry, PoolGeometry};
 use burn::tensor::activation;
 use burn::tensor::module;
-use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
 use burn::tensor::{Tensor, TensorData};
 use secateur_model::{AutoPad, Constant, DType, Data, Graph, Node, Op, Window};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// A flat tensor and its extents.
 #[derive(Clone)]
@@ -284,69 +285,73 @@ fn evaluate(
             trans_a,
             trans_b,
         } => {
-            let turn = |t: Tensor<2>, turned: bool| if turned { t.transpose() } else { t };
-            let a = turn(x.shaped(node)?, *trans_a);
-            let b = turn(c.input(1)?.shaped(node)?, *trans_b);
-            let mut y = a.matmul(b);
-            if *alpha != 1.0 {
-                y = y * *alpha;
-            }
-            if let Some(bias) = c.optional(2) {
-                let columns = bias.dims.iter().product::<usize>();
-                let mut bias = bias.flat.reshape([1, columns]);
-                if *beta != 1.0 {
-                    bias = bias * *beta;
+            let b = c.input(1)?;
+            let geometry = matrices(&x, &b, [*trans_a, *trans_b], *alpha, node)?;
+            let [rows, columns] = [geometry.rows, geometry.columns];
+            let dims = vec![rows, columns];
+            let scaled = c.optional(2).map(|bias| match *beta {
+                1.0 => bias,
+                beta => bias.map(|t| t * beta),
+            });
+            let row = |bias: &Value| {
+                bias.dims.last() == Some(&columns) && bias.dims.iter().product::<usize>() == columns
+            };
+            let flat = |bias| ops::linear(x.flat.clone(), b.flat.clone(), bias, geometry);
+            match scaled {
+                Some(bias) if row(&bias) => Value {
+                    flat: flat(bias.flat),
+                    dims,
+                },
+                rest => {
+                    let none = Value::new(vec![0.0; columns], &[columns]);
+                    let y = Value {
+                        flat: flat(none.flat),
+                        dims,
+                    };
+                    match rest {
+                        Some(bias) => binary(&y, &bias, node, |a, b| a + b)?,
+                        None => y,
+                    }
                 }
-                y = y + bias;
             }
-            Value::of(y)
         }
-        Op::MatMul => Value::of(x.shaped::<2>(node)?.matmul(c.input(1)?.shaped::<2>(node)?)),
+        Op::MatMul => {
+            let b = c.input(1)?;
+            let geometry = matrices(&x, &b, [false, false], 1.0, node)?;
+            let none = Value::new(vec![0.0; geometry.columns], &[geometry.columns]);
+            Value {
+                flat: ops::linear(x.flat, b.flat, none.flat, geometry),
+                dims: vec![geometry.rows, geometry.columns],
+            }
+        }
         Op::Conv { window, groups } => {
             let weight = c.input(1)?;
-            let kernel = [weight.dims.get(2), weight.dims.get(3)].map(|k| k.copied().unwrap_or(1));
-            let w = Placed::new(window, kernel, &x.dims, node)?;
-            let mut options = ConvOptions::new(w.stride, [0, 0], w.dilation, *groups);
-            options.padding = w.padding;
-            let bias = c.optional(2).map(|b| b.flat);
-            Value::of(module::conv2d(
-                x.shaped(node)?,
-                weight.shaped(node)?,
-                bias,
-                options,
-            ))
+            let placed = Placed::new(window, weight.dims.get(2..).unwrap_or(&[]), &x.dims, node)?;
+            let geometry = placed.convolution(&x.dims, &weight.dims, *groups, node)?;
+            let bias = match c.optional(2) {
+                Some(bias) => bias,
+                None => Value::new(vec![0.0; geometry.output[0]], &geometry.output[..1]),
+            };
+            Value::of(ops::conv2d(x.flat, weight.flat, bias.flat, geometry))
         }
         Op::MaxPool { window, .. } => {
-            let w = Placed::new(window, kernel_of(window, node)?, &x.dims, node)?;
-            Value::of(module::max_pool2d(
-                x.shaped(node)?,
-                MaxPoolOptions {
-                    kernel_size: w.kernel,
-                    stride: w.stride,
-                    padding: w.padding,
-                    dilation: w.dilation,
-                    ceil_mode: window.ceil_mode,
-                },
-            ))
+            let placed = Placed::new(window, &window.kernel, &x.dims, node)?;
+            let geometry = placed.pooling(&x.dims, node)?;
+            Value {
+                dims: placed.output_dims(&x.dims),
+                flat: ops::max_pool(x.flat, geometry),
+            }
         }
         Op::AveragePool {
             window,
             count_include_pad,
         } => {
-            let w = Placed::new(window, kernel_of(window, node)?, &x.dims, node)?;
-            if w.dilation != [1, 1] {
-                return Err(unsupported(node, "dilation"));
+            let placed = Placed::new(window, &window.kernel, &x.dims, node)?;
+            let geometry = placed.pooling(&x.dims, node)?;
+            Value {
+                dims: placed.output_dims(&x.dims),
+                flat: ops::average_pool(x.flat, geometry, *count_include_pad),
             }
-            Value::of(module::avg_pool2d(
-                x.shaped(node)?,
-                AvgPoolOptions {
-                    kernel_size: w.kernel,
-                    stride: w.stride,
-                    padding: w.padding,
-                    count_include_pad: *count_include_pad,
-                    ceil_mode: window.ceil_mode,
-                },
-            ))
         }
         Op::GlobalAveragePool => Value::of(x.shaped::<4>(node)?.mean_dims(&[2, 3])),
         Op::BatchNormalization { epsilon } => {
@@ -363,14 +368,18 @@ fn evaluate(
                     epsilon,
                 )),
                 Mode::Train(statistics) => {
-                    let out = module::batch_norm_train(x.shaped::<4>(node)?, scale, bias, epsilon);
+                    let &[_, channels, ref spatial @ ..] = x.dims.as_slice() else {
+                        return Err(unsupported(node, "[n, c, …] is needed"));
+                    };
+                    let pixels = spatial.iter().product();
+                    let moments = Arc::new(ops::moments(x.flat.clone(), channels, pixels));
                     statistics.push(BatchStatistics {
                         mean_name: node.inputs[3].clone(),
                         variance_name: node.inputs[4].clone(),
-                        mean: to_vec(out.mean),
-                        variance: to_vec(out.variance),
+                        mean: moments.mean.clone(),
+                        variance: moments.variance.clone(),
                     });
-                    Value::of(out.output)
+                    x.map(|t| ops::batch_norm(t, scale, bias, moments, pixels, epsilon as f32))
                 }
             }
         }
@@ -479,26 +488,47 @@ fn binary(
     Ok(value)
 }
 
+/// Extents of a product of two matrices.
+fn matrices(
+    a: &Value,
+    b: &Value,
+    exchanged: [bool; 2],
+    alpha: f32,
+    node: &Node,
+) -> Result<LinearGeometry, TrainError> {
+    let turned = |dims: &[usize], exchanged: bool| match dims {
+        &[rows, columns] if exchanged => Some([columns, rows]),
+        &[rows, columns] => Some([rows, columns]),
+        _ => None,
+    };
+    match (turned(&a.dims, exchanged[0]), turned(&b.dims, exchanged[1])) {
+        (Some([rows, inner]), Some([same, columns])) if inner == same => Ok(LinearGeometry {
+            rows,
+            inner,
+            columns,
+            exchanged,
+            alpha,
+        }),
+        _ => Err(unsupported(
+            node,
+            format!("{:?} and {:?} do not multiply", a.dims, b.dims),
+        )),
+    }
+}
+
 /// A window on an image, all defaults filled in.
 struct Placed {
     kernel: [usize; 2],
     stride: [usize; 2],
     dilation: [usize; 2],
     padding: [(usize, usize); 2],
-}
-
-fn kernel_of(window: &Window, node: &Node) -> Result<[usize; 2], TrainError> {
-    window
-        .kernel
-        .as_slice()
-        .try_into()
-        .map_err(|_| unsupported(node, "the window must have two axes"))
+    output: [usize; 2],
 }
 
 impl Placed {
     fn new(
         window: &Window,
-        kernel: [usize; 2],
+        kernel: &[usize],
         dims: &[usize],
         node: &Node,
     ) -> Result<Self, TrainError> {
@@ -513,6 +543,7 @@ impl Placed {
             &[a, b] if a > 0 && b > 0 => Ok([a, b]),
             _ => Err(unsupported(node, "the window must have two axes")),
         };
+        let kernel = pair(kernel)?;
         let (stride, dilation) = (pair(&window.strides)?, pair(&window.dilations)?);
         let padding = match (window.auto_pad, window.pads.as_slice()) {
             (AutoPad::Valid, _) | (AutoPad::NotSet, []) => [(0, 0); 2],
@@ -530,21 +561,79 @@ impl Placed {
                 }
             }),
         };
-        let fits = [h, w].iter().enumerate().all(|(axis, &extent)| {
-            kernel[axis] > 0
-                && extent + padding[axis].0 + padding[axis].1 > (kernel[axis] - 1) * dilation[axis]
-        });
-        if !fits {
-            return Err(unsupported(
-                node,
-                format!("a window of {kernel:?} does not fit {h}x{w}"),
-            ));
+        let mut output = [0; 2];
+        for (axis, extent) in [h, w].into_iter().enumerate() {
+            let (before, after) = padding[axis];
+            let room = (extent + before + after)
+                .checked_sub((kernel[axis] - 1) * dilation[axis] + 1)
+                .ok_or_else(|| {
+                    unsupported(node, format!("a window of {kernel:?} does not fit {h}x{w}"))
+                })?;
+            output[axis] = room / stride[axis] + 1;
+            // A last window may reach beyond the padding, not begin there.
+            let more = window.ceil_mode && window.auto_pad == AutoPad::NotSet;
+            if more && room % stride[axis] != 0 && output[axis] * stride[axis] < extent + before {
+                output[axis] += 1;
+            }
         }
         Ok(Self {
             kernel,
             stride,
             dilation,
             padding,
+            output,
         })
+    }
+
+    fn output_dims(&self, dims: &[usize]) -> Vec<usize> {
+        [&dims[..2], &self.output].concat()
+    }
+
+    fn convolution(
+        &self,
+        dims: &[usize],
+        weight: &[usize],
+        groups: usize,
+        node: &Node,
+    ) -> Result<ConvGeometry, TrainError> {
+        match (dims, weight) {
+            (&[images, c, h, w], &[m, part, _, _])
+                if groups > 0 && c == part * groups && m % groups == 0 =>
+            {
+                Ok(ConvGeometry {
+                    images,
+                    input: [c, h, w],
+                    output: [m, self.output[0], self.output[1]],
+                    kernel: self.kernel,
+                    stride: self.stride,
+                    dilation: self.dilation,
+                    before: self.padding.map(|(before, _)| before),
+                    groups,
+                })
+            }
+            _ => Err(unsupported(
+                node,
+                format!("weights {weight:?} in {groups} groups do not fit {dims:?}"),
+            )),
+        }
+    }
+
+    fn pooling(&self, dims: &[usize], node: &Node) -> Result<PoolGeometry, TrainError> {
+        let &[n, c, h, w] = dims else {
+            return Err(unsupported(node, "[n, c, h, w] is needed"));
+        };
+        let geometry = PoolGeometry {
+            planes: n * c,
+            input: [h, w],
+            output: self.output,
+            kernel: self.kernel,
+            stride: self.stride,
+            dilation: self.dilation,
+            padding: self.padding,
+        };
+        if !geometry.covered() {
+            return Err(unsupported(node, "a window lies wholly in the padding"));
+        }
+        Ok(geometry)
     }
 }
