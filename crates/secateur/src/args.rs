@@ -114,11 +114,11 @@ pub struct JsonArg {
 #[derive(ClapArgs, Default)]
 pub struct Scaling {
     /// Mean of each channel, or one for all: a network sees (pixel / 255 - mean) / std
-    /// [default: what it was trained with, if its file says so, else 0]
+    /// [default: as its file says, else as the data set says, else 0]
     #[arg(long, value_name = "M,..", value_delimiter = ',', value_parser = parse::finite)]
     #[arg(allow_hyphen_values = true)]
     pub mean: Vec<f32>,
-    /// Deviation of each channel, or one for all [default: as the mean, else 1]
+    /// Deviation of each channel, or one for all [default: likewise, else 1]
     #[arg(long, value_name = "S,..", value_delimiter = ',', value_parser = parse::positive)]
     pub std: Vec<f32>,
 }
