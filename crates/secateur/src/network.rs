@@ -73,6 +73,23 @@ pub fn input_shape(graph: &Graph, batch: usize, item: Option<&[usize]>) -> Resul
     dims.iter().enumerate().map(extent).collect()
 }
 
+/// The extents of a whole input: as they were asked for, else the network's own
+/// with a batch.
+pub fn shape(graph: &Graph, asked: &[usize], batch: Option<usize>) -> Result<Vec<usize>> {
+    input(graph)?;
+    let batch = batch.or(fixed_batch(graph)).unwrap_or(1);
+    match asked {
+        [] => input_shape(graph, batch, None).context("--shape may be needed"),
+        [batch, item @ ..] => {
+            let shape = input_shape(graph, *batch, Some(item))?;
+            match shape == asked {
+                true => Ok(shape),
+                false => bail!("--shape: the network takes {shape:?}, found {asked:?}"),
+            }
+        }
+    }
+}
+
 /// The extents of a batch of images as the network takes them: as they are, or
 /// each as one row.
 pub fn shape_for(graph: &Graph, data: &Dataset, batch: usize) -> Result<Vec<usize>> {

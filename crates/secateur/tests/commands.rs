@@ -243,6 +243,31 @@ fn networks_of_others_take_rows_of_pixels() {
 }
 
 #[test]
+fn networks_of_others_leave_extents_open() {
+    use secateur::model::Dim;
+    let place = Place::new();
+    place.train();
+    let (dense, open) = (place.path("dense.onnx"), place.path("open.onnx"));
+    rewrite(&dense, &open, |graph| {
+        let dims = graph.inputs[0].dims.as_mut().unwrap();
+        for (dim, name) in dims[2..].iter_mut().zip(["height", "width"]) {
+            *dim = Dim::Named(name.into());
+        }
+        graph.metadata.insert("note".into(), "long ".repeat(1000));
+    });
+    let ran = place.ok("inspect open.onnx");
+    assert!(ran.stdout.contains("`height`"), "{ran:?}");
+    assert!(ran.stdout.len() < 5000, "{ran:?}");
+    place.ok("inspect open.onnx --shape 1,1,8,8 --json inspect.json");
+    assert_eq!(place.json("inspect.json")["layers"][0]["macs"], 300 * 64);
+    assert_eq!(place.run("bench open.onnx").code, Some(1));
+    place.ok("bench open.onnx --shape 3,1,8,8 --repeats 2 --json bench.json");
+    assert_eq!(place.json("bench.json")["batch"], 3);
+    assert_eq!(place.run("bench open.onnx --shape 3,2,8,8").code, Some(1));
+    place.ok("eval open.onnx --data digits");
+}
+
+#[test]
 fn json_alone_goes_to_standard_output() {
     let place = Place::new();
     place.train();

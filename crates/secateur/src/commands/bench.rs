@@ -36,8 +36,8 @@ impl Measured {
 pub fn run(args: &Bench) -> Result<()> {
     let out = Out::new(args.json.json.as_deref())?;
     let graph = network::load(&args.network)?;
-    let batch = args.batch.or(network::fixed_batch(&graph)).unwrap_or(1);
-    let measured = measure(&graph, args.threads, batch, args.repeats)
+    let measured = network::shape(&graph, &args.shape.shape, args.batch)
+        .and_then(|shape| measure(&graph, &shape, args.threads, args.repeats))
         .with_context(|| args.network.display().to_string())?;
     show(&out, &measured);
     let layers: Vec<Value> = measured
@@ -61,15 +61,16 @@ pub fn run(args: &Bench) -> Result<()> {
 /// Times whole runs, then every layer.
 pub fn measure(
     graph: &Graph,
+    shape: &[usize],
     threads: Option<usize>,
-    batch: usize,
     repeats: usize,
 ) -> Result<Measured> {
     let options = SessionOptions {
         threads,
         ..SessionOptions::default()
     };
-    let shape = Shape::new(&network::input_shape(graph, batch, None)?)?;
+    let batch = shape.first().copied().unwrap_or(1);
+    let shape = Shape::new(shape)?;
     let session = Session::new(graph, &options)?;
     let bound = session.bind(std::slice::from_ref(&shape))?;
     // Pictures are mostly dark, so half of the input is zero.

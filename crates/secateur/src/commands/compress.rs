@@ -69,7 +69,7 @@ pub fn compress(args: &Compress, out: &Out) -> Result<Compressed> {
 
     out.line(format_args!(
         "{:<12} {:>10} {:>16} {:>18}",
-        "step", "time", "left, not zero", "validation error"
+        "step", "time", "weights left", "validation error"
     ));
     let mut progress = Progress { out, bar: None };
     let ending = Ending::take(&mut dense);

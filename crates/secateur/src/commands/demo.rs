@@ -132,7 +132,13 @@ fn question(small: &Path, picture: &Path) -> Run {
 }
 
 fn time(path: &Path) -> Result<Measured> {
-    measure(&network::load(path)?, Some(1), 1, RUNS)
+    let graph = network::load(path)?;
+    measure(
+        &graph,
+        &network::shape(&graph, &[], Some(1))?,
+        Some(1),
+        RUNS,
+    )
 }
 
 fn table(out: &Out, result: &Compressed, dense: &Measured, small: &Measured) {

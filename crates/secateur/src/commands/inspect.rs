@@ -52,7 +52,11 @@ pub fn run(args: &Inspect) -> Result<()> {
         }
         false => HashMap::new(),
     };
-    let macs = macs(&graph);
+    // What cannot be run can still be looked at.
+    let (macs, unknown) = match macs(&graph, &args.shape.shape) {
+        Ok(macs) => (macs, None),
+        Err(error) => (HashMap::new(), Some(error)),
+    };
     let layers: Vec<Layer> = graph
         .weights()
         .map(|(name, weight)| {
@@ -68,6 +72,9 @@ pub fn run(args: &Inspect) -> Result<()> {
         metadata: graph.metadata.clone(),
     };
     show(&out, &graph, &result);
+    if let Some(reason) = unknown {
+        out.line(format_args!("MACs are not known: {reason:#}"));
+    }
     out.finish(&result)
 }
 
@@ -155,8 +162,17 @@ fn show(out: &Out, graph: &Graph, result: &Inspected) {
     out.line(format_args!("takes    {}", values(&graph.inputs)));
     out.line(format_args!("gives    {}", values(&graph.outputs)));
     for (key, text) in &graph.metadata {
-        let text = text.lines().collect::<Vec<_>>().join(", ");
-        out.line(format_args!("{key:<8} {text}"));
+        out.line(format_args!("{key:<8} {}", short(text)));
+    }
+}
+
+/// Text on one line, cut where it is long.
+fn short(text: &str) -> String {
+    const MOST: usize = 200;
+    let line = text.lines().collect::<Vec<_>>().join(", ");
+    match line.char_indices().nth(MOST) {
+        Some((cut, _)) => format!("{}… ({} bytes)", &line[..cut], text.len()),
+        None => line,
     }
 }
 
@@ -169,19 +185,12 @@ fn value(value: &ValueInfo) -> String {
     format!("{}: {} {dims}", value.name, value.dtype)
 }
 
-/// Multiply-accumulates that each weight takes part in, for one item; nothing
-/// where shapes cannot be told.
-fn macs(graph: &Graph) -> HashMap<String, u64> {
-    let batch = network::fixed_batch(graph).unwrap_or(1);
-    let Ok(dims) = network::input_shape(graph, batch, None) else {
-        return HashMap::new();
-    };
-    let (Ok(shape), Ok(input)) = (Shape::new(&dims), network::input(graph)) else {
-        return HashMap::new();
-    };
-    let Ok(shapes) = infer(graph, &[(&input.name, shape)]) else {
-        return HashMap::new();
-    };
+/// Multiply-accumulates that each weight takes part in, for one item.
+fn macs(graph: &Graph, asked: &[usize]) -> Result<HashMap<String, u64>> {
+    let dims = network::shape(graph, asked, None)?;
+    let input = network::input(graph)?;
+    let shapes = infer(graph, &[(&input.name, Shape::new(&dims)?)])?;
+    let batch = dims.first().copied().unwrap_or(1).max(1) as u64;
     let mut macs: HashMap<String, u64> = HashMap::new();
     for node in &graph.nodes {
         let Some((name, _)) = graph.kernel_of(node) else {
@@ -190,8 +199,7 @@ fn macs(graph: &Graph) -> HashMap<String, u64> {
         let inputs: Vec<Option<&Shape>> = (0..node.inputs.len())
             .map(|i| Some(&shapes.get(node.input(i)?)?.1))
             .collect();
-        let total = ops::macs(node, &inputs) / batch.max(1) as u64;
-        *macs.entry(name.to_owned()).or_default() += total;
+        *macs.entry(name.to_owned()).or_default() += ops::macs(node, &inputs) / batch;
     }
-    macs
+    Ok(macs)
 }
