@@ -234,7 +234,7 @@ pub fn fit(
             else {
                 continue;
             };
-            let gradient = l.gradient(&trace::to_vec(gradient));
+            let gradient = l.gradient(trace::to_vec(gradient));
             options
                 .optimiser
                 .step(l, &gradient, rate, options.weight_decay, step + 1);

@@ -47,7 +47,7 @@ pub fn run(args: &Train) -> Result<Graph> {
         seed: args.seed,
         ..FitOptions::default()
     };
-    let (train, _) = network::hold_out(&data.train, args.validation);
+    let (train, validation) = network::hold_out(&data.train, args.validation);
     let start = Instant::now();
     let mut bar = Bar(show::bar("training"));
     let result = fit(&mut graph, &train, &options, &mut bar);
@@ -56,18 +56,22 @@ pub fn run(args: &Train) -> Result<Graph> {
     let seconds = start.elapsed().as_secs_f64();
 
     network::save(&graph, &args.output, Store::Small)?;
-    let score = network::score(&graph, &data.test, network::size(&args.output)?)?;
+    let bytes = network::size(&args.output)?;
+    let score = network::score(&graph, &data.test, bytes)?;
+    let held_out = network::score(&graph, &validation, bytes)?;
     println!(
-        "{}: {} parameters, trained {:.0} s, test error {:.2} %, {} in {}",
+        "{}: {} parameters, trained {:.0} s, validation error {:.2} %, test error {:.2} %, {} in {}",
         graph.name,
         graph.parameters(),
         seconds,
+        held_out.top1_error_percent,
         score.top1_error_percent,
         show::bytes(score.bytes as usize),
         args.output.display()
     );
     let summary = json!({
         "seconds": seconds,
+        "validation_error_percent": held_out.top1_error_percent,
         "samples": score.samples,
         "top1_error_percent": score.top1_error_percent,
         "bytes": score.bytes,
