@@ -1,6 +1,7 @@
 //! ONNX to [`Graph`].
 
 use super::attributes::Attributes;
+use super::names::Names;
 use super::proto::{
     AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 };
@@ -78,7 +79,7 @@ pub fn read(bytes: &[u8], folder: Option<&Path>, name: &str) -> Result<Graph, Io
         file: name,
         folder,
         names: value_names(&proto),
-        node_names: HashSet::new(),
+        node_names: Names::default(),
         graph,
     };
     reader.graph(proto)?;
@@ -104,8 +105,8 @@ struct Reader<'a> {
     file: &'a str,
     folder: Option<&'a Path>,
     /// Names of all values, so that a new one can differ.
-    names: HashSet<String>,
-    node_names: HashSet<String>,
+    names: Names,
+    node_names: Names,
     graph: Graph,
 }
 
@@ -287,7 +288,7 @@ impl Reader<'_> {
 
     /// Adds a constant made of an attribute; its name.
     fn made(&mut self, stem: &str, part: &str, value: Tensor) -> Result<String, IoError> {
-        let name = fresh(&mut self.names, format!("{stem}.{part}"));
+        let name = self.names.fresh(format!("{stem}.{part}"));
         self.constant(name.clone(), value)?;
         Ok(name)
     }
@@ -298,7 +299,7 @@ impl Reader<'_> {
             ("", None) => proto.op_type.clone(),
             (name, _) => name.to_owned(),
         };
-        fresh(&mut self.node_names, stem)
+        self.node_names.fresh(stem)
     }
 }
 
@@ -306,20 +307,7 @@ fn is_default(domain: &str) -> bool {
     matches!(domain, "" | "ai.onnx")
 }
 
-/// `stem`, or the first of `stem_1`, `stem_2`, … that is not taken; takes it.
-fn fresh(taken: &mut HashSet<String>, stem: String) -> String {
-    let mut name = stem.clone();
-    // Starting behind as many names as there are keeps the search short even
-    // where a file names everything alike.
-    let mut suffix = taken.len();
-    while !taken.insert(name.clone()) {
-        name = format!("{stem}_{suffix}");
-        suffix += 1;
-    }
-    name
-}
-
-fn value_names(proto: &GraphProto) -> HashSet<String> {
+fn value_names(proto: &GraphProto) -> Names {
     let initializers = proto.initializer.iter().map(|t| &t.name);
     let inputs = proto.input.iter().map(|v| &v.name);
     let outputs = proto.node.iter().flat_map(|n| &n.output);
