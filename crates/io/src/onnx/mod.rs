@@ -15,6 +15,7 @@ mod parameters;
 mod proto;
 mod qdq;
 mod read;
+mod sparse;
 mod tensor;
 mod write;
 
