@@ -4,7 +4,7 @@
 //! The runtime comes through pip into an environment in the target folder;
 //! without pip or a network the test says so and passes.
 
-#![allow(clippy::unwrap_used)] // helpers of tests
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
 mod support;
 
