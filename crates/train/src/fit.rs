@@ -186,7 +186,10 @@ pub fn fit(
             graph,
             input.clone(),
             &parameters,
-            Mode::Train(&mut statistics),
+            Mode::Train {
+                statistics: &mut statistics,
+                seed: options.seed.wrapping_add(step as u64),
+            },
             std::slice::from_ref(&output),
         )?;
         let logits = rows(values.get(&output), &output)?;
