@@ -26,7 +26,7 @@ const CLASSES: [&str; 10] = [
 pub(crate) fn load() -> Result<Split, DataError> {
     let part = |file: &Pinned| {
         let place = KnownSet::Cifar10.folder().join(file.name);
-        parse(&KnownSet::Cifar10.read(file)?, &place.display().to_string())
+        read_cifar(&KnownSet::Cifar10.read(file)?, &place.display().to_string())
     };
     let [train, test] = KnownSet::Cifar10.files() else {
         return Err(DataError::Empty {
@@ -39,16 +39,39 @@ pub(crate) fn load() -> Result<Split, DataError> {
     })
 }
 
-/// Reads records of one label byte and the red, green and blue planes.
-fn parse(bytes: &[u8], place: &str) -> Result<Dataset, DataError> {
+/// Reads the binary version of CIFAR-10: records of one label byte and the 32×32 red, green and
+/// blue planes, 3073 bytes in all. `name` is what errors call the bytes.
+///
+/// # Errors
+/// No record, bytes that are no whole number of records, a label above 9.
+///
+/// ```
+/// let mut record = vec![6];
+/// record.extend([128; 3 * 32 * 32]);
+/// let set = secateur_data::read_cifar(&record, "one.bin")?;
+/// assert_eq!(set.classes[set.labels()[0] as usize], "frog");
+/// # Ok::<(), secateur_data::DataError>(())
+/// ```
+pub fn read_cifar(bytes: &[u8], name: &str) -> Result<Dataset, DataError> {
     let (records, rest) = bytes.as_chunks::<RECORD>();
     if !rest.is_empty() {
         let needed = format!("a multiple of {RECORD} bytes");
-        return Err(DataError::malformed(place, "length", needed, bytes.len()));
+        return Err(DataError::malformed(name, "length", needed, bytes.len()));
     }
     let mut pixels = Vec::with_capacity(records.len() * 3 * PLANE);
     let mut labels = Vec::with_capacity(records.len());
-    for [label, planes @ ..] in records {
+    if records.is_empty() {
+        return Err(DataError::Empty { place: name.into() });
+    }
+    for (index, [label, planes @ ..]) in records.iter().enumerate() {
+        if usize::from(*label) >= CLASSES.len() {
+            return Err(DataError::Label {
+                place: name.into(),
+                index,
+                label: i64::from(*label),
+                classes: CLASSES.len(),
+            });
+        }
         labels.push(u32::from(*label));
         pixels.extend(planes);
     }
@@ -123,7 +146,7 @@ mod tests {
             .unwrap();
         let path = Path::new("p.png");
         let bytes = records(&[(path, png.get_ref())], (path, b"[3, 9]")).unwrap();
-        let set = parse(&bytes, "records").unwrap();
+        let set = read_cifar(&bytes, "records").unwrap();
         assert_eq!(set.labels(), [3, 9]);
         let image = set.raw_u8(1).unwrap();
         assert_eq!(
@@ -132,12 +155,22 @@ mod tests {
         );
         assert_eq!(image.iter().filter(|&&v| v != 0).count(), 3);
         assert!(
-            parse(&bytes[1..], "cut")
+            read_cifar(&bytes[1..], "cut")
                 .unwrap_err()
                 .to_string()
                 .contains("multiple of 3073")
         );
         assert!(records(&[], (path, b"[300]")).is_err());
+        let mut wrong = bytes.clone();
+        wrong[RECORD] = 10;
+        assert_eq!(
+            read_cifar(&wrong, "a.bin").unwrap_err().to_string(),
+            "a.bin: label 10 of image 1 is out of range: needed 0..10"
+        );
+        assert_eq!(
+            read_cifar(&[], "no.bin").unwrap_err().to_string(),
+            "no.bin: the data set is empty: needed at least one image"
+        );
     }
 
     #[test]

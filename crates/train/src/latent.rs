@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 ///
 /// A step computes with the *effective* values (masked, shared, rounded); the
 /// gradient of an effective value moves the latent ones: straight through a
-/// rounding (Bengio et al. 2013), summed over the members of a shared value
+/// rounding (Bengio et al. 2013), averaged over the members of a shared value
 /// (Han et al. 2016), and not at all where the mask has removed it.
 #[derive(Debug, Clone)]
 pub struct LatentWeights {
@@ -162,29 +162,34 @@ impl Latent {
     }
 
     /// The gradient of the latent values from that of the effective ones.
-    pub fn gradient(&self, effective: &[f32]) -> Vec<f32> {
+    ///
+    /// For a shared weight the derivative of an entry is the sum over its
+    /// members; it is divided by their number, which makes a step the projection
+    /// of the members' own steps onto equal values. So one learning rate suits
+    /// shared and free weights, however large a cluster is.
+    pub fn gradient(&self, mut effective: Vec<f32>) -> Vec<f32> {
         if let Values::Shared { codebook, codes } = self.weight.values() {
-            let mut sums = vec![0.0f64; codebook.len()];
+            let mut sums = vec![(0.0f64, 0u32); codebook.len()];
             for (position, &code) in self.weight.positions().zip(codes) {
-                sums[usize::from(code)] += f64::from(effective[position]);
+                let (sum, members) = &mut sums[usize::from(code)];
+                *sum += f64::from(effective[position]);
+                *members += 1;
             }
             // An entry that is zero stands for removed weights and stays zero.
-            let moves = |(s, &v): (f64, &f32)| if v == 0.0 { 0.0 } else { s as f32 };
-            return sums.into_iter().zip(&self.values).map(moves).collect();
+            let mean = |((sum, members), &v): ((f64, u32), &f32)| match v {
+                0.0 => 0.0,
+                _ => (sum / f64::from(members.max(1))) as f32,
+            };
+            return sums.into_iter().zip(&self.values).map(mean).collect();
         }
-        let mut gradient = effective.to_vec();
         if let Some(mask) = &self.mask {
-            for i in (0..gradient.len()).filter(|&i| !mask.get(i)) {
-                gradient[i] = 0.0;
+            for (i, g) in effective.iter_mut().enumerate() {
+                if !mask.get(i) {
+                    *g = 0.0;
+                }
             }
         }
-        gradient
-    }
-
-    /// Positions that an optimiser may move; `None`: all.
-    pub fn frozen(&self) -> Option<&Bitmask> {
-        let by_position = !matches!(self.weight.values(), Values::Shared { .. });
-        self.mask.as_ref().filter(|_| by_position)
+        effective
     }
 
     fn to_weight(&self) -> Result<Weight, TrainError> {
@@ -257,7 +262,7 @@ mod tests {
     use secateur_model::Shape;
 
     #[test]
-    fn a_shared_gradient_is_the_sum_over_its_members() {
+    fn a_shared_gradient_is_the_sum_over_its_members_for_each_of_them() {
         let weight = Weight::new(
             Shape::new(&[2, 2]).unwrap(),
             Support::Unstructured(Bitmask::from_bools(&[true, false, true, true])),
@@ -269,7 +274,7 @@ mod tests {
         .unwrap();
         let latent = Latent::new(&weight);
         assert_eq!(latent.effective(), [0.5, 0.0, -1.0, 0.5]);
-        assert_eq!(latent.gradient(&[1.0, 10.0, 2.0, 4.0]), [5.0, 2.0]);
+        assert_eq!(latent.gradient(vec![1.0, 10.0, 2.0, 4.0]), [2.5, 2.0]);
         assert_eq!(latent.to_weight().unwrap(), weight);
     }
 

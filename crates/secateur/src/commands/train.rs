@@ -20,6 +20,8 @@ use std::time::Instant;
 #[derive(Serialize)]
 pub struct Trained {
     pub seconds: f64,
+    /// On the training images that were held out.
+    pub validation_error_percent: f64,
     #[serde(flatten)]
     pub score: Scored,
 }
@@ -47,7 +49,7 @@ pub fn train(args: &Train, out: &Out) -> Result<Trained> {
         out.line("rows of pixels become pictures at the network's input");
     }
     let ending = Ending::take(&mut graph);
-    let (images, _) = network::hold_out(&data.train, args.validation);
+    let (images, validation) = network::hold_out(&data.train, args.validation);
     out.line(format_args!(
         "training {}: {} parameters, {} x {} images of {}",
         graph.name,
@@ -78,15 +80,21 @@ pub fn train(args: &Train, out: &Out) -> Result<Trained> {
     ending.restore(&mut graph)?;
     network::save(&graph, &args.output, Store::Small)?;
     let bytes = network::size(&args.output)?;
+    let validation_error_percent = score(&graph, &validation, bytes)?.top1_error_percent;
     let score = score(&graph, &data.test, bytes)?;
     out.line(format_args!(
-        "{}: test error {}, {}, trained in {}",
+        "{}: validation error {}, test error {}, {}, trained in {}",
         args.output.display(),
+        units::percent(validation_error_percent),
         units::percent(score.top1_error_percent),
         units::bytes(bytes),
         units::long(seconds)
     ));
-    Ok(Trained { seconds, score })
+    Ok(Trained {
+        seconds,
+        validation_error_percent,
+        score,
+    })
 }
 
 /// A built-in network made for the data, else one from a file.

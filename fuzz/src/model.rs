@@ -1,0 +1,182 @@
+//! Readers of networks, and the engine on what they read.
+
+use crate::{NAME, names_the_file};
+use secateur_engine::{Session, SessionOptions};
+use secateur_io::{onnx as onnx_format, sct as sct_format};
+use secateur_model::{DType, Dim, Graph, Shape, Tensor, ValueInfo};
+
+/// ONNX: an error that names the file, or a graph that is written and read back the same.
+pub fn onnx(bytes: &[u8]) {
+    match onnx_format::read(bytes, None, NAME) {
+        Err(error) => names_the_file(&error),
+        Ok(mut graph) => {
+            let written = onnx_format::write(&graph);
+            assert!(written.is_ok(), "cannot write it: {written:?}");
+            let again = onnx_format::read(&written.unwrap_or_default(), None, NAME);
+            if let Ok(again) = &again {
+                // Known operators are written in one form, with the opset that has it.
+                graph.opset = again.opset;
+            }
+            same(&graph, again);
+        }
+    }
+}
+
+/// `.sct`: as [`onnx`], for the bytes as they are and with the checksums made right.
+pub fn sct(bytes: &[u8]) {
+    for bytes in [bytes, &resealed(bytes)] {
+        let summary = sct_format::inspect(bytes, NAME);
+        let graph = match sct_format::read(bytes, NAME) {
+            Err(error) => {
+                names_the_file(&error);
+                assert!(summary.is_err(), "inspected but not read");
+                continue;
+            }
+            Ok(graph) => graph,
+        };
+        let parts = summary.map(|s| s.rest + s.weights.iter().map(|w| w.bytes).sum::<usize>());
+        assert_eq!(parts.ok(), Some(bytes.len()), "parts add up to the file");
+        for store in [sct_format::Store::Small, sct_format::Store::Fast] {
+            let written = sct_format::write(&graph, store);
+            assert!(written.is_ok(), "cannot write it: {written:?}");
+            same(&graph, sct_format::read(&written.unwrap_or_default(), NAME));
+        }
+    }
+}
+
+/// Plans and runs an ONNX network of small declared sizes.
+pub fn run_onnx(bytes: &[u8]) {
+    if let Ok(graph) = onnx_format::read(bytes, None, NAME) {
+        run(&graph);
+    }
+}
+
+/// Plans and runs an `.sct` network of small declared sizes; checksums do not count.
+pub fn run_sct(bytes: &[u8]) {
+    if let Ok(graph) = sct_format::read(&resealed(bytes), NAME) {
+        run(&graph);
+    }
+}
+
+/// NaN is not equal to itself, so graphs that are not equal may still print the same.
+fn same<E: std::fmt::Debug>(graph: &Graph, again: Result<Graph, E>) {
+    assert!(again.is_ok(), "what was written cannot be read: {again:?}");
+    if let Ok(again) = again
+        && again != *graph
+    {
+        assert_eq!(format!("{again:?}"), format!("{graph:?}"));
+    }
+}
+
+/// Bytes of activations up to which a network is run.
+const MAX_ARENA: usize = 1 << 20;
+/// Multiply-accumulates up to which a network is run.
+const MAX_MACS: u64 = 1 << 22;
+
+/// Runs a network on inputs of ones with every open extent 1: an error, or outputs of the
+/// planned shapes, the same from the kernels and from the slow reference.
+fn run(graph: &Graph) {
+    let inputs: Option<Vec<Shape>> = graph.inputs.iter().map(extents).collect();
+    let Some(shapes) = inputs else {
+        return;
+    };
+    let options = SessionOptions {
+        threads: Some(1),
+        ..SessionOptions::default()
+    };
+    let Ok(session) = Session::new(graph, &options) else {
+        return;
+    };
+    let Ok(bound) = session.bind(&shapes) else {
+        return;
+    };
+    let plan = bound.plan();
+    let macs = plan
+        .steps
+        .iter()
+        .fold(0, |sum, step| step.macs.saturating_add(sum));
+    if plan.arena_bytes > MAX_ARENA || macs > MAX_MACS {
+        return;
+    }
+    let ones: Vec<Tensor> = shapes
+        .iter()
+        .filter_map(|s| Tensor::f32(s.dims(), vec![1.0; s.elements()]).ok())
+        .collect();
+    let named = graph.inputs.iter().map(|input| input.name.as_str());
+    let inputs: Vec<(&str, &Tensor)> = named.zip(&ones).collect();
+    let outputs = session.run(&inputs);
+    let reference = SessionOptions {
+        reference: true,
+        ..options
+    };
+    let expected = Session::new(graph, &reference).and_then(|s| s.run(&inputs));
+    match (outputs, expected) {
+        (Ok(outputs), Ok(expected)) if outputs != expected => {
+            assert_eq!(format!("{outputs:?}"), format!("{expected:?}"));
+        }
+        (Ok(_), Err(error)) | (Err(error), Ok(_)) => {
+            unreachable!("one of kernels and reference fails alone: {error}");
+        }
+        _ => {}
+    }
+}
+
+/// The shape of an f32 input with 1 for every open extent, if it is small.
+fn extents(input: &ValueInfo) -> Option<Shape> {
+    let extent = |dim: &Dim| match dim {
+        Dim::Known(n) => *n,
+        Dim::Named(_) => 1,
+    };
+    let dims: Vec<usize> = input.dims.as_deref()?.iter().map(extent).collect();
+    let shape = Shape::new(&dims).ok()?;
+    (input.dtype == DType::F32 && shape.elements() <= MAX_ARENA / 64).then_some(shape)
+}
+
+/// The `.sct` file with the checksum that each section should have, as far as sections are found:
+/// without this, hardly any mutation gets past the checksums.
+fn resealed(bytes: &[u8]) -> Vec<u8> {
+    let mut sealed = bytes.to_vec();
+    let mut start = b"SCT".len() + 1;
+    while let Some(end) = body_end(bytes, start) {
+        let Some(section) = bytes.get(start..end) else {
+            break;
+        };
+        let crc = crc32fast::hash(section).to_le_bytes();
+        match sealed.get_mut(end..end + crc.len()) {
+            Some(place) => place.copy_from_slice(&crc),
+            None => break,
+        }
+        start = end + crc.len();
+    }
+    sealed
+}
+
+/// Where the body of the section at `start` ends: behind its tag, its LEB128 length and as many
+/// bytes.
+fn body_end(bytes: &[u8], start: usize) -> Option<usize> {
+    let mut length = 0usize;
+    for (index, shift) in (0..63).step_by(7).enumerate() {
+        let byte = *bytes.get(start + 1 + index)?;
+        length |= usize::from(byte & 0x7F) << shift;
+        if byte < 0x80 {
+            return (start + 2 + index).checked_add(length);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_right_stays_as_it_is() {
+        for seed in crate::seeds::sct().unwrap() {
+            assert_eq!(resealed(&seed), seed);
+            let mut damaged = seed.clone();
+            let last = damaged.len() - 1;
+            damaged[last] ^= 1;
+            assert_eq!(resealed(&damaged), seed);
+        }
+    }
+}
