@@ -1,5 +1,6 @@
 //! What a command tells: lines and tables for a person, JSON for a program.
 
+use crate::args::JsonArg;
 use crate::file;
 use anyhow::{Context, Result};
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
@@ -26,13 +27,13 @@ const STYLE: TableStyle =
 impl Out {
     /// With JSON to a file, or to standard output for `-`. A file that could
     /// not be written is an error now, before any work.
-    pub fn new(json: Option<&Path>) -> Result<Self> {
-        let json = match json {
+    pub fn new(json: &JsonArg) -> Result<Self> {
+        let json = match &json.json {
             None => Json::No,
             Some(path) if path == Path::new("-") => Json::Stdout,
             Some(path) => {
                 file::check_output(path)?;
-                Json::File(path.to_owned())
+                Json::File(path.clone())
             }
         };
         Ok(Self { json })

@@ -50,6 +50,11 @@ fn a_network_goes_all_the_way() {
     place.ok("eval qdq.onnx --data digits --json qdq.json");
     assert_eq!(error(&place.json("qdq.json")), error(&eval));
 
+    place.ok("export small.sct --store fast -o fast.sct");
+    place.ok("eval fast.sct --data digits --json fast.json");
+    assert_eq!(error(&place.json("fast.json")), error(&eval));
+    assert!(place.read("fast.sct").len() >= place.read("small.sct").len());
+
     // The same seed gives the same file.
     place.ok("train lenet-300-100 --data digits --epochs 8 --batch 32 --seed 3 -o again.onnx");
     assert!(place.read("again.onnx") == place.read("dense.onnx"));

@@ -34,7 +34,7 @@ impl Measured {
 }
 
 pub fn run(args: &Bench) -> Result<()> {
-    let out = Out::new(args.json.json.as_deref())?;
+    let out = Out::new(&args.json)?;
     let graph = network::load(&args.network)?;
     let measured = network::shape(&graph, &args.shape.shape, args.batch)
         .and_then(|shape| measure(&graph, &shape, args.threads, args.repeats))

@@ -26,7 +26,7 @@ pub struct Compressed {
 }
 
 pub fn run(args: &Compress) -> Result<()> {
-    let out = Out::new(args.json.json.as_deref())?;
+    let out = Out::new(&args.json)?;
     let result = compress(args, &out)?;
     let row = |what: &str, score: &Scored| {
         vec![

@@ -7,7 +7,7 @@ use secateur_kernels::{Isa, KERNELS, cpu_name, features};
 use serde_json::{Value, json};
 
 pub fn run(args: &Cpu) -> Result<()> {
-    let out = Out::new(args.json.json.as_deref())?;
+    let out = Out::new(&args.json)?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let sets: Vec<&str> = Isa::available().map(Isa::token).collect();
     out.line(format_args!("processor          {}", cpu_name()));

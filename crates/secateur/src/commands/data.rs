@@ -12,7 +12,7 @@ use std::io::Cursor;
 use std::path::Path;
 
 pub fn run(args: &Data) -> Result<()> {
-    let out = Out::new(args.json.json.as_deref())?;
+    let out = Out::new(&args.json)?;
     match &args.command {
         DataCommand::Fetch { set } => {
             let folder = fetch(*set, &out)?;

@@ -33,7 +33,7 @@ struct Shown {
 }
 
 pub fn run(args: &Demo) -> Result<()> {
-    let out = Out::new(args.json.json.as_deref())?;
+    let out = Out::new(&args.json)?;
     let start = Instant::now();
     out.line("1. Data");
     let set = choose(args.data, &out)?;

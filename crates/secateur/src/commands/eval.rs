@@ -7,7 +7,7 @@ use crate::{network, picture, units};
 use anyhow::{Context, Result};
 
 pub fn run(args: &Eval) -> Result<()> {
-    let out = Out::new(args.json.json.as_deref())?;
+    let out = Out::new(&args.json)?;
     let graph = network::load(&args.network)?;
     let mut data = secateur_data::load(&args.data)?;
     let place = || args.network.display().to_string();

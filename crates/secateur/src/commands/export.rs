@@ -7,7 +7,7 @@ use anyhow::Result;
 use serde_json::json;
 
 pub fn run(args: &Export) -> Result<()> {
-    let out = Out::new(args.json.json.as_deref())?;
+    let out = Out::new(&args.json)?;
     file::check_output(&args.output)?;
     let graph = network::load(&args.network)?;
     network::save(&graph, &args.output, args.store.into())?;

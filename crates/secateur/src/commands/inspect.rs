@@ -40,7 +40,7 @@ impl Layer {
 }
 
 pub fn run(args: &Inspect) -> Result<()> {
-    let out = Out::new(args.json.json.as_deref())?;
+    let out = Out::new(&args.json)?;
     let graph = network::load(&args.network)?;
     let place = || args.network.display().to_string();
     let stored: HashMap<String, usize> = match network::is_sct(&args.network) {

@@ -34,7 +34,7 @@ pub struct Answer {
 }
 
 pub fn run(args: &Run) -> Result<()> {
-    let out = Out::new(args.json.json.as_deref())?;
+    let out = Out::new(&args.json)?;
     let answers = answer(args)?;
     show(&out, &answers);
     out.finish(&answers)

@@ -33,7 +33,7 @@ impl Hooks for Bar {
 }
 
 pub fn run(args: &Train) -> Result<()> {
-    let out = Out::new(args.json.json.as_deref())?;
+    let out = Out::new(&args.json)?;
     let trained = train(args, &out)?;
     out.finish(&trained)
 }
