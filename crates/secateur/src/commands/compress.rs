@@ -71,7 +71,11 @@ pub fn compress(args: &Compress, out: &Out) -> Result<Compressed> {
         "{:<12} {:>10} {:>16} {:>18}",
         "step", "time", "weights left", "validation error"
     ));
-    let mut progress = Progress { out, bar: None };
+    let mut progress = Progress {
+        out,
+        bar: None,
+        validates: !validation.is_empty(),
+    };
     let ending = Ending::take(&mut dense);
     let (mut small, report) = secateur_compress::run(
         dense,
@@ -101,6 +105,8 @@ pub fn compress(args: &Compress, out: &Out) -> Result<Compressed> {
 struct Progress<'a> {
     out: &'a Out,
     bar: Option<Bar>,
+    /// Whether there are images to score each step on.
+    validates: bool,
 }
 
 impl Observer for Progress<'_> {
@@ -122,7 +128,10 @@ impl Observer for Progress<'_> {
             report.kind,
             units::long(report.seconds),
             units::count(report.nonzeros),
-            units::percent(report.validation_error_percent)
+            match self.validates {
+                true => units::percent(report.validation_error_percent),
+                false => "not measured".into(),
+            }
         ));
     }
 }

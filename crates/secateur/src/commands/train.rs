@@ -21,7 +21,7 @@ use std::time::Instant;
 pub struct Trained {
     pub seconds: f64,
     /// On the training images that were held out.
-    pub validation_error_percent: f64,
+    pub validation_error_percent: Option<f64>,
     #[serde(flatten)]
     pub score: Scored,
 }
@@ -80,12 +80,15 @@ pub fn train(args: &Train, out: &Out) -> Result<Trained> {
     ending.restore(&mut graph)?;
     network::save(&graph, &args.output, Store::Small)?;
     let bytes = network::size(&args.output)?;
-    let validation_error_percent = score(&graph, &validation, bytes)?.top1_error_percent;
+    let validation_error_percent = match validation.is_empty() {
+        true => None,
+        false => Some(score(&graph, &validation, bytes)?.top1_error_percent),
+    };
     let score = score(&graph, &data.test, bytes)?;
     out.line(format_args!(
         "{}: validation error {}, test error {}, {}, trained in {}",
         args.output.display(),
-        units::percent(validation_error_percent),
+        validation_error_percent.map_or("not measured".into(), units::percent),
         units::percent(score.top1_error_percent),
         units::bytes(bytes),
         units::long(seconds)
