@@ -64,10 +64,10 @@ pub struct Train {
     #[arg(long, value_hint = ValueHint::AnyPath)]
     pub data: String,
     /// Passes over the training images
-    #[arg(long, value_name = "N", default_value_t = 20.0, value_parser = parse::positive)]
+    #[arg(long, value_name = "N", default_value_t = 12.0, value_parser = parse::positive)]
     pub epochs: f32,
     /// Images a step
-    #[arg(long, value_name = "N", default_value_t = 128, value_parser = parse::at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = parse::at_least_one)]
     pub batch: usize,
     /// Learning rate at the start; it falls along a cosine
     #[arg(long, value_name = "RATE", default_value_t = 0.05, value_parser = parse::positive)]

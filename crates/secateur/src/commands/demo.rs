@@ -93,7 +93,7 @@ fn training(args: &Demo, set: KnownSet, dense: &Path) -> Train {
         network: "lenet-300-100".into(),
         data: set.name().into(),
         epochs: 12.0,
-        batch: 128,
+        batch: 64,
         learning_rate: 0.05,
         weight_decay: 5e-4,
         shift: 0,
