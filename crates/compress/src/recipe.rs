@@ -106,8 +106,8 @@ pub enum PruneSchedule {
     /// Cut and retrain, so many times; the density falls geometrically (Han et
     /// al. 2015). Each round trains for the step's epochs.
     Rounds(usize),
-    /// Cut while training, along a cubic (Zhu & Gupta 2017); weights may return
-    /// until the last cut, at three quarters of the training.
+    /// Cut while training, along a cubic (Zhu & Gupta 2017), until three fifths
+    /// of the training are over.
     Cubic {
         /// Number of cuts.
         updates: usize,

@@ -295,7 +295,7 @@ impl Gradual<'_> {
         };
         let allocation = self.allocation.part_way((1.0 - done).powi(3));
         for (name, mask) in masks(&self.layers, weights, &allocation)? {
-            weights.set_mask(&name, mask, step < last)?;
+            weights.set_mask(&name, mask)?;
         }
         Ok(())
     }

@@ -15,13 +15,13 @@ name = "digits"
 [[step]]
 kind = "prune"
 schedule = { cubic = { updates = 10 } }
-allocation = { uniform = 0.25 }
-retrain = { epochs = 20, learning_rate = 0.03, batch = 32 }
+allocation = { uniform = 0.1 }
+retrain = { epochs = 10, learning_rate = 0.05, batch = 32 }
 
 [[step]]
 kind = "share"
 levels = 16
-retrain = { epochs = 2, learning_rate = 0.003, batch = 32 }
+retrain = { epochs = 2, learning_rate = 0.01, batch = 32 }
 
 [[step]]
 kind = "quantize"
@@ -56,11 +56,11 @@ fn a_network_is_pruned_shared_and_quantized_with_little_loss() {
 
     let before = evaluate(&dense, &data.test).unwrap().top1_error_percent();
     let after = evaluate(&small, &data.test).unwrap().top1_error_percent();
-    assert!(after < before + 3.0, "{before} -> {after}: {report:?}");
+    assert!(after < before + 2.0, "{before} -> {after}: {report:?}");
     let kinds: Vec<&str> = report.steps.iter().map(|s| s.kind).collect();
     assert_eq!(kinds, ["prune", "share", "quantize"]);
     let weight = small.weight("fc1.weight").unwrap();
-    assert_eq!(weight.kept(), 4800);
+    assert_eq!(weight.kept(), 1920);
     assert!(matches!(weight.values(), Values::Shared { codebook, .. } if codebook.len() <= 16));
     let ops: Vec<&str> = small.nodes.iter().map(|n| n.op.name()).collect();
     assert_eq!(ops.iter().filter(|o| **o == "QuantizeLinear").count(), 3);

@@ -1,8 +1,16 @@
-//! Files that are either whole or not there.
+//! Files: read whole, written whole or not at all.
 
 use crate::IoError;
 use std::io::Write;
 use std::path::Path;
+
+/// All bytes of a file.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, IoError> {
+    std::fs::read(path).map_err(|source| IoError::File {
+        path: path.to_owned(),
+        source,
+    })
+}
 
 /// Writes a file under a temporary name in the same folder and renames it once it is
 /// on the disk, so that an interrupted run leaves the old file or none.

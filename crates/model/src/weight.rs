@@ -419,6 +419,10 @@ fn check_n_of_m(
     if n == 0 || m < n {
         return Err(ModelError::Weight(format!("{n} of {m} is no pattern")));
     }
+    // Rows without columns may be more than can be counted.
+    if mask.is_empty() {
+        return Ok(());
+    }
     for row in 0..rows {
         for start in (0..columns).step_by(m) {
             let kept = (start..columns.min(start + m))
@@ -444,6 +448,9 @@ fn check_blocks(
     if h == 0 || w == 0 {
         return Err(ModelError::Weight(format!("block of {h}x{w}")));
     }
+    if mask.is_empty() {
+        return Ok(());
+    }
     for row in 0..rows {
         for column in 0..columns {
             let corner = (row - row % h) * columns + column - column % w;
@@ -463,6 +470,28 @@ mod tests {
 
     fn shape(dims: &[usize]) -> Shape {
         Shape::new(dims).unwrap()
+    }
+
+    #[test]
+    fn rows_without_columns_are_not_walked() {
+        let mask = Bitmask::default;
+        for support in [
+            Support::NofM {
+                n: 1,
+                m: 4,
+                mask: mask(),
+            },
+            Support::Blocks {
+                h: 2,
+                w: 2,
+                mask: mask(),
+            },
+            Support::Channels(mask()),
+        ] {
+            let values = Values::F32(vec![]);
+            let weight = Weight::new(shape(&[1 << 62, 0]), support, values).unwrap();
+            assert_eq!(weight.kept(), 0);
+        }
     }
 
     #[test]

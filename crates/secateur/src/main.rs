@@ -1,9 +1,17 @@
 //! The `secateur` command.
 
 mod args;
+mod classifier;
 mod commands;
+mod file;
+mod interrupt;
 mod network;
-mod show;
+mod out;
+mod parse;
+mod picture;
+mod progress;
+mod score;
+mod units;
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -13,14 +21,43 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let args = args::Args::parse();
-    if let Err(error) = ctrlc::set_handler(show::stop) {
-        eprintln!("warning: Ctrl-C ends the program at once: {error}");
-    }
+    interrupt::listen();
     match commands::run(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", message(&error));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// The error and its causes, without those that an outer message quotes already.
+fn message(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        let cause = cause.trim_end();
+        match () {
+            () if text.is_empty() => text = cause.to_owned(),
+            () if text.contains(cause) => {}
+            () => text = format!("{text}: {cause}"),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let io = || std::io::Error::other("no such file");
+        let quoted = secateur_io::IoError::File {
+            path: "a.onnx".into(),
+            source: io(),
+        };
+        assert_eq!(message(&quoted.into()), "a.onnx: no such file");
+        let chained = anyhow::Error::new(io()).context("a.onnx");
+        assert_eq!(message(&chained), "a.onnx: no such file");
     }
 }

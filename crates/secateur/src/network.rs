@@ -1,39 +1,33 @@
-//! Networks as files, and their score on the engine.
+//! Networks as files, and what they take.
 
+use crate::interrupt;
 use anyhow::{Context, Result, bail};
 use secateur_data::Dataset;
-use secateur_engine::{Session, SessionOptions};
 use secateur_io::codec::Store;
 use secateur_io::{onnx, sct};
-use secateur_model::{Dim, Graph, Shape};
-use serde::Serialize;
+use secateur_model::{Dim, Graph, ValueInfo};
 use std::path::Path;
-
-/// A network's score, as `eval --json` writes it.
-#[derive(Debug, Clone, Serialize)]
-pub struct Scored {
-    pub samples: usize,
-    pub top1_error_percent: f64,
-    pub bytes: u64,
-}
 
 /// Reads a network by its file's extension.
 pub fn load(path: &Path) -> Result<Graph> {
-    Ok(match extension(path) {
-        "sct" => sct::load(path)?,
-        "onnx" => onnx::load(path)?,
-        _ => bail!("{}: a network is an .onnx or .sct file", path.display()),
+    Ok(match is_sct(path) {
+        true => sct::load(path)?,
+        false => onnx::load(path)?,
     })
 }
 
 /// Writes a network by its file's extension.
 pub fn save(graph: &Graph, path: &Path, store: Store) -> Result<()> {
-    match extension(path) {
-        "sct" => sct::save(graph, path, store)?,
-        "onnx" => onnx::save(graph, path)?,
-        _ => bail!("{}: a network is written as .onnx or .sct", path.display()),
-    }
+    interrupt::whole(|| match is_sct(path) {
+        true => sct::save(graph, path, store),
+        false => onnx::save(graph, path),
+    })?;
     Ok(())
+}
+
+/// Whether a path is that of a compressed network.
+pub fn is_sct(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e == "sct")
 }
 
 /// Bytes of a file.
@@ -42,68 +36,111 @@ pub fn size(path: &Path) -> Result<u64> {
     Ok(metadata.len())
 }
 
-/// Scores a network on the engine.
-pub fn score(graph: &Graph, data: &Dataset, bytes: u64) -> Result<Scored> {
-    const BATCH: usize = 100;
-    let session = Session::new(graph, &SessionOptions::default())?;
-    let mut correct = 0;
-    let indices: Vec<usize> = (0..data.len()).collect();
-    for batch in indices.chunks(BATCH) {
-        let mut pixels = vec![0.0; batch.len() * data.image_len()];
-        data.gather(batch, &mut pixels);
-        let logits = logits(&session, &pixels, batch.len(), data)?;
-        let classes = logits.len() / batch.len();
-        for (row, &index) in logits.chunks_exact(classes.max(1)).zip(batch) {
-            correct += usize::from(best(row) == data.labels()[index] as usize);
+/// Splits training images into `(training, validation)`: the same ones for a
+/// set and a number, so that what `train` never saw `compress` never trains on.
+pub fn hold_out(data: &Dataset, images: usize) -> (Dataset, Dataset) {
+    data.split(images.min(data.len() / 6), 0)
+}
+
+/// The batch that the network insists on, if it does.
+pub fn fixed_batch(graph: &Graph) -> Option<usize> {
+    match dims(input(graph).ok()?) {
+        [Dim::Known(n), ..] => Some(*n),
+        _ => None,
+    }
+}
+
+/// The `[batch, …]` extents of the only input; extents that the network leaves
+/// open are those of `item`.
+pub fn input_shape(graph: &Graph, batch: usize, item: Option<&[usize]>) -> Result<Vec<usize>> {
+    let input = input(graph)?;
+    let dims = dims(input);
+    if dims.is_empty() {
+        let Some(item) = item else {
+            bail!("the shape of input `{}` is open", input.name);
+        };
+        return Ok([&[batch], item].concat());
+    }
+    let item = item.filter(|item| item.len() + 1 == dims.len());
+    let extent = |(axis, dim): (usize, &Dim)| match dim {
+        Dim::Known(n) if axis > 0 || *n == batch => Ok(*n),
+        Dim::Known(n) => bail!("the network's batch is fixed at {n}, found {batch}"),
+        Dim::Named(_) if axis == 0 => Ok(batch),
+        Dim::Named(name) => item
+            .and_then(|item| item.get(axis - 1).copied())
+            .with_context(|| format!("extent `{name}` of input `{}` is open", input.name)),
+    };
+    dims.iter().enumerate().map(extent).collect()
+}
+
+/// The extents of a batch of images as the network takes them: as they are, or
+/// each as one row.
+pub fn shape_for(graph: &Graph, data: &Dataset, batch: usize) -> Result<Vec<usize>> {
+    let image = [data.channels, data.height, data.width];
+    let shape = input_shape(graph, batch, Some(&image))?;
+    let needed = shape.get(1..).unwrap_or_default();
+    if needed != image && needed != [data.image_len()] {
+        bail!(
+            "the network takes {needed:?}, the images of {} are {image:?}",
+            data.name
+        );
+    }
+    Ok(shape)
+}
+
+/// The only input that has to be given.
+pub fn input(graph: &Graph) -> Result<&ValueInfo> {
+    let mut given = graph
+        .inputs
+        .iter()
+        .filter(|input| !graph.constants.contains_key(&input.name));
+    match (given.next(), given.count()) {
+        (Some(input), 0) => Ok(input),
+        (None, _) => bail!("the network has no input, one is needed"),
+        (Some(_), more) => bail!("the network has {} inputs, one is needed", more + 1),
+    }
+}
+
+fn dims(input: &ValueInfo) -> &[Dim] {
+    input.dims.as_deref().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secateur_model::DType;
+
+    fn network(dims: Option<Vec<Dim>>) -> Graph {
+        Graph {
+            inputs: vec![ValueInfo {
+                name: "x".into(),
+                dtype: DType::F32,
+                dims,
+            }],
+            ..Graph::default()
         }
     }
-    Ok(Scored {
-        samples: data.len(),
-        top1_error_percent: 100.0 * (data.len() - correct) as f64 / data.len() as f64,
-        bytes,
-    })
-}
 
-fn logits(session: &Session, pixels: &[f32], n: usize, data: &Dataset) -> Result<Vec<f32>> {
-    let shape = Shape::new(&[n, data.channels, data.height, data.width])?;
-    let bound = session.bind(&[shape])?;
-    let elements = bound
-        .plan()
-        .outputs
-        .first()
-        .map_or(0, |o| o.shape.elements());
-    let mut out = vec![0.0; elements];
-    bound.run_into(&[pixels], &mut [&mut out])?;
-    Ok(out)
-}
-
-/// Index of the largest value; of equal ones the first.
-pub fn best(row: &[f32]) -> usize {
-    (0..row.len()).fold(0, |b, i| if row[i] > row[b] { i } else { b })
-}
-
-/// The `[batch, …]` extents of the only input, with `batch` filled in.
-pub fn input_shape(graph: &Graph, batch: usize) -> Result<Vec<usize>> {
-    let [input] = graph.inputs.as_slice() else {
-        bail!(
-            "the network has {} inputs, one is needed",
-            graph.inputs.len()
+    #[test]
+    fn open_extents_are_those_of_the_item() {
+        let named = |name: &str| Dim::Named(name.into());
+        let image = [1, 8, 8];
+        let open = network(Some(vec![
+            named("n"),
+            Dim::Known(1),
+            named("h"),
+            named("w"),
+        ]));
+        assert_eq!(input_shape(&open, 4, Some(&image)).unwrap(), [4, 1, 8, 8]);
+        let error = input_shape(&open, 4, None).unwrap_err().to_string();
+        assert!(error.contains("`h`"), "{error}");
+        let unknown = network(None);
+        assert_eq!(
+            input_shape(&unknown, 2, Some(&image)).unwrap(),
+            [2, 1, 8, 8]
         );
-    };
-    let dims = input.dims.as_deref().unwrap_or_default();
-    dims.iter()
-        .enumerate()
-        .map(|(axis, dim)| match dim {
-            Dim::Known(n) if axis > 0 || *n == batch => Ok(*n),
-            Dim::Known(n) => bail!("the network's batch is fixed at {n}"),
-            Dim::Named(_) if axis == 0 => Ok(batch),
-            Dim::Named(name) => bail!("extent `{name}` of input `{}` is open", input.name),
-        })
-        .collect()
-}
-
-fn extension(path: &Path) -> &str {
-    path.extension()
-        .and_then(|e| e.to_str())
-        .unwrap_or_default()
+        let fixed = network(Some(vec![Dim::Known(1), Dim::Known(64)]));
+        assert_eq!(fixed_batch(&fixed), Some(1));
+        assert!(input_shape(&fixed, 2, None).is_err());
+    }
 }

@@ -1,18 +1,26 @@
-//! Training throughput in images a second:
-//! `cargo run --release -p secateur-train --example throughput`.
+//! Training throughput in images a second, of every built-in network or of
+//! those named: `cargo run --release --example throughput -- lenet-5`.
 
 use secateur_data::{Dataset, Normalize, Pixels};
 use secateur_model::zoo;
 use secateur_train::{FitOptions, Quiet, fit};
 use std::time::Instant;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let named: Vec<String> = std::env::args().skip(1).collect();
     for (name, shape, batch, images) in [
         ("lenet-300-100", [1, 28, 28], 128, 12_800),
         ("lenet-5", [1, 28, 28], 64, 3_200),
         ("vgg-small", [3, 32, 32], 64, 256),
         ("resnet-20", [3, 32, 32], 128, 384),
+        ("mobilenet-small", [3, 32, 32], 64, 256),
     ] {
+        if !named.is_empty() && !named.iter().any(|n| n == name) {
+            continue;
+        }
         let [c, h, w] = shape;
         let pixels = (0..images * c * h * w)
             .map(|i| (i * 31 % 251) as u8)

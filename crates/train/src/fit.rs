@@ -186,7 +186,10 @@ pub fn fit(
             graph,
             input.clone(),
             &parameters,
-            Mode::Train(&mut statistics),
+            Mode::Train {
+                statistics: &mut statistics,
+                seed: options.seed.wrapping_add(step as u64),
+            },
             std::slice::from_ref(&output),
         )?;
         let logits = rows(values.get(&output), &output)?;
@@ -234,7 +237,7 @@ pub fn fit(
             else {
                 continue;
             };
-            let gradient = l.gradient(&trace::to_vec(gradient));
+            let gradient = l.gradient(trace::to_vec(gradient));
             options
                 .optimiser
                 .step(l, &gradient, rate, options.weight_decay, step + 1);

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 ///
 /// A step computes with the *effective* values (masked, shared, rounded); the
 /// gradient of an effective value moves the latent ones: straight through a
-/// rounding (Bengio et al. 2013), summed over the members of a shared value
+/// rounding (Bengio et al. 2013), averaged over the members of a shared value
 /// (Han et al. 2016), and not at all where the mask has removed it.
 #[derive(Debug, Clone)]
 pub struct LatentWeights {
@@ -23,8 +23,6 @@ pub(crate) struct Latent {
     /// What is trained: a value for each position, or for each codebook entry.
     pub values: Vec<f32>,
     mask: Option<Bitmask>,
-    /// Whether removed positions go on being trained, so that they may return.
-    shadow: bool,
     /// Whether weight decay applies: matrices and kernels, not vectors.
     pub decays: bool,
     /// First and second moments of the optimiser.
@@ -51,14 +49,12 @@ impl LatentWeights {
         self.weights.get(name).map(|w| w.values.as_slice())
     }
 
-    /// Sets which positions are kept. With `shadow`, the others are computed
-    /// with as zeros but go on being trained, so that a later mask may bring
-    /// them back (Zhu & Gupta 2017); without, they are cleared.
+    /// Sets which positions are kept; the others are cleared, and stay zero.
     ///
     /// # Errors
     /// A name that is no weight, a mask of another length, a weight that is
     /// shared or quantized.
-    pub fn set_mask(&mut self, name: &str, mask: Bitmask, shadow: bool) -> Result<(), TrainError> {
+    pub fn set_mask(&mut self, name: &str, mask: Bitmask) -> Result<(), TrainError> {
         let latent = self
             .weights
             .get_mut(name)
@@ -69,11 +65,8 @@ impl LatentWeights {
                 mask.len()
             )));
         }
-        if !shadow {
-            latent.clear_outside(&mask);
-        }
+        latent.clear_outside(&mask);
         latent.mask = Some(mask);
-        latent.shadow = shadow;
         Ok(())
     }
 
@@ -117,7 +110,6 @@ impl Latent {
             weight: weight.clone(),
             values,
             mask,
-            shadow: false,
         }
     }
 
@@ -170,29 +162,34 @@ impl Latent {
     }
 
     /// The gradient of the latent values from that of the effective ones.
-    pub fn gradient(&self, effective: &[f32]) -> Vec<f32> {
+    ///
+    /// For a shared weight the derivative of an entry is the sum over its
+    /// members; it is divided by their number, which makes a step the projection
+    /// of the members' own steps onto equal values. So one learning rate suits
+    /// shared and free weights, however large a cluster is.
+    pub fn gradient(&self, mut effective: Vec<f32>) -> Vec<f32> {
         if let Values::Shared { codebook, codes } = self.weight.values() {
-            let mut sums = vec![0.0f64; codebook.len()];
+            let mut sums = vec![(0.0f64, 0u32); codebook.len()];
             for (position, &code) in self.weight.positions().zip(codes) {
-                sums[usize::from(code)] += f64::from(effective[position]);
+                let (sum, members) = &mut sums[usize::from(code)];
+                *sum += f64::from(effective[position]);
+                *members += 1;
             }
             // An entry that is zero stands for removed weights and stays zero.
-            let moves = |(s, &v): (f64, &f32)| if v == 0.0 { 0.0 } else { s as f32 };
-            return sums.into_iter().zip(&self.values).map(moves).collect();
+            let mean = |((sum, members), &v): ((f64, u32), &f32)| match v {
+                0.0 => 0.0,
+                _ => (sum / f64::from(members.max(1))) as f32,
+            };
+            return sums.into_iter().zip(&self.values).map(mean).collect();
         }
-        let mut gradient = effective.to_vec();
-        if let (Some(mask), false) = (&self.mask, self.shadow) {
-            for i in (0..gradient.len()).filter(|&i| !mask.get(i)) {
-                gradient[i] = 0.0;
+        if let Some(mask) = &self.mask {
+            for (i, g) in effective.iter_mut().enumerate() {
+                if !mask.get(i) {
+                    *g = 0.0;
+                }
             }
         }
-        gradient
-    }
-
-    /// Positions that an optimiser may move; `None`: all.
-    pub fn frozen(&self) -> Option<&Bitmask> {
-        let by_position = !matches!(self.weight.values(), Values::Shared { .. });
-        self.mask.as_ref().filter(|_| by_position && !self.shadow)
+        effective
     }
 
     fn to_weight(&self) -> Result<Weight, TrainError> {
@@ -265,7 +262,7 @@ mod tests {
     use secateur_model::Shape;
 
     #[test]
-    fn a_shared_gradient_is_the_sum_over_its_members() {
+    fn a_shared_gradient_is_the_sum_over_its_members_for_each_of_them() {
         let weight = Weight::new(
             Shape::new(&[2, 2]).unwrap(),
             Support::Unstructured(Bitmask::from_bools(&[true, false, true, true])),
@@ -277,26 +274,22 @@ mod tests {
         .unwrap();
         let latent = Latent::new(&weight);
         assert_eq!(latent.effective(), [0.5, 0.0, -1.0, 0.5]);
-        assert_eq!(latent.gradient(&[1.0, 10.0, 2.0, 4.0]), [5.0, 2.0]);
+        assert_eq!(latent.gradient(vec![1.0, 10.0, 2.0, 4.0]), [2.5, 2.0]);
         assert_eq!(latent.to_weight().unwrap(), weight);
     }
 
     #[test]
-    fn shadows_return_and_cleared_weights_do_not() {
+    fn cleared_weights_stay_cleared() {
         let weight = Weight::dense(Shape::new(&[1, 3]).unwrap(), vec![1.0, 2.0, 3.0]).unwrap();
         let mut graph = Graph::default();
         graph.constants.insert("w".into(), Constant::Weight(weight));
         let mut latent = LatentWeights::new(&graph);
         let mask = |bits: &[bool]| Bitmask::from_bools(bits);
-        latent
-            .set_mask("w", mask(&[true, false, true]), true)
-            .unwrap();
-        latent
-            .set_mask("w", mask(&[true, true, false]), false)
-            .unwrap();
+        latent.set_mask("w", mask(&[true, false, true])).unwrap();
+        latent.set_mask("w", mask(&[true, true, false])).unwrap();
         latent.store(&mut graph).unwrap();
-        assert_eq!(graph.weight("w").unwrap().to_f32(), [1.0, 2.0, 0.0]);
-        assert_eq!(latent.values("w").unwrap(), [1.0, 2.0, 0.0]);
-        assert!(latent.set_mask("v", mask(&[true]), false).is_err());
+        assert_eq!(graph.weight("w").unwrap().to_f32(), [1.0, 0.0, 0.0]);
+        assert_eq!(latent.values("w").unwrap(), [1.0, 0.0, 0.0]);
+        assert!(latent.set_mask("v", mask(&[true])).is_err());
     }
 }

@@ -7,6 +7,7 @@
 mod error;
 mod fit;
 mod latent;
+mod ops;
 mod optimiser;
 mod score;
 mod trace;

@@ -43,8 +43,10 @@ impl Optimiser {
         }
     }
 
-    /// One step (`step` counts from 1) on one weight's latent values. Positions
-    /// that are removed keep value and moments at exactly zero.
+    /// One step (`step` counts from 1) on one weight's latent values.
+    ///
+    /// A removed position has value, gradient and moments of zero, and so keeps
+    /// them: no rule below moves it.
     pub(crate) fn step(
         &self,
         latent: &mut Latent,
@@ -54,33 +56,27 @@ impl Optimiser {
         step: usize,
     ) {
         let decay = if latent.decays { decay } else { 0.0 };
-        let frozen = latent.frozen().cloned();
         let [first, second] = &mut latent.moments;
-        let values = latent.values.iter_mut().zip(gradient).enumerate();
-        for (i, (w, &g)) in values {
-            if frozen.as_ref().is_some_and(|mask| !mask.get(i)) {
-                continue;
-            }
-            match *self {
-                Self::Sgd { momentum, nesterov } => {
+        let values = latent.values.iter_mut().zip(gradient);
+        match *self {
+            Self::Sgd { momentum, nesterov } => {
+                for ((w, &g), m) in values.zip(first) {
                     let g = g + decay * *w;
-                    first[i] = momentum * first[i] + g;
-                    let direction = if nesterov {
-                        g + momentum * first[i]
-                    } else {
-                        first[i]
-                    };
-                    *w -= rate * direction;
+                    *m = momentum * *m + g;
+                    *w -= rate * if nesterov { g + momentum * *m } else { *m };
                 }
-                Self::AdamW {
-                    beta1,
-                    beta2,
-                    epsilon,
-                } => {
-                    first[i] = beta1 * first[i] + (1.0 - beta1) * g;
-                    second[i] = beta2 * second[i] + (1.0 - beta2) * g * g;
-                    let m = first[i] / (1.0 - beta1.powi(step.min(100_000) as i32));
-                    let v = second[i] / (1.0 - beta2.powi(step.min(100_000) as i32));
+            }
+            Self::AdamW {
+                beta1,
+                beta2,
+                epsilon,
+            } => {
+                let correct = |beta: f32| 1.0 - beta.powi(step.min(100_000) as i32);
+                let (correct1, correct2) = (correct(beta1), correct(beta2));
+                for (((w, &g), m), v) in values.zip(first).zip(second) {
+                    *m = beta1 * *m + (1.0 - beta1) * g;
+                    *v = beta2 * *v + (1.0 - beta2) * g * g;
+                    let (m, v) = (*m / correct1, *v / correct2);
                     *w -= rate * (m / (v.sqrt() + epsilon) + decay * *w);
                 }
             }

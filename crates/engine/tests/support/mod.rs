@@ -52,10 +52,14 @@ pub fn noise(len: usize, seed: u64) -> Vec<f32> {
         .collect()
 }
 
-/// A network of the zoo with weights of a form; integer forms get their
-/// activations quantized after calibration on `images`.
+/// A network of the zoo in a form.
 pub fn network(name: &str, input: [usize; 3], form: Form, images: &Tensor) -> Graph {
-    let mut graph = zoo::build(name, input, 10, 3).unwrap();
+    formed(zoo::build(name, input, 10, 3).unwrap(), form, images)
+}
+
+/// A network with weights of a form; integer forms get their activations
+/// quantized after calibration on `images`.
+pub fn formed(mut graph: Graph, form: Form, images: &Tensor) -> Graph {
     // Biases and normalization that do something.
     for (index, (name, constant)) in graph.constants.iter_mut().enumerate() {
         let Constant::Weight(weight) = constant else {

@@ -1,6 +1,6 @@
 //! A node's attributes, with their defaults and checks.
 
-use super::proto::{AttributeProto, NodeProto, TensorProto};
+use super::proto::{AttributeProto, NodeProto, SparseTensorProto, TensorProto};
 use crate::IoError;
 
 /// `AttributeProto.AttributeType` numbers.
@@ -11,6 +11,7 @@ pub(super) mod kind {
     pub(in super::super) const TENSOR: i32 = 4;
     pub(in super::super) const FLOATS: i32 = 6;
     pub(in super::super) const INTS: i32 = 7;
+    pub(in super::super) const SPARSE_TENSOR: i32 = 11;
 }
 
 /// Reads a node's attributes; errors name the node and the attribute.
@@ -66,6 +67,14 @@ impl<'a> Attributes<'a> {
 
     pub(super) fn tensor(&self, name: &str) -> Result<Option<&'a TensorProto>, IoError> {
         Ok(self.find(name, kind::TENSOR)?.and_then(|a| a.t.as_ref()))
+    }
+
+    pub(super) fn sparse_tensor(
+        &self,
+        name: &str,
+    ) -> Result<Option<&'a SparseTensorProto>, IoError> {
+        let found = self.find(name, kind::SPARSE_TENSOR)?;
+        Ok(found.and_then(|a| a.sparse_tensor.as_ref()))
     }
 
     /// Non-negative integers; none when the attribute is absent.

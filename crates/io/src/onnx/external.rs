@@ -51,10 +51,7 @@ pub(super) fn read(
         )));
     }
     let path = folder.join(relative);
-    let fail = |source| IoError::File {
-        path: path.clone(),
-        source,
-    };
+    let fail = |e: std::io::Error| malformed(format!("external file `{location}`: {e}"));
     let root = folder.canonicalize().map_err(fail)?;
     let real = path.canonicalize().map_err(fail)?;
     if !real.starts_with(&root) {

@@ -10,9 +10,12 @@ mod dtype;
 mod export_op;
 mod external;
 mod import_op;
+mod names;
 mod parameters;
 mod proto;
+mod qdq;
 mod read;
+mod sparse;
 mod tensor;
 mod write;
 

@@ -2,7 +2,7 @@
 
 use crate::IoError;
 use secateur_model::{
-    Bitmask, Constant, Data, Graph, Node, Op, Scale, Shape, Support, Tensor, Values, Weight,
+    Bitmask, Constant, Data, Graph, Node, Op, Scale, Shape, Support, Tensor, Values, Weight, quant,
 };
 use std::collections::{HashMap, HashSet};
 
@@ -59,8 +59,8 @@ pub(super) fn promote(file: &str, graph: &mut Graph) -> Result<(), IoError> {
     Ok(())
 }
 
-/// Folds `DequantizeLinear` of constant int8 codes around zero into integer
-/// weights, where a Conv, Gemm or MatMul reads the result.
+/// Folds `DequantizeLinear` of constant codes around zero, where a Conv, Gemm or
+/// MatMul reads the result: int8 into integer weights, int32 into f32 biases.
 pub(super) fn fold_dequantized(graph: &mut Graph) {
     let mut folded: HashMap<String, (String, Weight)> = HashMap::new();
     let mut read: HashSet<&str> = HashSet::new();
@@ -162,23 +162,31 @@ fn dequantized(graph: &Graph, node: &Node) -> Option<(String, Weight)> {
         }
     };
     let codes = tensor(0)?;
-    let Data::I8(values) = codes.data() else {
+    if node.input(2).is_some() && !is_zero(tensor(2)?) {
         return None;
-    };
-    if node.input(2).is_some() {
-        let Data::I8(zero_points) = tensor(2)?.data() else {
-            return None;
-        };
-        if zero_points.iter().any(|&z| z != 0) {
-            return None;
-        }
     }
+    let name = node.input(0)?.to_owned();
     let scale = tensor(1)?;
-    let rank = codes.shape().rank() as i64;
-    let per_row = rank >= 2 && (axis == 0 || axis == -rank);
-    let scale = match (scale.as_f32().ok()?, scale.shape().rank()) {
+    let (rank, scale_rank) = (codes.shape().rank() as i64, scale.shape().rank());
+    let first_axis = axis == 0 || axis == -rank;
+    let scale = match (scale.as_f32().ok()?, scale_rank) {
         ([one], _) => Scale::PerTensor(*one),
-        (rows, 1) if per_row => Scale::PerChannel(rows.to_vec()),
+        (rows, 1) if first_axis => Scale::PerChannel(rows.to_vec()),
+        _ => return None,
+    };
+    let values = match codes.data() {
+        Data::I8(values) if rank >= 2 || matches!(scale, Scale::PerTensor(_)) => values,
+        Data::I32(values) if rank == 1 => {
+            let scales = match &scale {
+                Scale::PerChannel(scales) if scales.len() == values.len() => scales.clone(),
+                Scale::PerTensor(scale) => vec![*scale; values.len()],
+                _ => return None,
+            };
+            let values = values.iter().zip(scales);
+            let values = values.map(|(&code, scale)| quant::dequantize(code, scale, 0));
+            let bias = Weight::dense(codes.shape().clone(), values.collect()).ok()?;
+            return Some((name, bias));
+        }
         _ => return None,
     };
     let support = support_of(codes.shape(), |i| values.get(i) == Some(&0));
@@ -194,5 +202,13 @@ fn dequantized(graph: &Graph, node: &Node) -> Option<(String, Weight)> {
     };
     // -128 has no symmetric counterpart; such codes stay with their node.
     let weight = Weight::new(codes.shape().clone(), support, values).ok()?;
-    Some((node.input(0)?.to_owned(), weight))
+    Some((name, weight))
+}
+
+fn is_zero(zero_points: &Tensor) -> bool {
+    match zero_points.data() {
+        Data::I8(v) => v.iter().all(|&z| z == 0),
+        Data::I32(v) => v.iter().all(|&z| z == 0),
+        _ => false,
+    }
 }

@@ -1,11 +1,12 @@
 //! ONNX to [`Graph`].
 
 use super::attributes::Attributes;
+use super::names::Names;
 use super::proto::{
     AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 };
-use super::{NEWEST_OPSET, OLDEST_OPSET, dtype, import_op, parameters, tensor};
-use crate::IoError;
+use super::{NEWEST_OPSET, OLDEST_OPSET, dtype, import_op, parameters, sparse, tensor};
+use crate::{IoError, file};
 use prost::Message;
 use secateur_model::{Constant, Data, Dim, Graph, Node, Op, Shape, Tensor, UnknownOp, ValueInfo};
 use std::collections::HashSet;
@@ -17,10 +18,7 @@ use std::path::Path;
 /// As [`read`]; a file that cannot be read.
 pub fn load(path: impl AsRef<Path>) -> Result<Graph, IoError> {
     let path = path.as_ref();
-    let bytes = std::fs::read(path).map_err(|source| IoError::File {
-        path: path.to_owned(),
-        source,
-    })?;
+    let bytes = file::read(path)?;
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -36,8 +34,8 @@ pub fn load(path: impl AsRef<Path>) -> Result<Graph, IoError> {
 /// # Errors
 /// Bytes that are no ONNX model; tensors that contradict their shape, or whose
 /// external file is missing, too short or outside the folder; parameters that
-/// are not finite; a graph that is not well formed; other opsets, sparse
-/// initialisers, model-local functions, inputs or outputs that are no tensors.
+/// are not finite; a graph that is not well formed; other opsets, model-local
+/// functions, inputs or outputs that are no tensors.
 pub fn read(bytes: &[u8], folder: Option<&Path>, name: &str) -> Result<Graph, IoError> {
     let model = ModelProto::decode(bytes)
         .map_err(|e| IoError::malformed(name, "protobuf", e.to_string()))?;
@@ -71,14 +69,16 @@ pub fn read(bytes: &[u8], folder: Option<&Path>, name: &str) -> Result<Graph, Io
         return Err(IoError::unsupported(
             name,
             format!("function `{}`", function.name),
-            "functions local to the model are not read",
+            "functions local to the model are not read; the `onnx` package's \
+             `inliner.inline_local_functions` puts them in place",
         ));
     }
     let mut reader = Reader {
         file: name,
         folder,
         names: value_names(&proto),
-        node_names: HashSet::new(),
+        node_names: Names::default(),
+        sparse: sparse::Budget::of(bytes.len()),
         graph,
     };
     reader.graph(proto)?;
@@ -104,24 +104,22 @@ struct Reader<'a> {
     file: &'a str,
     folder: Option<&'a Path>,
     /// Names of all values, so that a new one can differ.
-    names: HashSet<String>,
-    node_names: HashSet<String>,
+    names: Names,
+    node_names: Names,
+    sparse: sparse::Budget,
     graph: Graph,
 }
 
 impl Reader<'_> {
     fn graph(&mut self, proto: GraphProto) -> Result<(), IoError> {
-        if !proto.sparse_initializer.is_empty() {
-            return Err(IoError::unsupported(
-                self.file,
-                "graph",
-                "sparse initialisers are not read",
-            ));
-        }
         self.graph.name = proto.name;
         for initializer in &proto.initializer {
             let tensor = tensor::read(self.file, initializer, self.folder)?;
             self.constant(initializer.name.clone(), tensor)?;
+        }
+        for initializer in &proto.sparse_initializer {
+            let tensor = sparse::read(self.file, initializer, self.folder, &mut self.sparse)?;
+            self.constant(sparse::name(initializer).to_owned(), tensor)?;
         }
         // Before IR version 4, initialisers are listed among the inputs too.
         for input in &proto.input {
@@ -160,9 +158,8 @@ impl Reader<'_> {
         }
     }
 
-    /// The name and value of a Constant node; `None` where it holds text or a
-    /// sparse tensor.
-    fn constant_node(&self, node: &NodeProto) -> Result<Option<(String, Tensor)>, IoError> {
+    /// The name and value of a Constant node; `None` where it holds text.
+    fn constant_node(&mut self, node: &NodeProto) -> Result<Option<(String, Tensor)>, IoError> {
         let a = Attributes {
             file: self.file,
             node,
@@ -173,6 +170,8 @@ impl Reader<'_> {
         let model = || IoError::model(self.file, format!("constant `{name}`"));
         let tensor = if let Some(value) = a.tensor("value")? {
             tensor::read(self.file, value, self.folder)?
+        } else if let Some(value) = a.sparse_tensor("sparse_value")? {
+            sparse::read(self.file, value, self.folder, &mut self.sparse)?
         } else if a.has("value_float") {
             Tensor::scalar_f32(a.float("value_float", 0.0)?)
         } else if let Some(values) = a.floats("value_floats")? {
@@ -287,7 +286,7 @@ impl Reader<'_> {
 
     /// Adds a constant made of an attribute; its name.
     fn made(&mut self, stem: &str, part: &str, value: Tensor) -> Result<String, IoError> {
-        let name = fresh(&mut self.names, format!("{stem}.{part}"));
+        let name = self.names.fresh(format!("{stem}.{part}"));
         self.constant(name.clone(), value)?;
         Ok(name)
     }
@@ -298,7 +297,7 @@ impl Reader<'_> {
             ("", None) => proto.op_type.clone(),
             (name, _) => name.to_owned(),
         };
-        fresh(&mut self.node_names, stem)
+        self.node_names.fresh(stem)
     }
 }
 
@@ -306,24 +305,13 @@ fn is_default(domain: &str) -> bool {
     matches!(domain, "" | "ai.onnx")
 }
 
-/// `stem`, or the first of `stem_1`, `stem_2`, … that is not taken; takes it.
-fn fresh(taken: &mut HashSet<String>, stem: String) -> String {
-    let mut name = stem.clone();
-    // Starting behind as many names as there are keeps the search short even
-    // where a file names everything alike.
-    let mut suffix = taken.len();
-    while !taken.insert(name.clone()) {
-        name = format!("{stem}_{suffix}");
-        suffix += 1;
-    }
-    name
-}
-
-fn value_names(proto: &GraphProto) -> HashSet<String> {
+fn value_names(proto: &GraphProto) -> Names {
     let initializers = proto.initializer.iter().map(|t| &t.name);
+    let sparse = proto.sparse_initializer.iter().map(sparse::name);
     let inputs = proto.input.iter().map(|v| &v.name);
     let outputs = proto.node.iter().flat_map(|n| &n.output);
-    initializers.chain(inputs).chain(outputs).cloned().collect()
+    let names = initializers.chain(inputs).chain(outputs);
+    names.cloned().chain(sparse.map(str::to_owned)).collect()
 }
 
 fn value_info(file: &str, proto: &ValueInfoProto) -> Result<ValueInfo, IoError> {

@@ -153,6 +153,169 @@ fn codebooks_and_groups_keep_their_values() {
     }
 }
 
+/// A layer that computes on codes, behind a Flatten; its bias counts in steps
+/// of 0.5 · 0.25 and 0.5 · 0.125.
+fn quantized(op: Op, scale: Scale) -> Graph {
+    let pair = [
+        (
+            "q",
+            Op::QuantizeLinear {
+                axis: 1,
+                block_size: 0,
+                to: None,
+            },
+            "x",
+        ),
+        (
+            "d",
+            Op::DequantizeLinear {
+                axis: 1,
+                block_size: 0,
+            },
+            "q",
+        ),
+    ];
+    let mut nodes: Vec<Node> = pair
+        .map(|(name, op, from)| Node::new(name, op, &[from, "scale", "zero"], &[name]))
+        .into();
+    nodes.push(Node::new("f", Op::Flatten { axis: 1 }, &["d"], &["f"]));
+    let inputs: &[&str] = match op {
+        Op::MatMul => &["f", "w"],
+        _ => &["f", "w", "b"],
+    };
+    nodes.push(Node::new("y", op, inputs, &["y"]));
+    let values = Values::Int {
+        bits: 4,
+        codes: vec![1, -7, 3, 0],
+        scale,
+    };
+    let weight = Weight::new(Shape::new(&[2, 2]).unwrap(), Support::All, values).unwrap();
+    let bias = Weight::dense(Shape::new(&[2]).unwrap(), vec![1.0, 0.1]).unwrap();
+    let zero = Tensor::new(Shape::scalar(), Data::U8(vec![3])).unwrap();
+    let constants = [
+        ("scale", Constant::Tensor(Tensor::scalar_f32(0.5))),
+        ("zero", Constant::Tensor(zero)),
+        ("w", Constant::Weight(weight)),
+        ("b", Constant::Weight(bias)),
+    ];
+    let value = |name: &str| ValueInfo {
+        name: name.into(),
+        dtype: DType::F32,
+        dims: Some(vec![Dim::Named("n".into()), Dim::Known(2)]),
+    };
+    let mut graph = Graph {
+        inputs: vec![value("x")],
+        outputs: vec![value("y")],
+        constants: constants.map(|(n, c)| (n.to_owned(), c)).into(),
+        nodes,
+        ..Graph::default()
+    };
+    graph.drop_unused_constants();
+    graph
+}
+
+fn exported(graph: &Graph) -> GraphProto {
+    let bytes = write(graph).unwrap();
+    ModelProto::decode(bytes.as_slice()).unwrap().graph.unwrap()
+}
+
+#[test]
+fn layers_stand_between_dequantizers_with_an_integer_bias() {
+    let graph = quantized(Op::linear(), Scale::PerChannel(vec![0.25, 0.125]));
+    let proto = exported(&graph);
+    let made_by = |value: &str| {
+        let found = proto.node.iter().find(|n| n.output == [value]).unwrap();
+        (found.op_type.as_str(), found.input.as_slice())
+    };
+    let (op, inputs) = made_by("y");
+    assert_eq!(op, "Gemm");
+    for input in inputs {
+        assert_eq!(made_by(input).0, "DequantizeLinear", "{input}");
+    }
+    let codes = &made_by(&inputs[0]).1[0];
+    let (op, before) = made_by(codes);
+    assert_eq!(
+        (op, made_by(&before[0]).0),
+        ("QuantizeLinear", "Flatten"),
+        "moved codes have a pair of their own"
+    );
+    let tensor = |name: &str| proto.initializer.iter().find(|t| t.name == name).unwrap();
+    let [bias, steps] = [0, 1].map(|i| tensor(&made_by(&inputs[2]).1[i]));
+    // 1.0 / 0.125 and 0.1 / 0.0625 = 1.6.
+    assert_eq!(bias.data_type, 6);
+    let raw = [8i32, 2].map(i32::to_le_bytes).concat();
+    assert_eq!(bias.raw_data.as_deref(), Some(&raw[..]));
+    let raw = [0.125f32, 0.0625].map(f32::to_le_bytes).concat();
+    assert_eq!(steps.raw_data.as_deref(), Some(&raw[..]));
+    assert!(proto.initializer.iter().all(|t| t.name != "b"));
+
+    let back = read(&write(&graph).unwrap(), None, "q.onnx").unwrap();
+    let bias = back.weights().find(|(_, w)| w.shape().rank() == 1).unwrap();
+    assert_eq!(bias.1.to_f32(), [1.0, 0.125]);
+    let names = |g: &Graph| g.nodes.iter().map(|n| n.name.clone()).collect::<Vec<_>>();
+    let again = read(&write(&back).unwrap(), None, "q.onnx").unwrap();
+    assert_eq!(names(&again), names(&back), "nothing is added twice");
+    let x = Tensor::f32(&[2, 2], vec![0.4, 1.0, -3.0, 70.0]).unwrap();
+    let y = |g: &Graph| eval(g, &[("x", x.clone())]).unwrap();
+    assert_eq!(y(&again), y(&back));
+}
+
+/// Runtimes take a scale for each row of MatMul's weight for the outputs'.
+#[test]
+fn scales_along_the_depth_are_multiplied_in() {
+    let rows = Scale::PerChannel(vec![0.25, 0.125]);
+    let gemm = Op::Gemm {
+        alpha: 1.0,
+        beta: 1.0,
+        trans_a: false,
+        trans_b: false,
+    };
+    for (op, scale, element_type) in [
+        (Op::MatMul, rows.clone(), 1),
+        (gemm.clone(), rows, 1),
+        (Op::MatMul, Scale::PerTensor(0.5), 3),
+        (gemm, Scale::PerTensor(0.5), 3),
+    ] {
+        let proto = exported(&quantized(op.clone(), scale));
+        let weight = proto.initializer.iter().find(|t| t.dims == [2, 2]);
+        assert_eq!(weight.unwrap().data_type, element_type, "{op:?}");
+    }
+}
+
+#[test]
+fn sparse_initializers_are_weights_with_zeros() {
+    let gemm = node("Gemm", &["x", "w"], &["y"], vec![]);
+    let mut proto = model(13, vec![], vec![gemm]);
+    let places = TensorProto {
+        dims: vec![2],
+        data_type: 7,
+        int64_data: vec![1, 4],
+        ..TensorProto::default()
+    };
+    let sparse = SparseTensorProto {
+        values: Some(floats("w", &[2], vec![5.0, 7.0])),
+        indices: Some(places),
+        dims: vec![2, 3],
+    };
+    let graph = proto.graph.as_mut().unwrap();
+    graph.sparse_initializer.push(sparse);
+    let graph = parse(&proto).unwrap();
+    let weight = graph.weight("w").unwrap();
+    assert_eq!(weight.to_f32(), [0.0, 5.0, 0.0, 0.0, 7.0, 0.0]);
+    assert_eq!(weight.kept(), 2);
+}
+
+#[test]
+fn local_functions_are_refused_with_a_way_out() {
+    let mut proto = model(13, vec![], vec![]);
+    proto.functions.push(FunctionProto {
+        name: "mine".into(),
+        ..FunctionProto::default()
+    });
+    let text = message(&proto);
+    assert!(text.contains("`mine`") && text.contains("inline"), "{text}");
+}
+
 #[test]
 fn truncated_files_are_refused() {
     let mut net = zoo::build("lenet-300-100", [1, 1, 1], 2, 1).unwrap();
@@ -252,7 +415,10 @@ fn external_data_stays_in_its_folder() {
         let text = load(entries).unwrap_err();
         assert!(text.contains(part), "{text}");
     };
-    refused(&[("location", "nothing")], "nothing");
+    refused(
+        &[("location", "nothing")],
+        "m.onnx: tensor `w`: external file `nothing`",
+    );
     refused(&[("location", "../secret")], "outside");
     refused(&[("location", "/etc/hostname")], "outside");
     refused(&[("location", "data"), ("offset", "8")], "has 12");

@@ -1,23 +1,26 @@
 //! [`Graph`] to ONNX.
 
+use super::names::Names;
 use super::proto::{
     DimensionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto,
-    TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
+    TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
 };
-use super::{dtype, export_op, tensor};
+use super::{dtype, export_op, qdq, tensor};
 use crate::{IoError, file};
 use prost::Message;
-use secateur_model::{
-    Codebook, Constant, Data, Dim, Graph, Node, Op, Scale, Tensor, ValueInfo, Values, Weight,
-};
+use secateur_model::{Constant, Dim, Graph, Node, Op, ValueInfo};
 use std::path::Path;
 
 /// The opset that is written where nothing asks for another.
 const OPSET: i64 = 21;
 
-/// The graph as the bytes of an ONNX file: f32 weights with zeros in place;
-/// integer weights of up to 8 bits (one scale, or one per output channel) and
-/// integer codebooks as int8 initialisers behind `DequantizeLinear`.
+/// The graph as the bytes of an ONNX file, zeros of pruned weights in place.
+///
+/// Integer weights of up to 8 bits (one scale, or one per output channel) and
+/// integer codebooks are int8 behind `DequantizeLinear`; the bias of a layer
+/// whose input is quantized is int32, scaled by `scale_x · scale_w`; operators
+/// that only move codes are followed by a QuantizeLinear and DequantizeLinear
+/// pair. All other weights are f32.
 ///
 /// ```
 /// let net = secateur_model::zoo::build("lenet-300-100", [1, 28, 28], 10, 1)?;
@@ -27,9 +30,11 @@ const OPSET: i64 = 21;
 /// ```
 ///
 /// # Errors
-/// Attributes of a carried operator that are no protobuf; more bytes than
+/// A graph that is not well formed; attributes of a carried operator that are no protobuf; more bytes than
 /// protobuf allows (2 GiB).
 pub fn write(graph: &Graph) -> Result<Vec<u8>, IoError> {
+    let graph = &qdq::spell_out(graph).map_err(IoError::model(&graph.name, "graph"))?;
+    let mut names = Names::of(graph);
     let mut proto = GraphProto {
         name: graph.name.clone(),
         input: graph.inputs.iter().map(value_info).collect(),
@@ -37,13 +42,13 @@ pub fn write(graph: &Graph) -> Result<Vec<u8>, IoError> {
         ..GraphProto::default()
     };
     for (name, constant) in &graph.constants {
-        match constant {
-            Constant::Tensor(t) => proto.initializer.push(tensor::write(name, t)),
-            Constant::Weight(w) => write_weight(graph, name, w, &mut proto)?,
-        }
+        proto.initializer.push(match constant {
+            Constant::Tensor(tensor) => tensor::write(name, tensor),
+            Constant::Weight(weight) => tensor::write(name, &weight.to_tensor()),
+        });
     }
     for node in &graph.nodes {
-        write_node(graph, node, &mut proto)?;
+        write_node(graph, node, &mut names, &mut proto)?;
     }
     let opset = opset(graph);
     let model = ModelProto {
@@ -130,90 +135,12 @@ fn value_info(value: &ValueInfo) -> ValueInfoProto {
     }
 }
 
-fn write_weight(
+fn write_node(
     graph: &Graph,
-    name: &str,
-    weight: &Weight,
+    node: &Node,
+    names: &mut Names,
     proto: &mut GraphProto,
 ) -> Result<(), IoError> {
-    let Some((codes, scales)) = int8(weight) else {
-        proto
-            .initializer
-            .push(tensor::write(name, &weight.to_tensor()));
-        return Ok(());
-    };
-    let fail = || IoError::model("export", format!("weight `{name}`"));
-    let mut all = vec![0i8; weight.shape().elements()];
-    for (position, code) in weight.positions().zip(codes) {
-        if let Some(slot) = all.get_mut(position) {
-            *slot = code;
-        }
-    }
-    let codes = Tensor::new(weight.shape().clone(), Data::I8(all)).map_err(fail())?;
-    let (scale, axis) = match scales {
-        Scales::One(scale) => (Tensor::scalar_f32(scale), None),
-        Scales::Rows(scales) => (
-            Tensor::f32(&[scales.len()], scales.to_vec()).map_err(fail())?,
-            Some(export_op::int("axis", 0)),
-        ),
-    };
-    let [codes_name, scale_name, node_name] =
-        ["int8", "scale", "dequantize"].map(|part| graph.fresh_name(&format!("{name}.{part}")));
-    let initializers: [TensorProto; 2] = [
-        tensor::write(&codes_name, &codes),
-        tensor::write(&scale_name, &scale),
-    ];
-    proto.initializer.extend(initializers);
-    proto.node.push(NodeProto {
-        name: node_name,
-        op_type: "DequantizeLinear".into(),
-        input: vec![codes_name, scale_name],
-        output: vec![name.to_owned()],
-        attribute: axis.into_iter().collect(),
-        ..NodeProto::default()
-    });
-    Ok(())
-}
-
-enum Scales<'a> {
-    One(f32),
-    Rows(&'a [f32]),
-}
-
-/// The codes of the kept positions and their scales, where int8 holds them.
-fn int8(weight: &Weight) -> Option<(Vec<i8>, Scales<'_>)> {
-    match weight.values() {
-        Values::Int { codes, scale, .. } => {
-            let scales = match scale {
-                Scale::PerTensor(s) => Scales::One(*s),
-                Scale::PerChannel(s) => match s.as_slice() {
-                    [one] => Scales::One(*one),
-                    rows => Scales::Rows(rows),
-                },
-                Scale::PerGroup { .. } => return None,
-            };
-            let codes: Option<Vec<i8>> = codes.iter().map(|&c| i8::try_from(c).ok()).collect();
-            Some((codes?, scales))
-        }
-        Values::Shared {
-            codebook:
-                Codebook::Int {
-                    codes: entries,
-                    scale,
-                },
-            codes,
-        } => {
-            let codes: Option<Vec<i8>> = codes
-                .iter()
-                .map(|&c| entries.get(usize::from(c)).copied())
-                .collect();
-            Some((codes?, Scales::One(*scale)))
-        }
-        _ => None,
-    }
-}
-
-fn write_node(graph: &Graph, node: &Node, proto: &mut GraphProto) -> Result<(), IoError> {
     let mut written = NodeProto {
         name: node.name.clone(),
         op_type: node.op.name().to_owned(),
@@ -234,7 +161,7 @@ fn write_node(graph: &Graph, node: &Node, proto: &mut GraphProto) -> Result<(), 
         Op::Softmax {
             axis,
             flattened: true,
-        } => write_flattened_softmax(graph, written, *axis, proto),
+        } => write_flattened_softmax(names, written, *axis, proto),
         _ => proto.node.push(written),
     }
     Ok(())
@@ -242,14 +169,19 @@ fn write_node(graph: &Graph, node: &Node, proto: &mut GraphProto) -> Result<(), 
 
 /// Before opset 13, Softmax runs over a matrix view; newer opsets say so with
 /// Flatten before it and Reshape behind.
-fn write_flattened_softmax(graph: &Graph, softmax: NodeProto, axis: i64, proto: &mut GraphProto) {
+fn write_flattened_softmax(
+    names: &mut Names,
+    softmax: NodeProto,
+    axis: i64,
+    proto: &mut GraphProto,
+) {
     let stem = softmax.name.clone();
     let [shape, flat, weights] =
-        ["shape", "flat", "softmax"].map(|part| graph.fresh_name(&format!("{stem}.{part}")));
-    let node = |op_type: &str, input: Vec<String>, output: Vec<String>, attribute| NodeProto {
+        ["shape", "flat", "softmax"].map(|part| names.fresh(format!("{stem}.{part}")));
+    let mut node = |op_type: &str, input: Vec<String>, output: Vec<String>, attribute| NodeProto {
         name: match op_type {
             "Softmax" => stem.clone(),
-            _ => graph.fresh_name(&format!("{stem}.{}", op_type.to_lowercase())),
+            _ => names.fresh(format!("{stem}.{}", op_type.to_lowercase())),
         },
         op_type: op_type.into(),
         input,

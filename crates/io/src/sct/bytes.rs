@@ -77,6 +77,8 @@ pub(super) struct Reader<'a> {
     /// Offset of `bytes` in the file.
     base: usize,
     names: &'a NameTable,
+    /// Elements that tensors may still have.
+    elements_left: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -86,7 +88,28 @@ impl<'a> Reader<'a> {
             at: 0,
             base,
             names,
+            elements_left: 0,
         }
+    }
+
+    /// The same, for tensors of at most so many elements in sum.
+    pub(super) fn with_elements(self, elements_left: usize) -> Self {
+        Self {
+            elements_left,
+            ..self
+        }
+    }
+
+    /// Counts a tensor's elements, before anything is allocated for them.
+    pub(super) fn count_elements(&mut self, elements: usize) -> Result<(), Damage> {
+        let left = self.elements_left.checked_sub(elements).ok_or_else(|| {
+            self.damage(format!(
+                "a tensor of {elements} elements, where a file of this size may have {} more",
+                self.elements_left
+            ))
+        })?;
+        self.elements_left = left;
+        Ok(())
     }
 
     /// Offset in the file.

@@ -44,17 +44,20 @@ use secateur_model::{Constant, Shape};
 const MAGIC: &[u8] = b"SCT";
 const VERSION: u8 = 1;
 
-/// Most elements of all constants of a file: a coded tensor may be far smaller
-/// than what it unfolds to, so the file's length does not bound it.
-const MAX_FILE_ELEMENTS: usize = 1 << 30;
+/// Most elements that the constants of a file of `bytes` bytes unfold to,
+/// extents of zero counted as one: coded tensors may be far smaller than what
+/// they unfold to, but hostile files shall not fill the memory.
+fn max_elements(bytes: usize) -> usize {
+    const FREE: usize = 1 << 24;
+    const FOR_EACH_BYTE: usize = 1 << 12;
+    const MOST: usize = 1 << 30;
+    FREE.saturating_add(bytes.saturating_mul(FOR_EACH_BYTE))
+        .min(MOST)
+}
 
 fn shape(constant: &Constant) -> &Shape {
     match constant {
         Constant::Tensor(tensor) => tensor.shape(),
         Constant::Weight(weight) => weight.shape(),
     }
-}
-
-fn elements(constant: &Constant) -> usize {
-    shape(constant).elements()
 }

@@ -7,13 +7,14 @@ use super::section::Section;
 use super::summary::{Summary, WeightSummary};
 use super::tensor::read_tensor;
 use super::weight::read_weight;
-use super::{MAGIC, MAX_FILE_ELEMENTS, VERSION};
+use super::{MAGIC, VERSION, max_elements};
 use crate::IoError;
 use secateur_model::{Constant, Graph};
 
 /// Reads a file that [`super::write`] made; `name` stands for it in errors.
 ///
-/// Memory is bounded: tensors of at most 2²⁸ elements, 2³⁰ in the file.
+/// Memory is bounded: tensors of at most 2²⁸ elements; in the file 2²⁴, and
+/// 2¹² more for each of its bytes, up to 2³⁰.
 ///
 /// # Errors
 /// [`IoError::Malformed`], naming section and offset, when the bytes are not a whole
@@ -73,7 +74,8 @@ fn parse(bytes: &[u8], name: &str) -> Result<(Graph, Vec<usize>), IoError> {
     let mut graph = read_graph(&mut reader).map_err(&in_graph)?;
     reader.end().map_err(&in_graph)?;
 
-    let mut reader = Reader::new(tensors.0, tensors.1, &names);
+    let reader = Reader::new(tensors.0, tensors.1, &names);
+    let mut reader = reader.with_elements(max_elements(bytes.len()));
     let spans =
         read_constants(&mut reader, &mut graph).map_err(damaged(Section::Tensors.name()))?;
 
@@ -111,7 +113,6 @@ fn check_version(file: &mut Reader<'_>) -> Result<(), Damage> {
 }
 
 fn read_constants(r: &mut Reader<'_>, graph: &mut Graph) -> Result<Vec<usize>, Damage> {
-    let mut elements_left = MAX_FILE_ELEMENTS;
     let spans = r.list(|r| {
         let start = r.offset();
         let name = r.name()?;
@@ -119,12 +120,6 @@ fn read_constants(r: &mut Reader<'_>, graph: &mut Graph) -> Result<Vec<usize>, D
             0 => Constant::Tensor(read_tensor(r)?),
             form => Constant::Weight(read_weight(r, form)?),
         };
-        let elements = super::elements(&constant);
-        elements_left = elements_left.checked_sub(elements).ok_or_else(|| {
-            r.damage(format!(
-                "more than {MAX_FILE_ELEMENTS} elements in the file"
-            ))
-        })?;
         if graph.constants.contains_key(&name) {
             return Err(r.damage(format!("constant `{name}` is there twice")));
         }

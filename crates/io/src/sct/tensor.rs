@@ -46,14 +46,15 @@ pub(super) fn read_dtype(r: &mut Reader<'_>) -> Result<DType, Damage> {
         .map_err(|_| r.damage(format!("{number} is no ONNX type")))
 }
 
-/// Extents; refused beyond [`MAX_ELEMENTS`].
+/// Extents; refused where the elements are too many for the file.
 pub(super) fn read_shape(r: &mut Reader<'_>) -> Result<Shape, Damage> {
     let dims = r.sizes()?;
-    if volume(&dims).is_none() {
+    let Some(volume) = volume(&dims) else {
         return Err(r.damage(format!(
             "shape {dims:?} has more than {MAX_ELEMENTS} elements"
         )));
-    }
+    };
+    r.count_elements(volume)?;
     Shape::new(&dims).map_err(|e| r.damage(e.to_string()))
 }
 

@@ -400,11 +400,77 @@ fn errors_name_section_and_offset() {
 
 #[test]
 fn too_large_shapes_are_refused_before_anything_is_allocated() {
+    let shape = |dims: &[usize], elements| {
+        let mut w = bytes::Writer::default();
+        w.sizes(dims);
+        let table = names::NameTable::default();
+        let mut r = bytes::Reader::new(&w.bytes, 0, &table).with_elements(elements);
+        tensor::read_shape(&mut r).map_err(|damage| damage.reason)
+    };
+    assert!(shape(&[1 << 20, 0, 1 << 20], usize::MAX).is_err());
+    assert!(shape(&[4, 25], 100).is_ok());
+    let error = shape(&[4, 25], 99).unwrap_err();
+    assert!(error.contains("100 elements"), "{error}");
+}
+
+#[test]
+fn more_than_a_reader_takes_is_not_written() {
+    let shape = shape_of(&[1 << 26, 0]);
+    let weight = Weight::new(shape, Support::All, Values::F32(vec![])).unwrap();
+    let graph = with_constants([Constant::Weight(weight)]);
+    let error = write(&graph, Store::Fast).unwrap_err().to_string();
+    assert!(error.contains("67108864 elements"), "{error}");
+}
+
+/// A file as [`write`] makes it, of a graph that it would refuse and a tensors
+/// section as it is given.
+fn unchecked(graph: &Graph, tensors: &[u8]) -> Vec<u8> {
     let mut w = bytes::Writer::default();
-    w.sizes(&[1 << 20, 0, 1 << 20]);
-    let table = names::NameTable::default();
-    let mut r = bytes::Reader::new(&w.bytes, 0, &table);
-    assert!(tensor::read_shape(&mut r).is_err());
+    super::graph::put_graph(&mut w, graph);
+    let mut structure = Vec::new();
+    w.names.write(&mut structure);
+    structure.extend(&w.bytes);
+    let mut file = b"SCT\x01".to_vec();
+    section::Section::Graph.write(&mut file, &structure);
+    section::Section::Tensors.write(&mut file, tensors);
+    section::Section::Metadata.write(&mut file, &[0]);
+    file
+}
+
+#[test]
+fn cycles_and_numbers_that_are_none_are_named() {
+    let relu = |name: &str, from: &str, to: &str| Node::new(name, Op::Relu, &[from], &[to]);
+    let cyclic = Graph {
+        nodes: vec![relu("a", "x", "y"), relu("b", "y", "x")],
+        ..Graph::default()
+    };
+    let error = read(&unchecked(&cyclic, &[0]), "x.sct").unwrap_err();
+    let error = error.to_string();
+    assert!(
+        error.starts_with("x.sct: graph section") && error.contains("cycle"),
+        "{error}"
+    );
+
+    // One constant, the first name, form 1 (all, f32), one extent of 1, NaN.
+    let named = Graph {
+        outputs: vec![ValueInfo {
+            name: "w".into(),
+            dtype: DType::F32,
+            dims: None,
+        }],
+        ..Graph::default()
+    };
+    let with = |value: f32| {
+        let mut tensors = vec![1, 1, 1, 1, 1];
+        tensors.extend(value.to_le_bytes());
+        read(&unchecked(&named, &tensors), "x.sct")
+    };
+    with(1.0).unwrap();
+    let error = with(f32::NAN).unwrap_err().to_string();
+    assert!(
+        error.starts_with("x.sct: tensors section, byte") && error.contains("NaN"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::graph::put_graph;
 use super::section::Section;
 use super::tensor::{MAX_ELEMENTS, put_tensor, volume};
 use super::weight::put_weight;
-use super::{MAGIC, MAX_FILE_ELEMENTS, VERSION};
+use super::{MAGIC, VERSION, max_elements};
 use crate::IoError;
 use crate::codec::Store;
 use secateur_model::{Constant, Graph, ModelError, Tensor};
@@ -14,12 +14,11 @@ use secateur_model::{Constant, Graph, ModelError, Tensor};
 ///
 /// # Errors
 /// [`IoError::Model`] when the graph is not well formed or too large for the
-/// format: 2²⁸ elements in a tensor, 2³⁰ in the file.
+/// format: 2²⁸ elements in a tensor, in the file what [`read`](super::read) takes.
 pub fn write(graph: &Graph, store: Store) -> Result<Vec<u8>, IoError> {
-    let invalid = IoError::model(&graph.name, "graph");
-    let skeleton = check_size(graph)
-        .and_then(|()| skeleton_of(graph))
-        .map_err(invalid)?;
+    let invalid = |e| IoError::model(&graph.name, "graph")(e);
+    let elements = count_elements(graph).map_err(&invalid)?;
+    let skeleton = skeleton_of(graph).map_err(&invalid)?;
     let mut w = Writer::default();
     put_graph(&mut w, &skeleton);
     let structure = std::mem::take(&mut w.bytes);
@@ -57,6 +56,13 @@ pub fn write(graph: &Graph, store: Store) -> Result<Vec<u8>, IoError> {
     Section::Graph.write(&mut file, &names_and_structure);
     Section::Tensors.write(&mut file, &tensors);
     Section::Metadata.write(&mut file, &metadata);
+    let most = max_elements(file.len());
+    if elements > most {
+        return Err(invalid(ModelError::Graph(format!(
+            "constants have {elements} elements, a file of {} bytes may have {most}",
+            file.len()
+        ))));
+    }
     Ok(file)
 }
 
@@ -80,22 +86,18 @@ fn skeleton_of(graph: &Graph) -> Result<Graph, ModelError> {
     Ok(skeleton)
 }
 
-fn check_size(graph: &Graph) -> Result<(), ModelError> {
-    let too_large = |what: String| Err(ModelError::Graph(what));
-    let mut elements = 0usize;
-    for (name, constant) in &graph.constants {
-        let shape = super::shape(constant);
-        if volume(shape.dims()).is_none() {
-            return too_large(format!(
-                "constant `{name}` of shape {shape} has more than {MAX_ELEMENTS} elements"
-            ));
-        }
-        elements = elements.saturating_add(super::elements(constant));
-    }
-    if elements > MAX_FILE_ELEMENTS {
-        return too_large(format!(
-            "constants have {elements} elements, a file at most {MAX_FILE_ELEMENTS}"
-        ));
-    }
-    Ok(())
+/// Elements of all constants, extents of zero counted as one.
+fn count_elements(graph: &Graph) -> Result<usize, ModelError> {
+    graph
+        .constants
+        .iter()
+        .try_fold(0, |sum: usize, (name, constant)| {
+            let shape = super::shape(constant);
+            let elements = volume(shape.dims()).ok_or_else(|| {
+                ModelError::Graph(format!(
+                    "constant `{name}` of shape {shape} has more than {MAX_ELEMENTS} elements"
+                ))
+            })?;
+            Ok(sum.saturating_add(elements))
+        })
 }

@@ -1,10 +1,12 @@
 //! `secateur compress`: a recipe on a trained network.
 
 use crate::args::{Compress, StoreArg};
-use crate::network::{self, Scored};
-use crate::show;
+use crate::classifier::{self, Ending};
+use crate::out::Out;
+use crate::progress::Bar;
+use crate::score::{Scored, score};
+use crate::{file, interrupt, network, picture, units};
 use anyhow::{Context, Result};
-use indicatif::ProgressBar;
 use secateur_compress::recipe::{Step, StoreSetting};
 use secateur_compress::{Observer, Recipe, StepReport, recipe};
 use secateur_io::codec::Store;
@@ -23,79 +25,106 @@ pub struct Compressed {
     pub steps: Vec<StepReport>,
 }
 
-struct Progress(Option<ProgressBar>);
-
-impl Observer for Progress {
-    fn begin(&mut self, _: usize, _: usize, kind: &'static str) {
-        self.0 = Some(show::bar(kind));
-    }
-
-    fn progress(&mut self, done: usize, total: usize, loss: f32) -> ControlFlow<()> {
-        match &self.0 {
-            Some(bar) => show::advance(bar, done, total, loss),
-            None => show::go_on(),
-        }
-    }
-
-    fn end(&mut self, report: &StepReport) {
-        if let Some(bar) = self.0.take() {
-            bar.finish_and_clear();
-        }
-        println!(
-            "{:9} {:6.1} s  {:>9} weights left  validation error {:.2} %",
-            report.kind, report.seconds, report.nonzeros, report.validation_error_percent
-        );
-    }
+pub fn run(args: &Compress) -> Result<()> {
+    let out = Out::new(args.json.json.as_deref())?;
+    let result = compress(args, &out)?;
+    let row = |what: &str, score: &Scored| {
+        vec![
+            what.to_owned(),
+            units::bytes(score.bytes),
+            units::percent(score.top1_error_percent),
+        ]
+    };
+    let rows = [
+        row("before, f32", &result.before),
+        row("after, .sct", &result.after),
+    ];
+    out.line("");
+    out.table(1, &["", "size", "test error"], &rows);
+    out.line(format_args!(
+        "\n{}: {:.1} times smaller, in {}",
+        args.output.display(),
+        result.ratio,
+        units::long(result.seconds)
+    ));
+    out.finish(&result)
 }
 
-pub fn run(args: &Compress) -> Result<Compressed> {
+/// Compresses, saves and scores a network.
+pub fn compress(args: &Compress, out: &Out) -> Result<Compressed> {
+    file::check_output(&args.output)?;
     let recipe = read_recipe(&args.recipe)?;
-    let data = secateur_data::load(&args.data)?;
-    let dense = network::load(&args.network)?;
+    let mut dense = network::load(&args.network)?;
+    let mut data = secateur_data::load(&args.data)?;
+    let place = || args.network.display().to_string();
+    picture::adapt(&mut data, &dense, &args.scaling).with_context(place)?;
+    picture::record(&mut dense, &data.train);
+    if classifier::take_pictures(&mut dense, &data.train) {
+        out.line("rows of pixels become pictures at the network's input");
+    }
     let start = Instant::now();
-    let before = network::score(&dense, &data.test, 4 * dense.parameters() as u64)?;
-    let held_out = args.validation.min(data.train.len() / 6);
-    let (train, validation) = data.train.split(held_out, 0);
-    let mut progress = Progress(None);
-    let (small, report) = secateur_compress::run(
+    let f32_bytes = 4 * dense.parameters() as u64;
+    let before = score(&dense, &data.test, f32_bytes).with_context(place)?;
+    let (train, validation) = network::hold_out(&data.train, args.validation);
+
+    out.line(format_args!(
+        "{:<12} {:>10} {:>16} {:>18}",
+        "step", "time", "left, not zero", "validation error"
+    ));
+    let mut progress = Progress { out, bar: None };
+    let ending = Ending::take(&mut dense);
+    let (mut small, report) = secateur_compress::run(
         dense,
         &train,
         &validation,
         &recipe,
         args.seed,
         &mut progress,
-    )?;
+    )
+    .with_context(place)?;
+    interrupt::check()?;
 
+    ending.restore(&mut small)?;
     network::save(&small, &args.output, store(args, &recipe))?;
     let small = network::load(&args.output)?;
-    let after = network::score(&small, &data.test, network::size(&args.output)?)?;
-    let result = Compressed {
+    let after = score(&small, &data.test, network::size(&args.output)?)?;
+    Ok(Compressed {
         ratio: before.bytes as f64 / after.bytes.max(1) as f64,
         before,
         after,
         seconds: start.elapsed().as_secs_f64(),
         steps: report.steps,
-    };
-    let row = |what: &str, score: &Scored| {
-        vec![
-            what.to_owned(),
-            show::bytes(score.bytes as usize),
-            format!("{:.2} %", score.top1_error_percent),
-        ]
-    };
-    let rows = [
-        row("before (f32)", &result.before),
-        row("after (.sct)", &result.after),
-    ];
-    show::table(&["", "size", "test error"], &rows);
-    println!(
-        "{:.1} times smaller, {:.0} s, in {}",
-        result.ratio,
-        result.seconds,
-        args.output.display()
-    );
-    show::json(args.json.as_deref(), &result)?;
-    Ok(result)
+    })
+}
+
+/// A bar for each step, then a line.
+struct Progress<'a> {
+    out: &'a Out,
+    bar: Option<Bar>,
+}
+
+impl Observer for Progress<'_> {
+    fn begin(&mut self, step: usize, steps: usize, kind: &'static str) {
+        self.bar = Some(Bar::new(&format!("{}/{steps} {kind}", step + 1)));
+    }
+
+    fn progress(&mut self, done: usize, total: usize, loss: f32) -> ControlFlow<()> {
+        match &mut self.bar {
+            Some(bar) => bar.train(done, total, loss),
+            None => interrupt::go_on(),
+        }
+    }
+
+    fn end(&mut self, report: &StepReport) {
+        self.bar = None;
+        self.out.line(format_args!(
+            "{:<12} {:>10} {:>16} {:>18}",
+            report.kind,
+            units::long(report.seconds),
+            units::count(report.nonzeros),
+            units::percent(report.validation_error_percent)
+        ));
+    }
 }
 
 fn read_recipe(name: &str) -> Result<Recipe> {
@@ -103,11 +132,8 @@ fn read_recipe(name: &str) -> Result<Recipe> {
         return Ok(Recipe::builtin(name)?);
     }
     let text = std::fs::read_to_string(name).with_context(|| {
-        let builtin: Vec<&str> = recipe::BUILTIN.iter().map(|(n, _)| *n).collect();
-        format!(
-            "recipe `{name}` is no file and none of {}",
-            builtin.join(", ")
-        )
+        let builtin = recipe::BUILTIN.map(|(name, _)| name);
+        format!("recipe {name}: none of {}, and no file", builtin.join(", "))
     })?;
     Ok(Recipe::from_toml(&text, name)?)
 }
@@ -118,7 +144,17 @@ fn store(args: &Compress, recipe: &Recipe) -> Store {
         _ => None,
     });
     match (args.store, by_recipe) {
-        (Some(StoreArg::Fast), _) | (None, Some(StoreSetting::Fast)) => Store::Fast,
-        _ => Store::Small,
+        (Some(store), _) => store.into(),
+        (None, Some(StoreSetting::Fast)) => Store::Fast,
+        (None, _) => Store::Small,
+    }
+}
+
+impl From<StoreArg> for Store {
+    fn from(store: StoreArg) -> Self {
+        match store {
+            StoreArg::Small => Self::Small,
+            StoreArg::Fast => Self::Fast,
+        }
     }
 }

@@ -1,19 +1,25 @@
 //! `secateur inspect`: what is in a file.
 
 use crate::args::Inspect;
-use crate::{network, show};
+use crate::out::Out;
+use crate::{network, units};
 use anyhow::{Context, Result};
 use secateur_io::sct;
-use secateur_model::{Shape, infer, ops};
+use secateur_model::{Dim, Graph, Shape, ValueInfo, Weight, infer, ops};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 
+/// Weights of which each has a row.
+const MOST_ROWS: usize = 24;
+
+/// What `inspect --json` writes.
 #[derive(Serialize)]
 struct Inspected {
     bytes: u64,
     parameters: usize,
     nonzeros: usize,
     layers: Vec<Layer>,
+    metadata: BTreeMap<String, String>,
 }
 
 #[derive(Serialize)]
@@ -27,37 +33,31 @@ struct Layer {
     nonzero_macs: u64,
 }
 
+impl Layer {
+    fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
 pub fn run(args: &Inspect) -> Result<()> {
+    let out = Out::new(args.json.json.as_deref())?;
     let graph = network::load(&args.network)?;
     let place = || args.network.display().to_string();
-    let stored: BTreeMap<String, usize> = match args.network.extension() {
-        Some(e) if e == "sct" => {
+    let stored: HashMap<String, usize> = match network::is_sct(&args.network) {
+        true => {
             let bytes = std::fs::read(&args.network).with_context(place)?;
             let summary = sct::inspect(&bytes, &place())?;
-            summary
-                .weights
-                .into_iter()
-                .map(|w| (w.name, w.bytes))
-                .collect()
+            let weights = summary.weights.into_iter();
+            weights.map(|w| (w.name, w.bytes)).collect()
         }
-        _ => BTreeMap::new(),
+        false => HashMap::new(),
     };
     let macs = macs(&graph);
     let layers: Vec<Layer> = graph
         .weights()
         .map(|(name, weight)| {
-            let nonzeros = weight.nonzeros();
-            let macs = macs.get(name).copied().unwrap_or(0);
-            let elements = weight.shape().elements().max(1);
-            Layer {
-                name: name.to_owned(),
-                shape: weight.shape().to_vec(),
-                nonzeros,
-                bits: weight.values().bits(),
-                bytes: stored.get(name).copied().unwrap_or(4 * elements),
-                macs,
-                nonzero_macs: (macs as u128 * nonzeros as u128 / elements as u128) as u64,
-            }
+            let bytes = stored.get(name).copied();
+            layer(name, weight, bytes, macs.get(name).copied().unwrap_or(0))
         })
         .collect();
     let result = Inspected {
@@ -65,56 +65,118 @@ pub fn run(args: &Inspect) -> Result<()> {
         parameters: graph.parameters(),
         nonzeros: layers.iter().map(|l| l.nonzeros).sum(),
         layers,
+        metadata: graph.metadata.clone(),
     };
+    show(&out, &graph, &result);
+    out.finish(&result)
+}
 
-    let rows: Vec<Vec<String>> = result
-        .layers
+fn layer(name: &str, weight: &Weight, stored: Option<usize>, macs: u64) -> Layer {
+    let nonzeros = weight.nonzeros();
+    let bits = weight.values().bits();
+    let elements = weight.shape().elements();
+    // ONNX has whole bytes for every element, zero or not.
+    let whole = match bits {
+        0..=8 => elements,
+        _ => 4 * elements,
+    };
+    Layer {
+        name: name.to_owned(),
+        shape: weight.shape().to_vec(),
+        nonzeros,
+        bits,
+        bytes: stored.unwrap_or(whole),
+        macs,
+        nonzero_macs: (u128::from(macs) * nonzeros as u128 / elements.max(1) as u128) as u64,
+    }
+}
+
+fn show(out: &Out, graph: &Graph, result: &Inspected) {
+    let extents = |shape: &[usize]| {
+        let extents: Vec<String> = shape.iter().map(usize::to_string).collect();
+        extents.join("x")
+    };
+    let kept = |nonzeros: usize, elements: usize| {
+        format!("{:.1} %", 100.0 * nonzeros as f64 / elements.max(1) as f64)
+    };
+    let sum = |layers: &[&Layer], f: fn(&Layer) -> u64| layers.iter().map(|l| f(l)).sum::<u64>();
+    let total = |what: &str, layers: &[&Layer]| {
+        let elements = layers.iter().map(|l| l.elements()).sum();
+        let nonzeros = layers.iter().map(|l| l.nonzeros).sum();
+        vec![
+            what.to_owned(),
+            units::count(elements),
+            units::count(nonzeros),
+            kept(nonzeros, elements),
+            String::new(),
+            units::bytes(sum(layers, |l| l.bytes as u64)),
+            units::rounded(sum(layers, |l| l.macs)),
+            units::rounded(sum(layers, |l| l.nonzero_macs)),
+        ]
+    };
+    let all: Vec<&Layer> = result.layers.iter().collect();
+    // Biases and norms of a deep network would hide the rest.
+    let (vectors, shown): (Vec<&Layer>, Vec<&Layer>) = all
+        .iter()
+        .partition(|l| all.len() > MOST_ROWS && l.shape.len() < 2);
+    let mut rows: Vec<Vec<String>> = shown
         .iter()
         .map(|l| {
-            let elements: usize = l.shape.iter().product();
             vec![
                 l.name.clone(),
-                format!("{:?}", l.shape),
-                l.nonzeros.to_string(),
-                format!(
-                    "{:.1} %",
-                    100.0 * l.nonzeros as f64 / elements.max(1) as f64
-                ),
+                extents(&l.shape),
+                units::count(l.nonzeros),
+                kept(l.nonzeros, l.elements()),
                 l.bits.to_string(),
-                show::bytes(l.bytes),
-                l.macs.to_string(),
-                l.nonzero_macs.to_string(),
+                units::bytes(l.bytes as u64),
+                units::rounded(l.macs),
+                units::rounded(l.nonzero_macs),
             ]
         })
         .collect();
+    if !vectors.is_empty() {
+        rows.push(total(&format!("{} vectors", vectors.len()), &vectors));
+    }
+    rows.push(total("all", &all));
     let headings = [
-        "weight",
-        "shape",
-        "non-zero",
-        "kept",
-        "bits",
-        "size",
-        "MACs",
-        "non-zero MACs",
+        "weight", "shape", "non-zero", "kept", "bits", "size", "MACs", "non-zero",
     ];
-    show::table(&headings, &rows);
-    println!(
-        "{}: {}, {} parameters, {} not zero",
+    out.table(1, &headings, &rows);
+    let values = |values: &[ValueInfo]| {
+        let values: Vec<String> = values.iter().map(value).collect();
+        values.join(", ")
+    };
+    out.line(format_args!(
+        "\n{}: {} in all, {} nodes",
         graph.name,
-        show::bytes(result.bytes as usize),
-        result.parameters,
-        result.nonzeros
-    );
-    show::json(args.json.as_deref(), &result)
+        units::bytes(result.bytes),
+        graph.nodes.len()
+    ));
+    out.line(format_args!("takes    {}", values(&graph.inputs)));
+    out.line(format_args!("gives    {}", values(&graph.outputs)));
+    for (key, text) in &graph.metadata {
+        let text = text.lines().collect::<Vec<_>>().join(", ");
+        out.line(format_args!("{key:<8} {text}"));
+    }
+}
+
+/// `input: f32 [batch, 1, 28, 28]`
+fn value(value: &ValueInfo) -> String {
+    let dims = value.dims.as_ref().map_or("any shape".into(), |dims| {
+        let dims: Vec<String> = dims.iter().map(Dim::to_string).collect();
+        format!("[{}]", dims.join(", "))
+    });
+    format!("{}: {} {dims}", value.name, value.dtype)
 }
 
 /// Multiply-accumulates that each weight takes part in, for one item; nothing
 /// where shapes cannot be told.
-fn macs(graph: &secateur_model::Graph) -> HashMap<String, u64> {
-    let Ok(dims) = network::input_shape(graph, 1) else {
+fn macs(graph: &Graph) -> HashMap<String, u64> {
+    let batch = network::fixed_batch(graph).unwrap_or(1);
+    let Ok(dims) = network::input_shape(graph, batch, None) else {
         return HashMap::new();
     };
-    let (Ok(shape), Some(input)) = (Shape::new(&dims), graph.inputs.first()) else {
+    let (Ok(shape), Ok(input)) = (Shape::new(&dims), network::input(graph)) else {
         return HashMap::new();
     };
     let Ok(shapes) = infer(graph, &[(&input.name, shape)]) else {
@@ -128,7 +190,8 @@ fn macs(graph: &secateur_model::Graph) -> HashMap<String, u64> {
         let inputs: Vec<Option<&Shape>> = (0..node.inputs.len())
             .map(|i| Some(&shapes.get(node.input(i)?)?.1))
             .collect();
-        *macs.entry(name.to_owned()).or_default() += ops::macs(node, &inputs);
+        let total = ops::macs(node, &inputs) / batch.max(1) as u64;
+        *macs.entry(name.to_owned()).or_default() += total;
     }
     macs
 }

@@ -1,76 +1,113 @@
 //! `secateur train`: a network in full precision.
 
 use crate::args::Train;
-use crate::{network, show};
+use crate::classifier::{self, Ending};
+use crate::out::Out;
+use crate::progress::Bar;
+use crate::score::{Scored, score};
+use crate::{file, network, picture, units};
 use anyhow::{Context, Result};
-use indicatif::ProgressBar;
+use secateur_data::Split;
 use secateur_io::codec::Store;
 use secateur_model::{Graph, zoo};
 use secateur_train::{Augment, FitOptions, Hooks, fit};
-use serde_json::json;
+use serde::Serialize;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
 
-struct Bar(ProgressBar);
+/// What `train --json` writes.
+#[derive(Serialize)]
+pub struct Trained {
+    pub seconds: f64,
+    /// On the training images that were held out.
+    pub validation_error_percent: f64,
+    #[serde(flatten)]
+    pub score: Scored,
+}
 
 impl Hooks for Bar {
     fn after_step(&mut self, step: usize, total: usize, loss: f32) -> ControlFlow<()> {
-        show::advance(&self.0, step + 1, total, loss)
+        self.train(step + 1, total, loss)
     }
 }
 
-pub fn run(args: &Train) -> Result<Graph> {
-    let data = secateur_data::load(&args.data)?;
-    let mut graph = match zoo::NETWORKS.iter().any(|(name, _)| *name == args.network) {
-        true => {
-            let set = &data.train;
-            let shape = [set.channels, set.height, set.width];
-            zoo::build(&args.network, shape, set.classes.len(), args.seed)?
-        }
-        false => network::load(Path::new(&args.network))
-            .with_context(|| format!("`{}` is no built-in network", args.network))?,
-    };
-    graph
-        .metadata
-        .insert("classes".into(), data.train.classes.join("\n"));
+pub fn run(args: &Train) -> Result<()> {
+    let out = Out::new(args.json.json.as_deref())?;
+    let trained = train(args, &out)?;
+    out.finish(&trained)
+}
+
+/// Trains, saves and scores a network.
+pub fn train(args: &Train, out: &Out) -> Result<Trained> {
+    file::check_output(&args.output)?;
+    let mut data = secateur_data::load(&args.data)?;
+    let mut graph = start(args, &data)?;
+    picture::adapt(&mut data, &graph, &args.scaling).with_context(|| args.network.clone())?;
+    picture::record(&mut graph, &data.train);
+    if classifier::take_pictures(&mut graph, &data.train) {
+        out.line("rows of pixels become pictures at the network's input");
+    }
+    let ending = Ending::take(&mut graph);
+    let (images, validation) = network::hold_out(&data.train, args.validation);
+    out.line(format_args!(
+        "training {}: {} parameters, {} x {} images of {}",
+        graph.name,
+        units::count(graph.parameters()),
+        args.epochs,
+        units::count(images.len()),
+        data.train.name
+    ));
 
     let options = FitOptions {
         epochs: args.epochs,
         batch: args.batch,
         learning_rate: args.learning_rate,
         weight_decay: args.weight_decay,
-        augment: match args.shift {
-            0 => Augment::None,
-            pixels => Augment::Shift(pixels),
+        augment: match (args.shift, args.mirror) {
+            (0, false) => Augment::None,
+            (pixels, false) => Augment::Shift(pixels),
+            (pixels, true) => Augment::ShiftMirror(pixels),
         },
         seed: args.seed,
         ..FitOptions::default()
     };
     let start = Instant::now();
-    let mut bar = Bar(show::bar("training"));
-    let result = fit(&mut graph, &data.train, &options, &mut bar);
-    bar.0.finish_and_clear();
-    result?;
+    fit(&mut graph, &images, &options, &mut Bar::new("training"))
+        .with_context(|| args.network.clone())?;
     let seconds = start.elapsed().as_secs_f64();
 
+    ending.restore(&mut graph)?;
     network::save(&graph, &args.output, Store::Small)?;
-    let score = network::score(&graph, &data.test, network::size(&args.output)?)?;
-    println!(
-        "{}: {} parameters, trained {:.0} s, test error {:.2} %, {} in {}",
-        graph.name,
-        graph.parameters(),
+    let bytes = network::size(&args.output)?;
+    let validation_error_percent = score(&graph, &validation, bytes)?.top1_error_percent;
+    let score = score(&graph, &data.test, bytes)?;
+    out.line(format_args!(
+        "{}: validation error {}, test error {}, {}, trained in {}",
+        args.output.display(),
+        units::percent(validation_error_percent),
+        units::percent(score.top1_error_percent),
+        units::bytes(bytes),
+        units::long(seconds)
+    ));
+    Ok(Trained {
         seconds,
-        score.top1_error_percent,
-        show::bytes(score.bytes as usize),
-        args.output.display()
-    );
-    let summary = json!({
-        "seconds": seconds,
-        "samples": score.samples,
-        "top1_error_percent": score.top1_error_percent,
-        "bytes": score.bytes,
-    });
-    show::json(args.json.as_deref(), &summary)?;
-    Ok(graph)
+        validation_error_percent,
+        score,
+    })
+}
+
+/// A built-in network made for the data, else one from a file.
+fn start(args: &Train, data: &Split) -> Result<Graph> {
+    if !zoo::NETWORKS.iter().any(|(name, _)| *name == args.network) {
+        return network::load(Path::new(&args.network));
+    }
+    let set = &data.train;
+    let shape = [set.channels, set.height, set.width];
+    Ok(zoo::build(
+        &args.network,
+        shape,
+        set.classes.len(),
+        args.seed,
+    )?)
 }

@@ -1,0 +1,85 @@
+//! What an argument may be; anything else is bad usage (exit status 2).
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use secateur_data::KnownSet;
+use secateur_model::zoo;
+use std::path::{Path, PathBuf};
+
+/// A network's file.
+pub fn network(text: &str) -> Result<PathBuf, String> {
+    with_extension(text, &["onnx", "sct"])
+}
+
+/// A `.sct` file.
+pub fn sct(text: &str) -> Result<PathBuf, String> {
+    with_extension(text, &["sct"])
+}
+
+/// A PNG file.
+pub fn png(text: &str) -> Result<PathBuf, String> {
+    with_extension(text, &["png"])
+}
+
+/// A built-in network's name, or a network's file.
+pub fn built_in_or_file(text: &str) -> Result<String, String> {
+    let names = zoo::NETWORKS.map(|(name, _)| name);
+    match names.contains(&text) || network(text).is_ok() {
+        true => Ok(text.to_owned()),
+        false => Err(format!(
+            "needed one of {}, or an .onnx or .sct file",
+            names.join(", ")
+        )),
+    }
+}
+
+/// The name of a known set.
+pub fn known_set() -> impl TypedValueParser<Value = KnownSet> {
+    PossibleValuesParser::new(KnownSet::ALL.map(KnownSet::name))
+        .try_map(|name| name.parse::<KnownSet>())
+}
+
+/// A number above zero.
+pub fn positive(text: &str) -> Result<f32, String> {
+    number(text, "a number above 0", |x| x > 0.0)
+}
+
+/// A number that is not below zero.
+pub fn not_negative(text: &str) -> Result<f32, String> {
+    number(text, "a number of at least 0", |x| x >= 0.0)
+}
+
+/// Any number.
+pub fn finite(text: &str) -> Result<f32, String> {
+    number(text, "a number", |_| true)
+}
+
+/// A count of at least one.
+pub fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n) if n >= 1 => Ok(n),
+        _ => Err("needed a whole number of at least 1".into()),
+    }
+}
+
+/// A number of threads.
+pub fn threads(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n @ 1..=1024) => Ok(n),
+        _ => Err("needed a whole number from 1 to 1024".into()),
+    }
+}
+
+fn number(text: &str, needed: &str, fits: impl Fn(f32) -> bool) -> Result<f32, String> {
+    match text.trim().parse::<f32>() {
+        Ok(x) if x.is_finite() && fits(x) => Ok(x),
+        _ => Err(format!("needed {needed}")),
+    }
+}
+
+fn with_extension(text: &str, extensions: &[&str]) -> Result<PathBuf, String> {
+    let path = Path::new(text);
+    match path.extension().and_then(|e| e.to_str()) {
+        Some(e) if extensions.contains(&e) => Ok(path.to_owned()),
+        _ => Err(format!("needed an .{} file", extensions.join(" or ."))),
+    }
+}

@@ -1,0 +1,74 @@
+//! Progress of long work, on a terminal only.
+
+use crate::interrupt;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+/// Bars are not drawn more often than this, so that what is measured or
+/// trained is left alone.
+const EVERY: Duration = Duration::from_millis(100);
+
+/// A bar with the time left; gone when it is dropped.
+pub struct Bar {
+    bar: ProgressBar,
+    drawn: Instant,
+}
+
+impl Bar {
+    /// A bar for work of a name, which may still have to find out how much it is.
+    pub fn new(what: &str) -> Self {
+        let style =
+            ProgressStyle::with_template("{msg:14} {bar:30} {percent:>3} %  {eta} left  {prefix}")
+                .unwrap_or_else(|_| ProgressStyle::default_bar());
+        Self {
+            bar: ProgressBar::new(1)
+                .with_style(style)
+                .with_message(what.to_owned()),
+            drawn: Instant::now(),
+        }
+    }
+
+    /// A sign of life, with the time it has taken, for work of unknown length.
+    pub fn spinner(what: &str) -> Self {
+        let style = ProgressStyle::with_template("{spinner} {msg}  {elapsed}")
+            .unwrap_or_else(|_| ProgressStyle::default_spinner());
+        let bar = ProgressBar::new_spinner()
+            .with_style(style)
+            .with_message(what.to_owned());
+        bar.enable_steady_tick(EVERY);
+        Self {
+            bar,
+            drawn: Instant::now(),
+        }
+    }
+
+    /// Moves the bar; says whether the work goes on.
+    pub fn advance(&mut self, done: usize, total: usize) -> ControlFlow<()> {
+        if self.drawn.elapsed() >= EVERY {
+            self.drawn = Instant::now();
+            self.bar.set_length(total as u64);
+            self.bar.set_position(done as u64);
+        }
+        interrupt::go_on()
+    }
+
+    /// Moves the bar of a training; the loss stands beside it.
+    pub fn train(&mut self, done: usize, total: usize, loss: f32) -> ControlFlow<()> {
+        if self.drawn.elapsed() >= EVERY {
+            self.bar.set_prefix(format!("loss {loss:.4}"));
+        }
+        self.advance(done, total)
+    }
+
+    /// Says what is being done now.
+    pub fn say(&self, what: &str) {
+        self.bar.set_message(what.to_owned());
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}

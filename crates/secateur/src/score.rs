@@ -1,0 +1,76 @@
+//! A network's answers on the engine.
+
+use crate::progress::Bar;
+use crate::{interrupt, network};
+use anyhow::{Result, bail};
+use secateur_data::Dataset;
+use secateur_engine::{Bound, Session, SessionOptions};
+use secateur_model::{Graph, Shape};
+use serde::Serialize;
+
+/// Images computed at once, where the network leaves that open.
+const BATCH: usize = 100;
+
+/// A network's score, as `eval --json` writes it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Scored {
+    pub samples: usize,
+    pub top1_error_percent: f64,
+    pub bytes: u64,
+}
+
+/// Scores a network.
+pub fn score(graph: &Graph, data: &Dataset, bytes: u64) -> Result<Scored> {
+    let batch = network::fixed_batch(graph).unwrap_or(BATCH).max(1);
+    let shape = network::shape_for(graph, data, batch)?;
+    let session = Session::new(graph, &SessionOptions::default())?;
+    let bound = session.bind(&[Shape::new(&shape)?])?;
+    let mut outputs = outputs(&bound);
+    let mut pixels = vec![0.0; batch * data.image_len()];
+    let indices: Vec<usize> = (0..data.len()).collect();
+    let mut bar = Bar::new("testing");
+    let mut correct = 0;
+    for (index, images) in indices.chunks(batch).enumerate() {
+        // The last batch is filled up by what was there before.
+        let (filled, _) = pixels.split_at_mut(images.len() * data.image_len());
+        data.gather(images, filled);
+        run(&bound, &pixels, &mut outputs)?;
+        let first = outputs.first().map_or(&[][..], Vec::as_slice);
+        let classes = first.len() / batch;
+        if classes < data.classes.len() {
+            bail!(
+                "the network tells {classes} classes apart, {} has {}",
+                data.name,
+                data.classes.len()
+            );
+        }
+        for (row, &image) in first.chunks_exact(classes).zip(images) {
+            correct += usize::from(best(row) == data.labels()[image] as usize);
+        }
+        if bar.advance(index * batch, data.len()).is_break() {
+            interrupt::check()?;
+        }
+    }
+    Ok(Scored {
+        samples: data.len(),
+        top1_error_percent: 100.0 * (data.len() - correct) as f64 / data.len().max(1) as f64,
+        bytes,
+    })
+}
+
+/// Room for all outputs.
+pub fn outputs(bound: &Bound<'_>) -> Vec<Vec<f32>> {
+    let ports = bound.plan().outputs.iter();
+    ports.map(|o| vec![0.0; o.shape.elements()]).collect()
+}
+
+/// Runs on one input, into all outputs.
+pub fn run(bound: &Bound<'_>, input: &[f32], outputs: &mut [Vec<f32>]) -> Result<()> {
+    let mut slices: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+    Ok(bound.run_into(&[input], &mut slices)?)
+}
+
+/// Index of the largest value; of equal ones the first.
+fn best(row: &[f32]) -> usize {
+    (0..row.len()).fold(0, |b, i| if row[i] > row[b] { i } else { b })
+}

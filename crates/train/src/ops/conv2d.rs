@@ -1,0 +1,311 @@
+//! Convolution: each image is unfolded into columns (im2col; Chellapilla et al.
+//! 2006) and multiplied; images in parallel.
+
+use super::matrix::{Into, Matrix, Parallelism, product, transpose};
+use super::unfold::{fold, unfold};
+use super::{Reach, depthwise, elements, group_of, sum_of, tensor_of, vectorized};
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::flex::FlexTensor;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
+use burn::tensor::Tensor;
+use rayon::prelude::*;
+
+/// Extents of a convolution of `[images, c, h, w]` with `[m, c / groups, kh, kw]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConvGeometry {
+    /// Images in the batch.
+    pub images: usize,
+    /// Channels, height, width of an image.
+    pub input: [usize; 3],
+    /// Channels, height, width of a result.
+    pub output: [usize; 3],
+    /// Height and width of the kernel.
+    pub kernel: [usize; 2],
+    /// Step of the window.
+    pub stride: [usize; 2],
+    /// Distance of the kernel's taps.
+    pub dilation: [usize; 2],
+    /// Zeros before the first row and column.
+    pub before: [usize; 2],
+    /// Channel groups that do not see each other.
+    pub groups: usize,
+}
+
+impl ConvGeometry {
+    /// Elements of an image.
+    pub(super) fn input_len(&self) -> usize {
+        self.input.iter().product()
+    }
+
+    /// Elements of a result.
+    pub(super) fn output_len(&self) -> usize {
+        self.output.iter().product()
+    }
+
+    /// Elements of a result's channel.
+    pub(super) fn pixels(&self) -> usize {
+        self.output[1] * self.output[2]
+    }
+
+    /// Input and output channels of a group.
+    pub(super) fn group_channels(&self) -> [usize; 2] {
+        [self.input[0], self.output[0]].map(|c| c / self.groups.max(1))
+    }
+
+    /// Rows of the unfolded image: taps that one output element sums.
+    pub(super) fn taps(&self) -> usize {
+        self.group_channels()[0] * self.kernel[0] * self.kernel[1]
+    }
+
+    /// Reach of the kernel's rows and columns.
+    pub(super) fn reaches(&self) -> [Vec<Reach>; 2] {
+        [0, 1].map(|axis| {
+            (0..self.kernel[axis])
+                .map(|tap| {
+                    Reach::new(
+                        self.input[axis + 1],
+                        self.output[axis + 1],
+                        self.stride[axis],
+                        self.before[axis],
+                        tap * self.dilation[axis],
+                    )
+                })
+                .collect()
+        })
+    }
+
+    /// Whether an image is its own unfolding.
+    pub(super) fn pointwise(&self) -> bool {
+        self.kernel == [1, 1] && self.stride == [1, 1] && self.input[1..] == self.output[1..]
+    }
+
+    fn depthwise(&self) -> bool {
+        self.groups > 1 && self.groups == self.input[0] && self.groups == self.output[0]
+    }
+}
+
+/// Gradients of a convolution; `input` only where it was asked for.
+pub(super) struct ConvGradients {
+    pub input: Option<Vec<f32>>,
+    pub weight: Vec<f32>,
+    pub bias: Vec<f32>,
+}
+
+/// The tensor library's entry to the convolution.
+#[backend_extension(Flex, Autodiff)]
+pub trait ConvOps: Backend {
+    /// `[images, m, oh, ow]`.
+    fn convolve(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        geometry: ConvGeometry,
+    ) -> FloatTensor<Self>;
+}
+
+/// Convolution with a bias for each output channel. Extents must agree with
+/// the geometry.
+pub(crate) fn conv2d(
+    x: Tensor<1>,
+    weight: Tensor<1>,
+    bias: Tensor<1>,
+    geometry: ConvGeometry,
+) -> Tensor<4> {
+    Tensor::from_dispatch(<Dispatch as ConvOps>::convolve(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+        geometry,
+    ))
+}
+
+impl ConvOps for Flex {
+    fn convolve(
+        x: FlexTensor,
+        weight: FlexTensor,
+        bias: FlexTensor,
+        g: ConvGeometry,
+    ) -> FlexTensor {
+        let (x, weight, bias) = (elements(&x), elements(&weight), elements(&bias));
+        let values = if g.depthwise() {
+            depthwise::forward(&x, &weight, &bias, &g)
+        } else {
+            forward(&x, &weight, &bias, &g)
+        };
+        let [m, h, w] = g.output;
+        tensor_of(values, &[g.images, m, h, w])
+    }
+}
+
+impl<C: CheckpointStrategy> ConvOps for Autodiff<Flex, C> {
+    fn convolve(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        geometry: ConvGeometry,
+    ) -> FloatTensor<Self> {
+        let nodes = [x.node(), weight.node(), bias.node()];
+        let (x, weight) = (x.into_primitive(), weight.into_primitive());
+        let output = Flex::convolve(x.clone(), weight.clone(), bias.into_primitive(), geometry);
+        match Convolution.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish((x, weight, geometry), output),
+            OpsKind::UnTracked(prep) => prep.finish(output),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Convolution;
+
+impl Backward<Flex, 3> for Convolution {
+    type State = (FlexTensor, FlexTensor, ConvGeometry);
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, 3>,
+        grads: &mut Gradients,
+        _checkpointer: &mut Checkpointer,
+    ) {
+        let [x_node, weight_node, bias_node] = ops.parents;
+        let (x, weight, g) = ops.state;
+        let dy = grads.consume::<Flex>(&ops.node);
+        let (xs, ws, dys) = (elements(&x), elements(&weight), elements(&dy));
+        let found = if g.depthwise() {
+            depthwise::backward(&xs, &ws, &dys, &g, x_node.is_some())
+        } else {
+            backward(&xs, &ws, &dys, &g, x_node.is_some())
+        };
+        // Gradients have the shapes of what they belong to.
+        let shaped = |values, like: &FlexTensor| tensor_of(values, &like.layout().shape().to_vec());
+        if let (Some(node), Some(values)) = (x_node, found.input) {
+            grads.register::<Flex>(node.id, shaped(values, &x));
+        }
+        if let Some(node) = weight_node {
+            grads.register::<Flex>(node.id, shaped(found.weight, &weight));
+        }
+        if let Some(node) = bias_node {
+            grads.register::<Flex>(node.id, tensor_of(found.bias, &[g.output[0]]));
+        }
+    }
+}
+
+fn forward(x: &[f32], weight: &[f32], bias: &[f32], g: &ConvGeometry) -> Vec<f32> {
+    let (taps, pixels, [_, m]) = (g.taps(), g.pixels(), g.group_channels());
+    let reaches = g.reaches();
+    let mut y = vec![0.0; g.images * g.output_len()];
+    let group = group_of(g.images);
+    y.par_chunks_mut((group * g.output_len()).max(1))
+        .zip(x.par_chunks((group * g.input_len()).max(1)))
+        .for_each(|(ys, xs)| {
+            let mut columns = vec![0.0; if g.pointwise() { 0 } else { taps * pixels }];
+            let images = ys.chunks_exact_mut(g.output_len().max(1));
+            for (y, x) in images.zip(xs.chunks_exact(g.input_len().max(1))) {
+                for (plane, &b) in y.chunks_exact_mut(pixels.max(1)).zip(bias) {
+                    plane.fill(b);
+                }
+                for index in 0..g.groups {
+                    let columns = unfold(x, index, g, &reaches, &mut columns);
+                    let weight = &weight[index * m * taps..][..m * taps];
+                    product(
+                        &mut y[index * m * pixels..][..m * pixels],
+                        Into::Add,
+                        1.0,
+                        Matrix::new(weight, m, taps),
+                        Matrix::new(columns, taps, pixels),
+                        Parallelism::None,
+                    );
+                }
+            }
+        });
+    y
+}
+
+fn backward(x: &[f32], weight: &[f32], dy: &[f32], g: &ConvGeometry, input: bool) -> ConvGradients {
+    let (taps, pixels, [_, m]) = (g.taps(), g.pixels(), g.group_channels());
+    let reaches = g.reaches();
+    let group = group_of(g.images);
+    // Taps first: both products then read their operands in order.
+    let turned: Vec<f32> = weight
+        .chunks_exact((m * taps).max(1))
+        .flat_map(|w| transpose(w, m, taps))
+        .collect();
+    let mut dx = vec![0.0; if input { g.images * g.input_len() } else { 0 }];
+    let dx_groups: Vec<&mut [f32]> = if input {
+        dx.chunks_mut((group * g.input_len()).max(1)).collect()
+    } else {
+        (0..g.images.div_ceil(group))
+            .map(|_| <&mut [f32]>::default())
+            .collect()
+    };
+    let sums: Vec<[Vec<f32>; 2]> = dx_groups
+        .into_par_iter()
+        .zip(x.par_chunks((group * g.input_len()).max(1)))
+        .zip(dy.par_chunks((group * g.output_len()).max(1)))
+        .map(|((dxs, xs), dys)| {
+            let mut dw = vec![0.0; weight.len()];
+            let mut db = vec![0.0; g.output[0]];
+            let mut columns = vec![0.0; if g.pointwise() { 0 } else { taps * pixels }];
+            let mut dcolumns = vec![0.0; if input { taps * pixels } else { 0 }];
+            let mut dx_images = dxs.chunks_exact_mut(g.input_len().max(1));
+            let images = xs.chunks_exact(g.input_len().max(1));
+            for (x, dy) in images.zip(dys.chunks_exact(g.output_len().max(1))) {
+                let mut dx = dx_images.next();
+                vectorized(
+                    #[inline(always)]
+                    || {
+                        for (b, plane) in db.iter_mut().zip(dy.chunks_exact(pixels.max(1))) {
+                            *b += sum_of(plane, |v| v);
+                        }
+                    },
+                );
+                for index in 0..g.groups {
+                    let dy = Matrix::new(&dy[index * m * pixels..][..m * pixels], m, pixels);
+                    let columns = unfold(x, index, g, &reaches, &mut columns);
+                    let part = index * m * taps..(index + 1) * m * taps;
+                    product(
+                        &mut dw[part.clone()],
+                        Into::Add,
+                        1.0,
+                        Matrix::new(columns, taps, pixels),
+                        dy.transposed(),
+                        Parallelism::None,
+                    );
+                    if let Some(dx) = &mut dx {
+                        let weight = Matrix::new(&turned[part], taps, m);
+                        product(&mut dcolumns, Into::Set, 1.0, weight, dy, Parallelism::None);
+                        fold(&dcolumns, index, g, &reaches, dx);
+                    }
+                }
+            }
+            [dw, db]
+        })
+        .collect();
+    let [dw, bias] = total(sums, [weight.len(), g.output[0]]);
+    let weight = dw
+        .chunks_exact((m * taps).max(1))
+        .flat_map(|w| transpose(w, taps, m))
+        .collect();
+    ConvGradients {
+        input: input.then_some(dx),
+        weight,
+        bias,
+    }
+}
+
+/// The groups' sums, added in order.
+pub(super) fn total(parts: Vec<[Vec<f32>; 2]>, lengths: [usize; 2]) -> [Vec<f32>; 2] {
+    let mut parts = parts.into_iter();
+    let mut sums = parts
+        .next()
+        .unwrap_or_else(|| lengths.map(|length| vec![0.0; length]));
+    for part in parts {
+        for (sum, part) in sums.iter_mut().zip(part) {
+            sum.iter_mut().zip(part).for_each(|(s, p)| *s += p);
+        }
+    }
+    sums
+}

@@ -1,0 +1,166 @@
+//! Convolution of each channel with its own kernel, tap by tap.
+
+use super::conv2d::{ConvGeometry, ConvGradients, total};
+use super::{Reach, dot, group_of, sum_of, vectorized};
+use rayon::prelude::*;
+
+pub(super) fn forward(x: &[f32], weight: &[f32], bias: &[f32], g: &ConvGeometry) -> Vec<f32> {
+    let reaches = g.reaches();
+    let (taps, pixels, area) = (g.taps().max(1), g.pixels().max(1), g.input[1] * g.input[2]);
+    let mut y = vec![0.0; g.images * g.output_len()];
+    y.par_chunks_mut(g.output_len().max(1))
+        .zip(x.par_chunks(g.input_len().max(1)))
+        .for_each(|(y, x)| {
+            vectorized(
+                #[inline(always)]
+                || {
+                    let planes = y.chunks_exact_mut(pixels).zip(x.chunks_exact(area.max(1)));
+                    for (((y, x), w), &b) in planes.zip(weight.chunks_exact(taps)).zip(bias) {
+                        y.fill(b);
+                        each_line(
+                            g,
+                            &reaches,
+                            #[inline(always)]
+                            |tap, out, at| {
+                                add_scaled(&mut y[out.clone()], w[tap], &x[at..], g.stride[1]);
+                            },
+                        );
+                    }
+                },
+            );
+        });
+    y
+}
+
+pub(super) fn backward(
+    x: &[f32],
+    weight: &[f32],
+    dy: &[f32],
+    g: &ConvGeometry,
+    input: bool,
+) -> ConvGradients {
+    let reaches = g.reaches();
+    let (taps, pixels, area) = (g.taps().max(1), g.pixels().max(1), g.input[1] * g.input[2]);
+    let group = group_of(g.images);
+    let dx = input.then(|| {
+        let mut dx = vec![0.0; g.images * g.input_len()];
+        dx.par_chunks_mut(g.input_len().max(1))
+            .zip(dy.par_chunks(g.output_len().max(1)))
+            .for_each(|(dx, dy)| {
+                vectorized(
+                    #[inline(always)]
+                    || {
+                        let planes = dx.chunks_exact_mut(area.max(1));
+                        let planes = planes.zip(dy.chunks_exact(pixels));
+                        for ((dx, dy), w) in planes.zip(weight.chunks_exact(taps)) {
+                            each_line(
+                                g,
+                                &reaches,
+                                #[inline(always)]
+                                |tap, out, at| {
+                                    scatter_scaled(&mut dx[at..], w[tap], &dy[out], g.stride[1]);
+                                },
+                            );
+                        }
+                    },
+                );
+            });
+        dx
+    });
+    let sums: Vec<[Vec<f32>; 2]> = x
+        .par_chunks((group * g.input_len()).max(1))
+        .zip(dy.par_chunks((group * g.output_len()).max(1)))
+        .map(|(xs, dys)| {
+            let mut dw = vec![0.0; weight.len()];
+            let mut db = vec![0.0; g.output[0]];
+            let images = xs.chunks_exact(g.input_len().max(1));
+            for (x, dy) in images.zip(dys.chunks_exact(g.output_len().max(1))) {
+                vectorized(
+                    #[inline(always)]
+                    || {
+                        let planes = x.chunks_exact(area.max(1)).zip(dy.chunks_exact(pixels));
+                        let sums = dw.chunks_exact_mut(taps).zip(&mut db);
+                        for ((x, dy), (dw, db)) in planes.zip(sums) {
+                            *db += sum_of(dy, |v| v);
+                            each_line(
+                                g,
+                                &reaches,
+                                #[inline(always)]
+                                |tap, out, at| {
+                                    dw[tap] += product(&dy[out], &x[at..], g.stride[1]);
+                                },
+                            );
+                        }
+                    },
+                );
+            }
+            [dw, db]
+        })
+        .collect();
+    let [weight, bias] = total(sums, [weight.len(), g.output[0]]);
+    ConvGradients {
+        input: dx,
+        weight,
+        bias,
+    }
+}
+
+/// Each tap's lines of output that see the input: the tap, the outputs'
+/// positions and where the first of them reads.
+#[inline(always)]
+fn each_line(
+    g: &ConvGeometry,
+    reaches: &[Vec<Reach>; 2],
+    mut f: impl FnMut(usize, std::ops::Range<usize>, usize),
+) {
+    let (w, ow) = (g.input[2], g.output[2]);
+    for (ky, down) in reaches[0].iter().enumerate() {
+        for (kx, across) in reaches[1].iter().enumerate() {
+            if across.from == across.to {
+                continue;
+            }
+            for y in down.from..down.to {
+                let row = down.first + (y - down.from) * g.stride[0];
+                f(
+                    ky * g.kernel[1] + kx,
+                    y * ow + across.from..y * ow + across.to,
+                    row * w + across.first,
+                );
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn add_scaled(out: &mut [f32], weight: f32, x: &[f32], stride: usize) {
+    if stride == 1 {
+        out.iter_mut().zip(x).for_each(|(o, x)| *o += weight * x);
+    } else {
+        let strided = x.iter().step_by(stride);
+        out.iter_mut()
+            .zip(strided)
+            .for_each(|(o, x)| *o += weight * x);
+    }
+}
+
+#[inline(always)]
+fn scatter_scaled(out: &mut [f32], weight: f32, dy: &[f32], stride: usize) {
+    if stride == 1 {
+        out.iter_mut().zip(dy).for_each(|(o, d)| *o += weight * d);
+    } else {
+        let strided = out.iter_mut().step_by(stride);
+        strided.zip(dy).for_each(|(o, d)| *o += weight * d);
+    }
+}
+
+#[inline(always)]
+fn product(dy: &[f32], x: &[f32], stride: usize) -> f32 {
+    if stride == 1 {
+        dot(dy, &x[..dy.len()])
+    } else {
+        dy.iter()
+            .zip(x.iter().step_by(stride))
+            .map(|(d, x)| d * x)
+            .sum()
+    }
+}

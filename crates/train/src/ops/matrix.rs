@@ -1,0 +1,147 @@
+//! The matrix product on slices.
+
+pub(super) use gemm::Parallelism;
+
+/// A matrix in a slice: `values[row · row_stride + column · column_stride]`.
+#[derive(Clone, Copy)]
+pub(super) struct Matrix<'a> {
+    pub values: &'a [f32],
+    pub rows: usize,
+    pub columns: usize,
+    row_stride: usize,
+    column_stride: usize,
+}
+
+impl<'a> Matrix<'a> {
+    /// Of these extents, or stored with rows and columns exchanged.
+    pub fn stored(values: &'a [f32], [rows, columns]: [usize; 2], exchanged: bool) -> Self {
+        match exchanged {
+            true => Self::new(values, columns, rows).transposed(),
+            false => Self::new(values, rows, columns),
+        }
+    }
+
+    /// Rows one after the other.
+    pub fn new(values: &'a [f32], rows: usize, columns: usize) -> Self {
+        Self {
+            values,
+            rows,
+            columns,
+            row_stride: columns,
+            column_stride: 1,
+        }
+    }
+
+    /// The same elements with rows and columns exchanged.
+    pub fn transposed(self) -> Self {
+        Self {
+            rows: self.columns,
+            columns: self.rows,
+            row_stride: self.column_stride,
+            column_stride: self.row_stride,
+            ..self
+        }
+    }
+
+    fn fits(&self) -> bool {
+        self.rows
+            .checked_mul(self.columns)
+            .is_some_and(|elements| elements <= self.values.len())
+    }
+}
+
+/// What a product does with what is there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Into {
+    /// `out = factor · a · b`
+    Set,
+    /// `out += factor · a · b`
+    Add,
+}
+
+/// `out = factor · a · b`, or `+=`, with `out` row-major. `threads` says whether
+/// the work may be spread; the result is the same.
+///
+/// Slices that are too short for their extents leave `out` as it is.
+#[allow(unsafe_code)]
+pub(super) fn product(
+    out: &mut [f32],
+    into: Into,
+    factor: f32,
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    threads: Parallelism,
+) {
+    let (m, n, k) = (a.rows, b.columns, a.columns);
+    let fits = m.checked_mul(n).is_some_and(|e| e <= out.len());
+    debug_assert!(fits && a.fits() && b.fits() && b.rows == k);
+    if !fits || !a.fits() || !b.fits() || b.rows != k || m == 0 || n == 0 {
+        return;
+    }
+    // SAFETY: the strides are those of a dense matrix, transposed or not, whose
+    // `rows * columns` elements lie inside its slice: checked above for all
+    // three, and that the inner extents agree. `out` is borrowed mutably, so it
+    // overlaps neither operand.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            out.as_mut_ptr(),
+            1,
+            n as isize,
+            into == Into::Add,
+            a.values.as_ptr(),
+            a.column_stride as isize,
+            a.row_stride as isize,
+            b.values.as_ptr(),
+            b.column_stride as isize,
+            b.row_stride as isize,
+            1.0,
+            factor,
+            false,
+            false,
+            false,
+            threads,
+        );
+    }
+}
+
+/// The elements of a row-major `rows x columns` matrix, column by column.
+pub(super) fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    let mut out = Vec::with_capacity(values.len());
+    for column in 0..columns {
+        out.extend((0..rows).map(|row| values[row * columns + column]));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn products_in_every_order_agree() {
+        let a: Vec<f32> = (0..6).map(|v| v as f32).collect();
+        let b: Vec<f32> = (0..12).map(|v| v as f32 - 5.0).collect();
+        let mut want = vec![0.0; 8];
+        for i in 0..2 {
+            for j in 0..4 {
+                want[i * 4 + j] = 3.0 * (0..3).map(|k| a[i * 3 + k] * b[k * 4 + j]).sum::<f32>();
+            }
+        }
+        let (ta, tb) = (transpose(&a, 2, 3), transpose(&b, 3, 4));
+        let left = [Matrix::new(&a, 2, 3), Matrix::new(&ta, 3, 2).transposed()];
+        let right = [Matrix::new(&b, 3, 4), Matrix::new(&tb, 4, 3).transposed()];
+        for (l, r) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+            let mut out = vec![1.0; 8];
+            let mut multiply = |into, factor| {
+                product(&mut out, into, factor, left[l], right[r], Parallelism::None)
+            };
+            multiply(Into::Set, 3.0);
+            multiply(Into::Set, 1.0);
+            multiply(Into::Add, 2.0);
+            assert_eq!(out, want);
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! A graph executed on the tensor library, so that gradients flow.
+//!
+//! A value is a flat tensor with its extents beside it; each operator reshapes
+//! on use, so there are no module structs and no rank parameters. Types and
+//! extents are the model's own inference, made before anything is computed: a
+//! graph that does not fit together is refused there. What hangs on constants
+//! and extents alone (Shape → Gather → Concat) is computed by the model's
+//! reference evaluation.
+
+mod elementwise;
+mod layout;
+mod linear;
+mod norm;
+mod operator;
+mod value;
+mod window;
+
+pub(crate) use value::{Value, to_vec};
+
+use crate::TrainError;
+use operator::Operands;
+use secateur_model::{DType, Dim, Graph, Node, Op, Shape, Tensor, infer, ops};
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+/// Batch statistics of one normalisation, to update its running ones.
+pub(crate) struct BatchStatistics {
+    pub mean_name: String,
+    pub variance_name: String,
+    pub mean: Vec<f32>,
+    pub variance: Vec<f32>,
+}
+
+/// What a run is for.
+pub(crate) enum Mode<'a> {
+    /// Running statistics are used, nothing is dropped.
+    Evaluate,
+    /// Batch statistics are used, and collected; Dropout draws from the seed.
+    Train {
+        statistics: &'a mut Vec<BatchStatistics>,
+        seed: u64,
+    },
+}
+
+/// Runs the graph on one batch; gives the values in `wanted`. Others are
+/// dropped after their last reader.
+///
+/// `parameters` are the weights as they stand; what is not among them is read
+/// from the graph's constants.
+pub(crate) fn run(
+    graph: &Graph,
+    input: Value,
+    parameters: &HashMap<String, Value>,
+    mut mode: Mode<'_>,
+    wanted: &[String],
+) -> Result<HashMap<String, Value>, TrainError> {
+    let name = match graph.inputs.first() {
+        Some(first) => first.name.clone(),
+        None => return Err(TrainError::Setting("the network has no input".into())),
+    };
+    let types = types(graph, &name, &input.dims)?;
+    let mut readers: HashMap<&str, usize> = HashMap::new();
+    let reads = graph.nodes.iter().flat_map(Node::reads);
+    reads
+        .chain(wanted.iter().map(String::as_str))
+        .for_each(|name| *readers.entry(name).or_default() += 1);
+    let mut values = HashMap::from([(name, input)]);
+    let mut fixed: HashMap<&str, Tensor> = HashMap::new();
+    for (index, node) in graph.nodes.iter().enumerate() {
+        let Some(output) = node.output(0) else {
+            continue;
+        };
+        let dims = types
+            .get(output)
+            .map(|(_, shape)| shape.dims())
+            .unwrap_or_default();
+        let operands = Operands {
+            graph,
+            node,
+            index,
+            values: &values,
+            parameters,
+            fixed: &fixed,
+            dims,
+        };
+        if let Op::Shape { start, end } = node.op {
+            fixed.insert(output, extents(&operands, &types, start, end)?);
+        } else if operands.any_computed() {
+            let value = operator::apply(&operands, &mut mode)?;
+            if value.dims != dims {
+                let found = format!("{:?} was computed, not {dims:?}", value.dims);
+                return Err(unsupported(node, found));
+            }
+            values.insert(output.to_owned(), value);
+        } else {
+            fixed.extend(reference(&operands)?.map(|tensor| (output, tensor)));
+        }
+        for name in node.reads() {
+            let left = readers.entry(name).or_default();
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                values.remove(name);
+            }
+        }
+    }
+    Ok(values)
+}
+
+type Types = HashMap<String, (DType, Shape)>;
+
+/// Type and extents of every value for this batch. A batch extent that the
+/// graph fixes is no obstacle to another: it is what the exporter happened to
+/// have.
+fn types(graph: &Graph, name: &str, dims: &[usize]) -> Result<Types, TrainError> {
+    let declared = graph.inputs.first().and_then(|i| i.dims.as_deref());
+    let another = |dims: &[Dim]| matches!(dims.first(), Some(Dim::Known(_)));
+    let graph = match declared {
+        Some(list) if another(list) && list.len() == dims.len() => {
+            let mut open = graph.clone();
+            if let Some(list) = open.inputs.first_mut().and_then(|i| i.dims.as_mut()) {
+                list[0] = Dim::Known(dims[0]);
+            }
+            Cow::Owned(open)
+        }
+        _ => Cow::Borrowed(graph),
+    };
+    let types = infer(&graph, &[(name, Shape::new(dims)?)])?;
+    for node in &graph.nodes {
+        for name in node.outputs.iter().filter(|name| !name.is_empty()) {
+            if types.get(name).is_some_and(|(_, s)| s.elements() == 0) {
+                return Err(unsupported(node, format!("`{name}` has no elements")));
+            }
+        }
+    }
+    Ok(types.into_iter().collect())
+}
+
+/// The value of a Shape node.
+fn extents(
+    operands: &Operands<'_>,
+    types: &Types,
+    start: i64,
+    end: Option<i64>,
+) -> Result<Tensor, TrainError> {
+    let shape = operands.node.input(0).and_then(|name| types.get(name));
+    let dims = shape.map(|(_, s)| s.dims()).unwrap_or_default();
+    let rank = dims.len() as i64;
+    let place = |at: i64| (if at < 0 { at + rank } else { at }).clamp(0, rank) as usize;
+    let (start, end) = (place(start), end.map_or(dims.len(), place));
+    let part = dims.get(start..end).unwrap_or_default();
+    let part: Vec<i64> = part.iter().map(|&d| d as i64).collect();
+    Ok(Tensor::i64(&[part.len()], part)?)
+}
+
+/// The first output of a node whose inputs are all constants.
+fn reference(operands: &Operands<'_>) -> Result<Option<Tensor>, TrainError> {
+    let node = operands.node;
+    let inputs: Vec<Option<Cow<'_, Tensor>>> = (0..node.inputs.len())
+        .map(|index| match node.input(index) {
+            None => Ok(None),
+            Some(name) => operands
+                .tensor(index)
+                .map(Some)
+                .ok_or_else(|| unsupported(node, format!("`{name}` is not computed here"))),
+        })
+        .collect::<Result<_, _>>()?;
+    let inputs: Vec<Option<&Tensor>> = inputs.iter().map(Option::as_deref).collect();
+    Ok(ops::evaluate(node, &inputs)?.into_iter().next())
+}
+
+fn unsupported(node: &Node, reason: impl Into<String>) -> TrainError {
+    TrainError::Unsupported {
+        node: node.name.clone(),
+        op: node.op.name().to_owned(),
+        reason: reason.into(),
+    }
+}

@@ -1,0 +1,150 @@
+//! One node: its operands, and what computes it.
+
+use super::{Mode, Value, elementwise, layout, linear, norm, unsupported, window};
+use crate::TrainError;
+use burn::tensor::activation;
+use secateur_model::{Constant, Data, Graph, Node, Op, PadMode, Tensor};
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+/// A node with what it may read.
+pub(super) struct Operands<'a> {
+    pub graph: &'a Graph,
+    pub node: &'a Node,
+    /// Place of the node in the graph.
+    pub index: usize,
+    pub values: &'a HashMap<String, Value>,
+    pub parameters: &'a HashMap<String, Value>,
+    /// Values that hang on constants and extents alone.
+    pub fixed: &'a HashMap<&'a str, Tensor>,
+    /// Extents of the first output, as inferred.
+    pub dims: &'a [usize],
+}
+
+impl<'a> Operands<'a> {
+    /// Whether an input hangs on the batch or on a parameter.
+    pub fn any_computed(&self) -> bool {
+        self.node
+            .reads()
+            .any(|name| self.values.contains_key(name) || self.parameters.contains_key(name))
+    }
+
+    pub fn value(&self, index: usize) -> Result<Value, TrainError> {
+        self.optional(index)
+            .ok_or_else(|| unsupported(self.node, format!("input {index} is no float value")))
+    }
+
+    pub fn optional(&self, index: usize) -> Option<Value> {
+        let name = self.node.input(index)?;
+        if let Some(value) = self.values.get(name).or_else(|| self.parameters.get(name)) {
+            return Some(value.clone());
+        }
+        let tensor = self.tensor(index)?;
+        let values = tensor.as_f32().ok()?.to_vec();
+        Some(Value::new(values, tensor.shape().dims()))
+    }
+
+    /// An input that hangs on constants and extents alone.
+    pub fn tensor(&self, index: usize) -> Option<Cow<'a, Tensor>> {
+        let name = self.node.input(index)?;
+        match (self.fixed.get(name), self.graph.constants.get(name)) {
+            (Some(tensor), _) | (None, Some(Constant::Tensor(tensor))) => {
+                Some(Cow::Borrowed(tensor))
+            }
+            (None, Some(Constant::Weight(weight))) => Some(Cow::Owned(weight.to_tensor())),
+            (None, None) => None,
+        }
+    }
+
+    /// Integers of such an input.
+    pub fn integers(&self, index: usize) -> Option<Vec<i64>> {
+        match self.tensor(index)?.data() {
+            Data::I64(v) => Some(v.clone()),
+            Data::I32(v) => Some(v.iter().map(|&x| i64::from(x)).collect()),
+            Data::U8(v) => Some(v.iter().map(|&x| i64::from(x)).collect()),
+            Data::I8(v) => Some(v.iter().map(|&x| i64::from(x)).collect()),
+            _ => None,
+        }
+    }
+
+    /// The number in such an input.
+    pub fn scalar(&self, index: usize) -> Option<f32> {
+        self.tensor(index)?.as_f32().ok()?.first().copied()
+    }
+
+    /// An axis of `rank` counted from either end.
+    pub fn axis(&self, axis: i64, rank: usize) -> Result<usize, TrainError> {
+        let from_start = if axis < 0 { axis + rank as i64 } else { axis };
+        usize::try_from(from_start)
+            .ok()
+            .filter(|&axis| axis < rank.max(1))
+            .ok_or_else(|| unsupported(self.node, format!("axis {axis} of rank {rank}")))
+    }
+}
+
+/// The node's first output.
+pub(super) fn apply(o: &Operands<'_>, mode: &mut Mode<'_>) -> Result<Value, TrainError> {
+    let node = o.node;
+    Ok(match &node.op {
+        Op::Add => elementwise::binary(&o.value(0)?, &o.value(1)?, o, |a, b| a + b)?,
+        Op::Sub => elementwise::binary(&o.value(0)?, &o.value(1)?, o, |a, b| a - b)?,
+        Op::Mul => elementwise::binary(&o.value(0)?, &o.value(1)?, o, |a, b| a * b)?,
+        Op::Div => elementwise::binary(&o.value(0)?, &o.value(1)?, o, |a, b| a / b)?,
+        Op::Relu => o.value(0)?.map(activation::relu),
+        Op::Sigmoid => o.value(0)?.map(activation::sigmoid),
+        Op::Tanh => o.value(0)?.map(activation::tanh),
+        Op::LeakyRelu { alpha } => {
+            let alpha = f64::from(*alpha);
+            o.value(0)?.map(|t| activation::leaky_relu(t, alpha))
+        }
+        Op::Clip => {
+            let low = o.scalar(1).unwrap_or(f32::NEG_INFINITY);
+            let high = o.scalar(2).unwrap_or(f32::INFINITY);
+            o.value(0)?.map(|t| t.clamp(low, high))
+        }
+        Op::Dropout => match mode {
+            Mode::Evaluate => o.value(0)?,
+            Mode::Train { seed, .. } => elementwise::dropout(o, *seed)?,
+        },
+        Op::QuantizeLinear { .. } => elementwise::fake_quantize(o)?,
+        Op::Identity | Op::DequantizeLinear { .. } => o.value(0)?,
+        Op::Cast { to } if *to == secateur_model::DType::F32 => o.value(0)?,
+        Op::Flatten { .. } | Op::Reshape { .. } | Op::Squeeze | Op::Unsqueeze => {
+            o.value(0)?.reshaped(o.dims)
+        }
+        Op::Transpose { perm } => layout::transpose(o, perm.as_deref())?,
+        Op::Concat { axis } => layout::concat(o, *axis)?,
+        Op::Pad {
+            mode: PadMode::Constant,
+        } => layout::pad(o)?,
+        Op::Gemm {
+            alpha,
+            beta,
+            trans_a,
+            trans_b,
+        } => linear::gemm(o, [*trans_a, *trans_b], *alpha, *beta)?,
+        Op::MatMul => linear::matmul(o)?,
+        Op::Conv { window, groups } => window::conv(o, window, *groups)?,
+        Op::MaxPool { window, .. } => window::max_pool(o, window)?,
+        Op::AveragePool {
+            window,
+            count_include_pad,
+        } => window::average_pool(o, window, *count_include_pad)?,
+        Op::GlobalAveragePool => {
+            let (x, rows) = window::planes(o)?;
+            Value::of(x.shaped(rows).mean_dim(1), o.dims)
+        }
+        Op::GlobalMaxPool => {
+            let (x, rows) = window::planes(o)?;
+            Value::of(x.shaped(rows).max_dim(1), o.dims)
+        }
+        Op::BatchNormalization { epsilon } => norm::batch_norm(o, *epsilon, mode)?,
+        Op::Softmax { axis, flattened } => norm::softmax(o, *axis, *flattened)?,
+        _ => {
+            return Err(unsupported(
+                node,
+                "no gradient for this operator or attribute",
+            ));
+        }
+    })
+}
