@@ -1,4 +1,5 @@
 //! Small files that ask for far more than they hold: each is refused, or runs in bounded memory.
+#![allow(clippy::unwrap_used)] // helpers of tests
 
 use anyhow::Result;
 use peak_alloc::PeakAlloc;
