@@ -1,5 +1,6 @@
 //! Every target on its seeds and on some thousand mutations of them: nothing panics, and no
 //! input takes more memory than its size allows.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
 use peak_alloc::PeakAlloc;
 use rand_chacha::ChaCha8Rng;
@@ -17,7 +18,7 @@ static MEMORY: PeakAlloc = PeakAlloc;
 static TURN: Mutex<()> = Mutex::new(());
 
 /// Mutations of a target; `SECATEUR_FUZZ_MUTATIONS` asks for another number.
-const MUTATIONS: usize = 3000;
+const MUTATIONS: usize = 5000;
 
 /// Bytes that any input may take, ...
 const BASE: usize = 64 << 20;
@@ -112,6 +113,7 @@ fn cifar() {
     smoke("cifar");
 }
 
+#[cfg(feature = "recipe")]
 #[test]
 fn recipe() {
     smoke("recipe");

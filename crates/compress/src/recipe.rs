@@ -407,15 +407,24 @@ impl Retrain {
 }
 
 /// Whether a name matches a pattern in which `*` stands for any run.
+///
+/// Each part between stars is looked for where the last one ended: the earliest
+/// place leaves the most for what follows, so none needs to be tried again.
 fn matches(pattern: &str, name: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == name,
-        Some((head, tail)) => name.strip_prefix(head).is_some_and(|rest| {
-            (0..=rest.len())
-                .filter(|&i| rest.is_char_boundary(i))
-                .any(|i| matches(tail, &rest[i..]))
-        }),
+    let Some((head, tail)) = pattern.split_once('*') else {
+        return pattern == name;
+    };
+    let Some(mut rest) = name.strip_prefix(head) else {
+        return false;
+    };
+    let (middle, end) = tail.rsplit_once('*').unwrap_or(("", tail));
+    for part in middle.split('*') {
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
     }
+    rest.ends_with(end)
 }
 
 #[cfg(test)]
@@ -444,6 +453,9 @@ mod tests {
         assert!(per_layer("lenet-300-100"));
         assert!(!per_layer("resnet-20"));
         assert!(matches("a*c*", "abcd") && !matches("a*c", "abcd"));
+        assert!(matches("*b*b*", "abcb") && !matches("*b*b*b", "abcb"));
+        assert!(!matches("ab*ba", "aba") && matches("ab*ba", "abba"));
+        assert!(!matches(&"*a".repeat(60), &"a".repeat(59)));
     }
 
     #[test]

@@ -17,15 +17,15 @@ type Labelled = (PathBuf, u32);
 /// Loads `class/*.png|jpg|jpeg`, or the same under `train/` and `test/`, if there is any such
 /// picture. Classes are in the order of their names.
 pub(crate) fn load(dir: &Path) -> Result<Option<Split>, DataError> {
-    let (train, test) = (dir.join("train"), dir.join("test"));
-    let name = set_name(dir);
-    if train.is_dir() && test.is_dir() {
-        let classes = class_names(&train)?;
-        let unknown = class_names(&test)?
+    let parts = [dir.join("train"), dir.join("test")];
+    if parts.iter().all(|part| part.is_dir()) {
+        let [train_dir, test_dir] = &parts;
+        let classes = class_names(train_dir)?;
+        let unknown = class_names(test_dir)?
             .into_iter()
             .find(|class| !classes.contains(class));
         if let Some(unknown) = unknown {
-            let place = test.join(unknown).display().to_string();
+            let place = test_dir.join(unknown).display().to_string();
             return Err(DataError::malformed(
                 place,
                 "class",
@@ -33,15 +33,13 @@ pub(crate) fn load(dir: &Path) -> Result<Option<Split>, DataError> {
                 "none of them",
             ));
         }
-        let train = pictures(&train, &classes)?;
-        let test = pictures(&test, &classes)?;
         let mut first = None;
-        let (mut train, mut test) = (decode(&train, &mut first)?, decode(&test, &mut first)?);
+        let mut part = |dir| decode(&pictures(dir, &classes)?, &mut first);
+        let (mut train, mut test) = (part(train_dir)?, part(test_dir)?);
         same_channels(&mut [&mut train, &mut test]);
-        let train = dataset(&name, train, &classes)?;
         return Ok(Some(Split {
-            train,
-            test: dataset(&name, test, &classes)?,
+            train: dataset(dir, train_dir, train, &classes)?,
+            test: dataset(dir, test_dir, test, &classes)?,
         }));
     }
     let classes = class_names(dir)?;
@@ -51,7 +49,8 @@ pub(crate) fn load(dir: &Path) -> Result<Option<Split>, DataError> {
     }
     let mut all = decode(&all, &mut None)?;
     same_channels(&mut [&mut all]);
-    held_out(dataset(&name, all, &classes)?).map(Some)
+    let place = dir.display().to_string();
+    held_out(dataset(dir, dir, all, &classes)?, place).map(Some)
 }
 
 /// The folders in `dir`, sorted, without hidden ones.
@@ -147,13 +146,16 @@ fn same_channels(parts: &mut [&mut Vec<(Picture, u32)>]) {
     }
 }
 
+/// A part of the set that `root` holds, from the pictures in `dir`.
 fn dataset(
-    name: &str,
+    root: &Path,
+    dir: &Path,
     decoded: Vec<(Picture, u32)>,
     classes: &[String],
 ) -> Result<Dataset, DataError> {
     let Some((first, _)) = decoded.first() else {
-        return Err(DataError::Empty { place: name.into() });
+        let place = dir.display().to_string();
+        return Err(DataError::Empty { place });
     };
     let (channels, height, width) = (first.channels, first.height, first.width);
     let mut pixels = Vec::with_capacity(decoded.len().saturating_mul(first.pixels.len()));
@@ -164,7 +166,7 @@ fn dataset(
     }
     let normalize = Normalize::unit(channels);
     Dataset::new(
-        name,
+        set_name(root),
         channels,
         height,
         width,

@@ -129,6 +129,7 @@ const MAX_CLASSES: usize = 1 << 16;
 /// Joins own arrays into a set whose classes are numbered, as many as the train part has.
 pub(crate) fn from_pairs(name: &str, train: Pair, test: Option<Pair>) -> Result<Split, DataError> {
     let (images, labels) = train;
+    let place = images.place.clone();
     let largest = labels
         .array
         .clone()
@@ -138,7 +139,7 @@ pub(crate) fn from_pairs(name: &str, train: Pair, test: Option<Pair>) -> Result<
     let classes = numbered(largest.map_or(0, |label| label as usize + 1));
     let train = dataset(name, images, labels, &classes)?;
     let Some((images, labels)) = test else {
-        return held_out(train);
+        return held_out(train, place);
     };
     let place = images.place.clone();
     let test = dataset(name, images, labels, &classes)?;
@@ -158,12 +159,12 @@ pub(crate) fn from_pairs(name: &str, train: Pair, test: Option<Pair>) -> Result<
     Ok(Split { train, test })
 }
 
-/// Splits a set that came in one part: a sixth of it becomes the test part.
-pub(crate) fn held_out(set: Dataset) -> Result<Split, DataError> {
+/// Splits a set that came in one part, from `place`: a sixth of it becomes the test part.
+pub(crate) fn held_out(set: Dataset, place: String) -> Result<Split, DataError> {
     if set.len() < 2 {
         let there = set.len();
         return Err(DataError::malformed(
-            set.name,
+            place,
             "number of images",
             "2 or more to split",
             there,

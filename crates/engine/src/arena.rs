@@ -16,10 +16,18 @@ pub struct Arena {
 
 impl Arena {
     /// `len` zero bytes.
-    pub fn new(len: usize) -> Self {
-        let memory = vec![0; len + ALIGNMENT];
+    ///
+    /// # Errors
+    /// [`EngineError::Memory`] where the system does not give so many.
+    pub fn new(len: usize) -> Result<Self, EngineError> {
+        let mut memory = Vec::new();
+        let whole = len.saturating_add(ALIGNMENT);
+        memory
+            .try_reserve_exact(whole)
+            .map_err(|_| EngineError::Memory { bytes: len })?;
+        memory.resize(whole, 0);
         let start = memory.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
-        Self { memory, start, len }
+        Ok(Self { memory, start, len })
     }
 
     /// All bytes.
@@ -125,7 +133,7 @@ mod tests {
             Tensor::i8(&[0], vec![]).unwrap(),
         ];
         for tensor in tensors {
-            let mut arena = Arena::new(tensor.bytes());
+            let mut arena = Arena::new(tensor.bytes()).unwrap();
             assert!(write(&tensor, arena.bytes()));
             assert_eq!(
                 read(arena.bytes(), tensor.dtype(), tensor.shape()).unwrap(),
@@ -137,6 +145,11 @@ mod tests {
 
     #[test]
     fn arenas_begin_on_a_line() {
-        assert_eq!(Arena::new(10).bytes().as_ptr() as usize % ALIGNMENT, 0);
+        let huge = Arena::new(usize::MAX / 2).unwrap_err();
+        assert!(matches!(huge, EngineError::Memory { .. }), "{huge}");
+        assert_eq!(
+            Arena::new(10).unwrap().bytes().as_ptr() as usize % ALIGNMENT,
+            0
+        );
     }
 }

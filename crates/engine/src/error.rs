@@ -70,6 +70,12 @@ pub enum EngineError {
         /// Elements of the slice.
         found: usize,
     },
+    /// The activations of a run do not fit into memory.
+    #[error("a run needs {bytes} bytes for activations, which the system does not give")]
+    Memory {
+        /// Bytes of the arena.
+        bytes: usize,
+    },
     /// Threads could not be started.
     #[error("{threads} threads could not be started: {reason}")]
     Threads {

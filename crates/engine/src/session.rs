@@ -289,7 +289,10 @@ impl Bound<'_> {
         let plan = &self.prepared.plan;
         let arenas = &self.prepared.arenas;
         let free = arenas.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut arena = free.unwrap_or_else(|| Arena::new(plan.arena_bytes));
+        let mut arena = match free {
+            Some(arena) => arena,
+            None => Arena::new(plan.arena_bytes)?,
+        };
         let result = work(plan, arena.bytes());
         arenas
             .lock()

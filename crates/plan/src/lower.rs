@@ -11,6 +11,7 @@ mod lift_quantize;
 mod sink_dequantize;
 mod unsigned;
 
+pub(crate) use constants::is_small;
 pub(crate) use fuse_activation::clamp_of;
 
 use crate::PlanError;

@@ -5,7 +5,7 @@ use crate::PlanError;
 use crate::draft::{Arithmetic, Clamp, Fused};
 use crate::geometry::{touches_image, window2d};
 use crate::layer::Linear;
-use crate::lower::clamp_of;
+use crate::lower::{clamp_of, is_small};
 use crate::plan::{Action, Choice, Layout, Operand};
 use secateur_kernels::{Affine, PadCount};
 use secateur_model::ops::{self, ShapeInput, TypedShape};
@@ -29,8 +29,8 @@ impl Build<'_> {
     /// Evaluates a node whose inputs are known, which includes the shape of
     /// anything.
     fn evaluate_now(&mut self, node: &Node) -> Result<bool, PlanError> {
-        if let (Op::Shape { start, end }, Some(input), Some(output)) =
-            (&node.op, node.input(0), node.output(0))
+        if let (Op::Shape { start, end }, Some(input), [output]) =
+            (&node.op, node.input(0), node.outputs.as_slice())
             && let Some(value) = self.values.get(input)
         {
             let dims = slice_of(value.shape.dims(), *start, *end);
@@ -48,6 +48,9 @@ impl Build<'_> {
             .map(|i| node.input(i).and_then(|name| self.known(name)))
             .collect();
         let inputs: Vec<Option<&Tensor>> = known.iter().map(Option::as_deref).collect();
+        if !is_small(node, &inputs)? {
+            return Ok(false);
+        }
         for (output, tensor) in node.outputs.iter().zip(ops::evaluate(node, &inputs)?) {
             self.define_known(output, Arc::new(tensor));
         }

@@ -2,10 +2,23 @@
 
 use super::Skip;
 use crate::draft::{Draft, Edit};
-use secateur_model::{Constant, Data, Node, Op, Weight, ops};
+use secateur_model::ops::{self, ShapeInput};
+use secateur_model::{Constant, Data, ModelError, Node, Op, Tensor, Weight};
 
 /// Results larger than this stay computed: a plan is no place for a broadcast.
 const MAX_ELEMENTS: usize = 1 << 26;
+
+/// Whether the results of a node, which are not computed for it, are small enough to keep.
+pub fn is_small(node: &Node, inputs: &[Option<&Tensor>]) -> Result<bool, ModelError> {
+    let known: Vec<Option<ShapeInput<'_>>> = inputs
+        .iter()
+        .map(|input| input.map(ShapeInput::of))
+        .collect();
+    let results = ops::infer(node, &known)?;
+    Ok(results
+        .iter()
+        .all(|(_, shape)| shape.elements() <= MAX_ELEMENTS))
+}
 
 pub fn apply(draft: &Draft, node: &Node) -> Result<Edit, Skip> {
     if node.inputs.is_empty() || matches!(node.op, Op::Unknown(_)) {
@@ -22,15 +35,16 @@ pub fn apply(draft: &Draft, node: &Node) -> Result<Edit, Skip> {
         .map(|i| draft.constant(node, i))
         .collect();
     let inputs: Vec<_> = tensors.iter().map(Option::as_ref).collect();
-    let results = ops::evaluate(node, &inputs).map_err(|e| Skip::Because(e.to_string()))?;
+    let failed = |e: ModelError| Skip::Because(e.to_string());
+    if !is_small(node, &inputs).map_err(failed)? {
+        return Skip::because("its result is too large to keep");
+    }
+    let results = ops::evaluate(node, &inputs).map_err(failed)?;
     let mut edit = Edit {
         removed: vec![node.name.clone()],
         ..Edit::default()
     };
     for (output, tensor) in node.outputs.iter().zip(results) {
-        if tensor.shape().elements() > MAX_ELEMENTS {
-            return Skip::because("its result is too large to keep");
-        }
         // Values that may be a layer's parameters become weights.
         let name = draft.graph.fresh_name(&format!("{output}.folded"));
         let weight = match tensor.data() {
