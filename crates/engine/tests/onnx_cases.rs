@@ -4,11 +4,11 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests
 
-mod support;
+#[path = "support/python.rs"]
+mod python;
 
 use secateur_io::onnx;
 use std::path::PathBuf;
-use support::python;
 
 const SCRIPT: &str = include_str!("support/onnx_cases.py");
 const LIST: &str = "

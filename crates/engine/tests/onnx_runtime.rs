@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
+#[path = "support/python.rs"]
+mod python;
 mod support;
 
 use secateur_engine::{Session, SessionOptions};
@@ -14,7 +16,7 @@ use secateur_model::{
 };
 use std::collections::BTreeMap;
 use std::path::Path;
-use support::{FORMS, Form, formed, images, python};
+use support::{FORMS, Form, formed, images};
 
 const SCRIPT: &str = include_str!("support/onnx_runtime.py");
 /// `default` runs integer kernels, `plain` what the file says, in f32.

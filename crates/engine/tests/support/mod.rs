@@ -2,8 +2,6 @@
 #![allow(clippy::unwrap_used)] // helpers of tests
 //! Networks for the tests: pruned, quantized and shared forms of the zoo's.
 
-pub mod python;
-
 use secateur_model::{
     Bitmask, Codebook, Constant, Data, Graph, Node, Op, Scale, Support, Tensor, Values, Weight, zoo,
 };
