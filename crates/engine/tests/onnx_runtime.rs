@@ -1,11 +1,12 @@
 //! Exported networks in ONNX Runtime beside our sessions, on the same inputs:
 //! the same codes, or one unit apart; and ONNX's own checker on every file.
 //!
-//! The runtime comes through pip into an environment in the target folder;
-//! without pip or a network the test says so and passes.
+//! Without pip or a network the test says so and passes.
 
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
+#[path = "support/python.rs"]
+mod python;
 mod support;
 
 use secateur_engine::{Session, SessionOptions};
@@ -14,11 +15,9 @@ use secateur_model::{
     Constant, DType, Data, Dim, Graph, Node, Op, Shape, Tensor, ValueInfo, Weight, Window, zoo,
 };
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use support::{FORMS, Form, formed, images};
 
-const PACKAGES: [&str; 3] = ["onnxruntime==1.23.2", "onnx==1.19.1", "numpy==2.2.6"];
 const SCRIPT: &str = include_str!("support/onnx_runtime.py");
 /// `default` runs integer kernels, `plain` what the file says, in f32.
 const MODES: [&str; 2] = ["default", "plain"];
@@ -34,12 +33,11 @@ struct Case {
 
 #[test]
 fn onnx_runtime_agrees() {
-    let Some(python) = python() else {
-        eprintln!("SKIPPED: {PACKAGES:?} cannot be installed with pip; nothing was compared");
+    let Some(python) = python::interpreter() else {
         return;
     };
     let cases = cases();
-    let folder = tempfile_in(env!("CARGO_TARGET_TMPDIR"));
+    let folder = python::scratch("onnx-runtime");
     for case in &cases {
         let file = |suffix: &str| folder.join(format!("{}.{suffix}", case.name));
         onnx::save(&case.graph, file("onnx")).unwrap();
@@ -47,10 +45,8 @@ fn onnx_runtime_agrees() {
         std::fs::write(file("shape"), dims.join(" ")).unwrap();
         std::fs::write(file("input.bin"), bytes_of(&case.x)).unwrap();
     }
-    let script = folder.join("run.py");
-    std::fs::write(&script, SCRIPT).unwrap();
-    let status = Command::new(python).args([&script, &folder]).status();
-    assert!(status.unwrap().success(), "ONNX Runtime refused a network");
+    let ran = python::run(&python, SCRIPT, &[&folder]);
+    assert!(ran, "ONNX Runtime refused a network");
 
     let mut wrong = Vec::new();
     let mut totals = MODES.map(|_| Report::default());
@@ -349,46 +345,6 @@ fn mixed() -> Graph {
     plain(g, "relu3", Op::Relu, &["fc1"]);
     layer(g, "logits", Op::MatMul, "relu3", &[12, 10], 0);
     graph
-}
-
-/// An interpreter that has the packages.
-fn python() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(PACKAGES.join("-"));
-    let python = ["bin/python", "Scripts/python.exe"]
-        .map(|path| folder.join(path))
-        .into_iter()
-        .find(|path| path.is_file());
-    let works = |python: &Path| {
-        let status = Command::new(python)
-            .args(["-c", "import numpy, onnx, onnxruntime"])
-            .status();
-        status.is_ok_and(|s| s.success())
-    };
-    if let Some(python) = python.filter(|python| works(python)) {
-        return Some(python);
-    }
-    let made = Command::new("python3")
-        .args(["-m", "venv"])
-        .arg(&folder)
-        .status();
-    made.ok().filter(|s| s.success())?;
-    let python = folder.join("bin/python");
-    let pip = [
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-    ];
-    let installed = Command::new(&python).args(pip).args(PACKAGES).status();
-    installed.ok().filter(|s| s.success())?;
-    works(&python).then_some(python)
-}
-
-fn tempfile_in(folder: &str) -> PathBuf {
-    let folder = Path::new(folder).join(format!("onnx-runtime-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    folder
 }
 
 fn bytes_of(tensor: &Tensor) -> Vec<u8> {

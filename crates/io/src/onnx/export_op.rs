@@ -152,7 +152,8 @@ pub(super) fn int(name: &str, value: i64) -> AttributeProto {
     }
 }
 
-fn float(name: &str, value: f32) -> AttributeProto {
+/// A number as an attribute.
+pub(super) fn float(name: &str, value: f32) -> AttributeProto {
     AttributeProto {
         name: name.into(),
         r#type: kind::FLOAT,

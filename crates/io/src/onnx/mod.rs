@@ -11,6 +11,7 @@ mod export_op;
 mod external;
 mod import_op;
 mod names;
+mod older;
 mod parameters;
 mod proto;
 mod qdq;

@@ -17,10 +17,13 @@ const MAX_BIAS: f32 = (1 << 30) as f32;
 
 /// The graph, sorted, with integer weights and biases as int8 and int32
 /// tensors behind `DequantizeLinear`, and codes quantized again behind
-/// operators that move them.
-pub(super) fn spell_out(graph: &Graph) -> Result<Graph, ModelError> {
+/// operators that move them; without `integers`, only sorted.
+pub(super) fn spell_out(graph: &Graph, integers: bool) -> Result<Graph, ModelError> {
     let mut graph = graph.clone();
     graph.sort()?;
+    if !integers {
+        return Ok(graph);
+    }
     let mut names = Names::of(&graph);
     pair_movers(&mut graph, &mut names);
     let biases = integer_biases(&mut graph, &mut names)?;

@@ -306,6 +306,42 @@ fn sparse_initializers_are_weights_with_zeros() {
 }
 
 #[test]
+fn carried_operators_keep_their_opset_and_the_others_its_forms() {
+    let mut max = int("max", 0);
+    (max.r#type, max.i, max.f) = (1, None, Some(6.0));
+    let sum = vec![ints("axes", &[1]), int("keepdims", 1)];
+    let nodes = vec![
+        node("Clip", &["x"], &["a"], vec![max]),
+        node("Unsqueeze", &["a"], &["b"], vec![ints("axes", &[0])]),
+        node("Pad", &["b"], &["c"], vec![ints("pads", &[0, 1, 0, 1])]),
+        node("Softmax", &["c"], &["s"], vec![]),
+        node("ReduceSum", &["s"], &["r"], sum),
+        node("Squeeze", &["r"], &["y"], vec![ints("axes", &[0])]),
+    ];
+    let graph = parse(&model(9, vec![], nodes)).unwrap();
+    let bytes = write(&graph).unwrap();
+    assert_eq!(read(&bytes, None, "again").unwrap(), graph);
+    let proto = ModelProto::decode(bytes.as_slice()).unwrap();
+    assert_eq!(proto.opset_import[0].version, 9);
+    let proto = proto.graph.unwrap();
+    assert!(proto.initializer.is_empty());
+    assert!(proto.node.iter().all(|n| n.input.len() == 1));
+
+    let mut quantized = graph;
+    let quantize = Op::QuantizeLinear {
+        axis: 1,
+        block_size: 0,
+        to: None,
+    };
+    quantized.nodes[0].op = quantize;
+    let error = write(&quantized).unwrap_err().to_string();
+    assert!(
+        error.contains("opset 10") && error.contains("opset 9"),
+        "{error}"
+    );
+}
+
+#[test]
 fn local_functions_are_refused_with_a_way_out() {
     let mut proto = model(13, vec![], vec![]);
     proto.functions.push(FunctionProto {
@@ -494,12 +530,11 @@ fn unknown_operators_are_carried_with_their_captures() {
     });
     let nodes = vec![node("If", &["x"], &["y"], vec![branch])];
     let proto = model(11, vec![floats("k", &[], vec![1.0])], nodes);
-    let mut graph = parse(&proto).unwrap();
+    let graph = parse(&proto).unwrap();
     let Op::Unknown(op) = &graph.nodes[0].op else {
         panic!("{:?}", graph.nodes[0].op);
     };
     assert_eq!(op.captures, ["k", "x"]);
     let back = read(&write(&graph).unwrap(), None, "again").unwrap();
-    graph.opset = 13;
     assert_eq!(back, graph);
 }

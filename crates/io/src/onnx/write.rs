@@ -5,13 +5,13 @@ use super::proto::{
     DimensionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto,
     TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
 };
-use super::{dtype, export_op, qdq, tensor};
+use super::{OLDEST_OPSET, dtype, export_op, older, qdq, tensor};
 use crate::{IoError, file};
 use prost::Message;
 use secateur_model::{Constant, Dim, Graph, Node, Op, ValueInfo};
 use std::path::Path;
 
-/// The opset that is written where nothing asks for another.
+/// The oldest opset that a network of known operators is written in.
 const OPSET: i64 = 21;
 
 /// The graph as the bytes of an ONNX file, zeros of pruned weights in place.
@@ -20,7 +20,8 @@ const OPSET: i64 = 21;
 /// integer codebooks are int8 behind `DequantizeLinear`; the bias of a layer
 /// whose input is quantized is int32, scaled by `scale_x · scale_w`; operators
 /// that only move codes are followed by a QuantizeLinear and DequantizeLinear
-/// pair. All other weights are f32.
+/// pair. All other weights are f32, and so are all of a network that carries
+/// operators of an opset before 13, which has no scales for each channel.
 ///
 /// ```
 /// let net = secateur_model::zoo::build("lenet-300-100", [1, 28, 28], 10, 1)?;
@@ -30,10 +31,15 @@ const OPSET: i64 = 21;
 /// ```
 ///
 /// # Errors
-/// A graph that is not well formed; attributes of a carried operator that are no protobuf; more bytes than
+/// A graph that is not well formed; attributes of a carried operator that are
+/// no protobuf; a known operator in a form that the opset of the carried ones
+/// does not have; more bytes than
 /// protobuf allows (2 GiB).
 pub fn write(graph: &Graph) -> Result<Vec<u8>, IoError> {
-    let graph = &qdq::spell_out(graph).map_err(IoError::model(&graph.name, "graph"))?;
+    let opset = opset(graph);
+    older::check(graph, opset)?;
+    let integers = opset >= older::NEWER;
+    let graph = &qdq::spell_out(graph, integers).map_err(IoError::model(&graph.name, "graph"))?;
     let mut names = Names::of(graph);
     let mut proto = GraphProto {
         name: graph.name.clone(),
@@ -48,9 +54,11 @@ pub fn write(graph: &Graph) -> Result<Vec<u8>, IoError> {
         });
     }
     for node in &graph.nodes {
-        write_node(graph, node, &mut names, &mut proto)?;
+        write_node(graph, node, opset, &mut names, &mut proto)?;
     }
-    let opset = opset(graph);
+    if opset < older::NEWER {
+        older::rewrite(&graph.name, &mut proto, opset)?;
+    }
     let model = ModelProto {
         ir_version: Some(ir_version(opset)),
         producer_name: "secateur".into(),
@@ -89,14 +97,18 @@ pub fn save(graph: &Graph, path: impl AsRef<Path>) -> Result<(), IoError> {
     file::replace(path.as_ref(), &write(graph)?)
 }
 
-/// Operators that are carried keep their own opset; from 13 on it has the forms
-/// of the known ones.
+/// Operators that are carried keep their own opset: what they mean in another
+/// is not known here.
 fn opset(graph: &Graph) -> i64 {
     let carries = graph
         .nodes
         .iter()
         .any(|n| matches!(&n.op, Op::Unknown(op) if op.domain.is_empty()));
-    if carries { graph.opset.max(13) } else { OPSET }
+    if carries && graph.opset >= OLDEST_OPSET {
+        graph.opset
+    } else {
+        graph.opset.max(OPSET)
+    }
 }
 
 /// The oldest IR version that goes with an opset (ONNX's table of versions).
@@ -138,6 +150,7 @@ fn value_info(value: &ValueInfo) -> ValueInfoProto {
 fn write_node(
     graph: &Graph,
     node: &Node,
+    opset: i64,
     names: &mut Names,
     proto: &mut GraphProto,
 ) -> Result<(), IoError> {
@@ -161,7 +174,7 @@ fn write_node(
         Op::Softmax {
             axis,
             flattened: true,
-        } => write_flattened_softmax(names, written, *axis, proto),
+        } if opset >= older::NEWER => write_flattened_softmax(names, written, *axis, proto),
         _ => proto.node.push(written),
     }
     Ok(())

@@ -35,7 +35,7 @@ mod write;
 
 pub use crate::codec::Store;
 pub use file::{load, save};
-pub use read::{inspect, read};
+pub use read::{inspect, read, read_and_inspect};
 pub use summary::{Summary, WeightSummary};
 pub use write::write;
 

@@ -28,6 +28,14 @@ pub fn read(bytes: &[u8], name: &str) -> Result<Graph, IoError> {
 /// # Errors
 /// As [`read`]: a summary is given of good files only.
 pub fn inspect(bytes: &[u8], name: &str) -> Result<Summary, IoError> {
+    read_and_inspect(bytes, name).map(|(_, summary)| summary)
+}
+
+/// Both the graph and where its bytes are, decoded once.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_and_inspect(bytes: &[u8], name: &str) -> Result<(Graph, Summary), IoError> {
     let (graph, spans) = parse(bytes, name)?;
     let weights: Vec<WeightSummary> = graph
         .constants
@@ -38,11 +46,12 @@ pub fn inspect(bytes: &[u8], name: &str) -> Result<Summary, IoError> {
         })
         .collect();
     let taken: usize = weights.iter().map(|w| w.bytes).sum();
-    Ok(Summary {
+    let summary = Summary {
         bytes: bytes.len(),
         weights,
         rest: bytes.len() - taken,
-    })
+    };
+    Ok((graph, summary))
 }
 
 /// The graph, and for each constant its bytes in the file.

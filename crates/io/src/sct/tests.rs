@@ -303,7 +303,9 @@ fn headers_of_lenet_are_few_bytes() {
 fn summary_adds_up_to_the_file() {
     let graph = all_kinds();
     let bytes = round_trip(&graph);
-    let summary = inspect(&bytes, "test.sct").unwrap();
+    let (read, summary) = read_and_inspect(&bytes, "test.sct").unwrap();
+    assert_eq!(read, graph);
+    assert_eq!(inspect(&bytes, "test.sct").unwrap(), summary);
     let weights: usize = summary.weights.iter().map(|w| w.bytes).sum();
     assert_eq!(
         (summary.bytes, weights + summary.rest),

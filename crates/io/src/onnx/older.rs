@@ -1,0 +1,101 @@
+//! The forms of operators before opset 13, for networks that carry operators of
+//! such an opset: what newer opsets say in inputs stands in attributes.
+
+use super::attributes::kind;
+use super::export_op;
+use super::proto::{AttributeProto, GraphProto, NodeProto, TensorProto};
+use crate::IoError;
+use secateur_model::{Data, Graph, Op};
+use std::collections::HashSet;
+
+/// The opset whose forms the graph's known operators have; older ones differ.
+pub(super) const NEWER: i64 = 13;
+/// The opset in which Clip and Pad take inputs.
+const BOUNDS_ARE_INPUTS: i64 = 11;
+/// The opset that has QuantizeLinear and DequantizeLinear.
+const QUANTIZES: i64 = 10;
+
+/// Refuses what an older opset cannot say.
+pub(super) fn check(graph: &Graph, opset: i64) -> Result<(), IoError> {
+    for node in &graph.nodes {
+        let needed = match node.op {
+            Op::QuantizeLinear { .. } | Op::DequantizeLinear { .. } => QUANTIZES,
+            Op::Softmax {
+                axis,
+                flattened: false,
+            } if axis != -1 => NEWER,
+            _ => continue,
+        };
+        if opset < needed {
+            return Err(IoError::unsupported(
+                &graph.name,
+                format!("node `{}` ({})", node.name, node.op.name()),
+                format!(
+                    "it needs opset {needed}, and the network carries operators of opset {opset}"
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Puts inputs back into attributes, and drops the constants that they were.
+pub(super) fn rewrite(file: &str, proto: &mut GraphProto, opset: i64) -> Result<(), IoError> {
+    let mut moved = HashSet::new();
+    for node in &mut proto.node {
+        if !node.domain.is_empty() {
+            continue;
+        }
+        let parts: &[&str] = match node.op_type.as_str() {
+            "Clip" if opset < BOUNDS_ARE_INPUTS => &["min", "max"],
+            "Pad" if opset < BOUNDS_ARE_INPUTS => &["pads", "value"],
+            "Squeeze" | "Unsqueeze" => &["axes"],
+            _ => continue,
+        };
+        if node.input.len() > 1 + parts.len() {
+            return Err(no_form(file, node, opset));
+        }
+        let inputs = node.input.split_off(node.input.len().min(1));
+        for (part, input) in parts.iter().zip(inputs).filter(|(_, i)| !i.is_empty()) {
+            let constant = proto.initializer.iter().find(|t| t.name == input);
+            let attribute = constant
+                .and_then(|tensor| attribute(file, part, tensor))
+                .ok_or_else(|| no_form(file, node, opset))?;
+            node.attribute.push(attribute);
+            moved.insert(input);
+        }
+    }
+    for name in proto.node.iter().flat_map(|n| &n.input) {
+        moved.remove(name);
+    }
+    for output in &proto.output {
+        moved.remove(&output.name);
+    }
+    proto.initializer.retain(|t| !moved.contains(&t.name));
+    Ok(())
+}
+
+fn no_form(file: &str, node: &NodeProto, opset: i64) -> IoError {
+    IoError::unsupported(
+        file,
+        format!("node `{}` ({})", node.name, node.op_type),
+        format!("its inputs are not constant, as opset {opset} needs them"),
+    )
+}
+
+/// A constant as an attribute: integers as a list, one f32 as a number.
+fn attribute(file: &str, name: &str, tensor: &TensorProto) -> Option<AttributeProto> {
+    match super::tensor::read(file, tensor, None).ok()?.data() {
+        Data::I64(values) => Some(AttributeProto {
+            name: name.into(),
+            r#type: kind::INTS,
+            ints: values.clone(),
+            ..AttributeProto::default()
+        }),
+        Data::F32(values) => match values.as_slice() {
+            [value] => Some(export_op::float(name, *value)),
+            _ => None,
+        },
+        _ => None,
+    }
+}
