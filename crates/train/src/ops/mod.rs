@@ -58,49 +58,58 @@ fn vectorized<R>(f: impl FnOnce() -> R) -> R {
     f()
 }
 
-/// Partial sums kept side by side: enough for the additions not to wait for
-/// one another.
-const LANES: usize = 32;
+const WIDTH: usize = 8;
 
-/// `Σ a·b`, in lanes.
+/// A vector of partial sums.
+type Lanes = [f32; WIDTH];
+
+/// `Σ a·b`, in several vectors of lanes so that additions do not wait for one
+/// another.
 #[inline(always)]
 fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0.0f32; LANES];
-    let (a_parts, b_parts) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let rest = a_parts.remainder().iter().zip(b_parts.remainder());
-    let tail: f32 = rest.map(|(x, y)| x * y).sum();
-    for (x, y) in a_parts.zip(b_parts) {
-        for lane in 0..LANES {
-            lanes[lane] += x[lane] * y[lane];
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<WIDTH>(), b.as_chunks::<WIDTH>());
+    let ((a_fours, a_ones), (b_fours, b_ones)) = (a.as_chunks::<4>(), b.as_chunks::<4>());
+    let mut sums: [Lanes; 4] = Default::default();
+    for (a, b) in a_fours.iter().zip(b_fours) {
+        for (sum, (a, b)) in sums.iter_mut().zip(a.iter().zip(b)) {
+            add(sum, |lane| a[lane] * b[lane]);
         }
     }
-    join(lanes) + tail
+    for (a, b) in a_ones.iter().zip(b_ones) {
+        add(&mut sums[0], |lane| a[lane] * b[lane]);
+    }
+    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
+    join(sums) + rest
 }
 
-/// `Σ f(a)`, in lanes.
+/// `Σ f(a)`, likewise.
 #[inline(always)]
 fn sum_of(values: &[f32], f: impl Fn(f32) -> f32) -> f32 {
-    let mut lanes = [0.0f32; LANES];
-    let parts = values.chunks_exact(LANES);
-    let tail: f32 = parts.remainder().iter().map(|&v| f(v)).sum();
-    for part in parts {
-        for lane in 0..LANES {
-            lanes[lane] += f(part[lane]);
+    let (vectors, rest) = values.as_chunks::<WIDTH>();
+    let (fours, ones) = vectors.as_chunks::<4>();
+    let mut sums: [Lanes; 4] = Default::default();
+    for four in fours {
+        for (sum, vector) in sums.iter_mut().zip(four) {
+            add(sum, |lane| f(vector[lane]));
         }
     }
-    join(lanes) + tail
+    for vector in ones {
+        add(&mut sums[0], |lane| f(vector[lane]));
+    }
+    join(sums) + rest.iter().map(|&v| f(v)).sum::<f32>()
 }
 
 #[inline(always)]
-fn join(mut lanes: [f32; LANES]) -> f32 {
-    let mut width = LANES / 2;
-    while width > 0 {
-        for lane in 0..width {
-            lanes[lane] += lanes[lane + width];
-        }
-        width /= 2;
+fn add(sum: &mut Lanes, term: impl Fn(usize) -> f32) {
+    for (lane, sum) in sum.iter_mut().enumerate() {
+        *sum += term(lane);
     }
-    lanes[0]
+}
+
+#[inline(always)]
+fn join([mut a, b, c, d]: [Lanes; 4]) -> f32 {
+    add(&mut a, |lane| b[lane] + (c[lane] + d[lane]));
+    a.iter().sum()
 }
 
 /// Along one axis: for each tap of the window, the outputs that see the input

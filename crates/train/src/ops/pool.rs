@@ -171,17 +171,16 @@ fn raise(values: &mut [f32], positions: &mut [u32], plane: &[f32], at: usize, st
         *value = if larger { x } else { *value };
         *position = if larger { from } else { *position };
     };
-    // The last element need not be followed by a whole stride.
-    let last = values.len().saturating_sub(1);
-    let mut from = at as u32;
+    // The last element of a plane need not be followed by a whole stride.
+    let (mut from, mut whole) = (at as u32, 0);
     let best = values.iter_mut().zip(positions.iter_mut());
-    for ((value, position), part) in best.zip(plane.chunks_exact(stride)).take(last) {
+    for ((value, position), part) in best.zip(plane.chunks_exact(stride)) {
         take(value, position, part[0], from);
         from += stride as u32;
+        whole += 1;
     }
-    if let (Some(value), Some(position)) = (values.last_mut(), positions.last_mut()) {
-        let from = last * stride;
-        take(value, position, plane[from], (at + from) as u32);
+    if let (Some(value), Some(position)) = (values.get_mut(whole), positions.get_mut(whole)) {
+        take(value, position, plane[whole * stride], from);
     }
 }
 

@@ -7,6 +7,9 @@
 //! and extents alone (Shape → Gather → Concat) is computed by the model's
 //! reference evaluation.
 
+#[cfg(test)]
+mod tests;
+
 mod elementwise;
 mod layout;
 mod linear;
