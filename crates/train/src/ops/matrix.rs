@@ -63,7 +63,10 @@ pub(super) enum Into {
 /// the work may be spread; the result is the same.
 ///
 /// Slices that are too short for their extents leave `out` as it is.
-#[allow(unsafe_code)]
+#[expect(
+    unsafe_code,
+    reason = "the product takes pointers; its bounds are checked here"
+)]
 pub(super) fn product(
     out: &mut [f32],
     into: Into,

@@ -82,9 +82,9 @@ fn geometry(
     alpha: f32,
     o: &Operands<'_>,
 ) -> Result<LinearGeometry, TrainError> {
-    let turned = |dims: &[usize], exchanged: bool| match dims {
-        &[rows, columns] if exchanged => Some([columns, rows]),
-        &[rows, columns] => Some([rows, columns]),
+    let turned = |dims: &[usize], exchanged: bool| match *dims {
+        [rows, columns] if exchanged => Some([columns, rows]),
+        [rows, columns] => Some([rows, columns]),
         _ => None,
     };
     match (turned(&a.dims, exchanged[0]), turned(&b.dims, exchanged[1])) {

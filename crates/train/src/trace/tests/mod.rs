@@ -40,7 +40,12 @@ pub(super) fn spread(elements: usize, salt: usize) -> Vec<f32> {
     let n = elements.max(1);
     let step = (1..)
         .map(|k| n * 5 / 8 + k)
-        .find(|&s| (1..=n).filter(|d| n % d == 0 && s % d == 0).count() == 1)
+        .find(|&s| {
+            (1..=n)
+                .filter(|&d| n.is_multiple_of(d) && s.is_multiple_of(d))
+                .count()
+                == 1
+        })
         .unwrap();
     (0..elements)
         .map(|i| {
