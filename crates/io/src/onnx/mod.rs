@@ -1,14 +1,17 @@
 //! ONNX in and out (ONNX 1.19, opsets 7 to 24).
 //!
 //! Reading rewrites older operator forms to the newest, so that a
-//! [`Graph`](secateur_model::Graph) knows one form only; operators that are not
-//! known are carried as they came. Writing gives a file that any ONNX runtime
-//! executes: zeros in place, integer weights as `DequantizeLinear` of int8.
+//! [`Graph`](secateur_model::Graph) knows one form only, and turns the weights of
+//! Gemms so that rows are outputs; operators that are not known are carried as
+//! they came. Writing gives a file that any ONNX runtime executes: zeros in
+//! place, quantized layers between `DequantizeLinear`s, as integer runtimes
+//! recognise them; carried operators keep the opset that they came in.
 
 mod attributes;
 mod dtype;
 mod export_op;
 mod external;
+mod gemm;
 mod import_op;
 mod names;
 mod older;

@@ -5,7 +5,7 @@ use super::names::Names;
 use super::proto::{
     AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 };
-use super::{NEWEST_OPSET, OLDEST_OPSET, dtype, import_op, parameters, sparse, tensor};
+use super::{NEWEST_OPSET, OLDEST_OPSET, dtype, gemm, import_op, parameters, sparse, tensor};
 use crate::{IoError, file};
 use prost::Message;
 use secateur_model::{Constant, Data, Dim, Graph, Node, Op, Shape, Tensor, UnknownOp, ValueInfo};
@@ -83,6 +83,7 @@ pub fn read(bytes: &[u8], folder: Option<&Path>, name: &str) -> Result<Graph, Io
     };
     reader.graph(proto)?;
     let mut graph = reader.graph;
+    gemm::turn_weights(&mut graph);
     parameters::fold_dequantized(&mut graph);
     parameters::promote(name, &mut graph)?;
     graph.sort().map_err(IoError::model(name, "graph"))?;

@@ -283,9 +283,49 @@ fn scales_along_the_depth_are_multiplied_in() {
 }
 
 #[test]
+fn rows_of_a_gemm_weight_are_its_outputs() {
+    let weight = || floats("w", &[2, 3], vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+    let gemm = |input: &str, output: &str| node("Gemm", &[input, "w"], &[output], vec![]);
+    let graph = parse(&model(13, vec![weight()], vec![gemm("x", "y")])).unwrap();
+    assert_eq!(graph.nodes[0].op, Op::linear());
+    let turned = graph.weight("w").unwrap();
+    assert_eq!(turned.shape().dims(), [3, 2]);
+    assert_eq!(turned.to_f32(), [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
+    let x = Tensor::f32(&[1, 2], vec![10.0, 1.0]).unwrap();
+    let y = eval(&graph, &[("x", x)]).unwrap();
+    assert_eq!(y[0].as_f32().unwrap(), [14.0, 25.0, 36.0]);
+
+    // Read otherwise too, it stays.
+    let relu = node("Relu", &["w"], &["r"], vec![]);
+    let shared = model(13, vec![weight()], vec![gemm("x", "y"), relu]);
+    let shared = parse(&shared).unwrap();
+    assert_eq!(shared.weight("w").unwrap().shape().dims(), [2, 3]);
+
+    // Codes with a scale for each column.
+    let codes = TensorProto {
+        dims: vec![2, 3],
+        data_type: 3,
+        int32_data: vec![1, 2, 3, 4, 5, 6],
+        ..floats("q", &[], vec![])
+    };
+    let scales = floats("s", &[3], vec![0.5, 1.0, 2.0]);
+    let dequantize = node(
+        "DequantizeLinear",
+        &["q", "s"],
+        &["w"],
+        vec![int("axis", 1)],
+    );
+    let nodes = vec![dequantize, gemm("x", "y")];
+    let graph = parse(&model(13, vec![codes, scales], nodes)).unwrap();
+    let turned = graph.weight("w").unwrap();
+    assert_eq!(turned.to_f32(), [0.5, 2.0, 2.0, 5.0, 6.0, 12.0]);
+    assert!(matches!(turned.values(), Values::Int { bits: 8, .. }));
+}
+
+#[test]
 fn sparse_initializers_are_weights_with_zeros() {
-    let gemm = node("Gemm", &["x", "w"], &["y"], vec![]);
-    let mut proto = model(13, vec![], vec![gemm]);
+    let product = node("MatMul", &["x", "w"], &["y"], vec![]);
+    let mut proto = model(13, vec![], vec![product]);
     let places = TensorProto {
         dims: vec![2],
         data_type: 7,
