@@ -85,6 +85,10 @@ pub fn run(
             teacher: &teacher,
             train,
             seed: seed.wrapping_mul(1000).wrapping_add(index as u64),
+            round: Round {
+                index: 0,
+                rounds: 1,
+            },
             observer,
         };
         match step {
@@ -114,7 +118,15 @@ struct Stage<'a> {
     teacher: &'a Graph,
     train: &'a Dataset,
     seed: u64,
+    round: Round,
     observer: &'a mut dyn Observer,
+}
+
+/// Which of a step's equally long trainings is under way.
+#[derive(Clone, Copy)]
+struct Round {
+    index: usize,
+    rounds: usize,
 }
 
 impl Stage<'_> {
@@ -143,7 +155,7 @@ impl Stage<'_> {
             return Ok(());
         };
         let options = FitOptions {
-            epochs: retrain.epochs,
+            epochs: retrain.epochs_over(self.train.len()),
             batch: retrain.batch,
             learning_rate: retrain.learning_rate,
             weight_decay: retrain.weight_decay,
@@ -161,6 +173,7 @@ impl Stage<'_> {
         };
         let mut hooks = StageHooks {
             observer: self.observer,
+            round: self.round,
             gradual,
         };
         let result = fit(graph, self.train, &options, &mut hooks);
@@ -177,6 +190,10 @@ impl Stage<'_> {
             PruneSchedule::Rounds(rounds) => {
                 for round in 1..=rounds {
                     let part = round as f64 / rounds as f64;
+                    self.round = Round {
+                        index: round - 1,
+                        rounds,
+                    };
                     prune::prune(graph, &allocation.geometric(part))?;
                     self.retrain(graph, retrain)?;
                 }
@@ -327,6 +344,7 @@ fn masks(
 
 struct StageHooks<'a> {
     observer: &'a mut dyn Observer,
+    round: Round,
     gradual: Option<Gradual<'a>>,
 }
 
@@ -344,6 +362,8 @@ impl Hooks for StageHooks<'_> {
     }
 
     fn after_step(&mut self, step: usize, total: usize, loss: f32) -> ControlFlow<()> {
-        self.observer.progress(step + 1, total, loss)
+        let Round { index, rounds } = self.round;
+        self.observer
+            .progress(index * total + step + 1, rounds * total, loss)
     }
 }

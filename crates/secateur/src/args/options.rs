@@ -64,7 +64,7 @@ pub struct Train {
     #[arg(long, value_hint = ValueHint::AnyPath)]
     pub data: String,
     /// Passes over the training images
-    #[arg(long, value_name = "N", default_value_t = 12.0, value_parser = parse::positive)]
+    #[arg(long, value_name = "N", default_value_t = 10.0, value_parser = parse::positive)]
     pub epochs: f32,
     /// Images a step
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = parse::at_least_one)]

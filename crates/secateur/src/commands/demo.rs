@@ -92,7 +92,8 @@ fn training(args: &Demo, set: KnownSet, dense: &Path) -> Train {
     Train {
         network: "lenet-300-100".into(),
         data: set.name().into(),
-        epochs: 12.0,
+        // There are few digits, and many steps are needed.
+        epochs: if set == KnownSet::Digits { 100.0 } else { 10.0 },
         batch: 64,
         learning_rate: 0.05,
         weight_decay: 5e-4,
