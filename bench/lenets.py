@@ -19,15 +19,14 @@ import statistics
 import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-COMMAND = ROOT / "target" / "release" / "secateur"
 NETWORKS = ["lenet-300-100", "lenet-5"]
 SETS = ["mnist", "fashion-mnist"]
 
 
-def secateur(folder, threads, *arguments):
+def secateur(command, folder, threads, *arguments):
     counts = {"RAYON_NUM_THREADS": str(threads), "SECATEUR_THREADS": str(threads)}
     subprocess.run(
-        [COMMAND, *arguments],
+        [command, *arguments],
         cwd=folder,
         check=True,
         env={**os.environ, **counts},
@@ -36,7 +35,7 @@ def secateur(folder, threads, *arguments):
     )
 
 
-def run(folder, network, data, seed, threads):
+def run(command, folder, network, data, seed, threads):
     stem = f"{network}-{data}-{seed}"
     common = ["--data", data, "--seed", str(seed)]
     results = {}
@@ -48,7 +47,7 @@ def run(folder, network, data, seed, threads):
     for step, arguments in steps.items():
         file = folder / f"{stem}.{step}.json"
         if not file.exists():
-            secateur(folder, threads, *arguments, "--json", file.name)
+            secateur(command, folder, threads, *arguments, "--json", file.name)
         results[step] = json.loads(file.read_text())
     return results
 
@@ -84,6 +83,7 @@ def main():
     parser.add_argument("--networks", nargs="+", default=NETWORKS)
     parser.add_argument("--sets", nargs="+", default=SETS)
     parser.add_argument("--jobs", type=int, default=2, help="runs at once, one thread each")
+    parser.add_argument("--command", type=pathlib.Path, default=ROOT / "target" / "release" / "secateur")
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
 
@@ -91,7 +91,7 @@ def main():
     threads = max(1, (os.cpu_count() or 1) // args.jobs)
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
         futures = {
-            cell: [pool.submit(run, args.folder, *cell, seed, threads) for seed in range(1, args.seeds + 1)]
+            cell: [pool.submit(run, args.command.resolve(), args.folder, *cell, seed, threads) for seed in range(1, args.seeds + 1)]
             for cell in cells
         }
         print("| network, data | seeds | dense error, % | `.sct` error, % | change | change on validation | bytes | ratio | train + compress, s |")
