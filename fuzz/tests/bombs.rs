@@ -54,6 +54,17 @@ fn padded(from: &str, pads: &[i64]) -> Graph {
     network(constants, nodes)
 }
 
+/// A padded input and itself: each fits the address space, what a step touches does not.
+fn summed(pads: &[i64]) -> Graph {
+    let mode = PadMode::Constant;
+    let nodes = vec![
+        Node::new("pad", Op::Pad { mode }, &["x", "pads"], &["p"]),
+        Node::new("double", Op::Concat { axis: 0 }, &["p"], &["q"]),
+        Node::new("add", Op::Add, &["p", "q"], &["y"]),
+    ];
+    network(vec![("pads", i64s(pads))], nodes)
+}
+
 fn pooled(window: Window) -> Graph {
     let op = Op::MaxPool {
         window,
@@ -123,6 +134,7 @@ fn all_are_refused_or_bounded() {
         ("pads below", padded("x", &[i64::MIN; 8])),
         ("doubled constant", doubled("c", 50)),
         ("doubled input", doubled("x", 50)),
+        ("huge sum", summed(&[0, 0, 0, 0, 0, 0, 0, (1 << 59) - 5])),
         ("window", pooled(Window::new(&[huge as usize; 2]))),
         (
             "padded window",

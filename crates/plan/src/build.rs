@@ -161,19 +161,21 @@ impl<'p> Build<'p> {
         cost: Cost,
     ) {
         let now = self.steps.len();
+        // Buffers that no machine holds are refused later; their sum may not fit here.
         let mut bytes = cost.weight_bytes as u64;
+        let mut count = |more: usize| bytes = bytes.saturating_add(more as u64);
         for operand in &inputs {
             match operand {
                 Operand::Buffer(buffer) => {
                     self.pieces[self.pieces_of[*buffer]].last = now;
-                    bytes += self.buffers[*buffer].bytes as u64;
+                    count(self.buffers[*buffer].bytes);
                 }
-                Operand::Constant(tensor) => bytes += tensor.bytes() as u64,
+                Operand::Constant(tensor) => count(tensor.bytes()),
                 Operand::Absent => {}
             }
         }
         for &buffer in &outputs {
-            bytes += self.buffers[buffer].bytes as u64;
+            count(self.buffers[buffer].bytes);
         }
         let scratch = (cost.scratch_bytes > 0).then(|| {
             self.pieces.push(Lifetime {

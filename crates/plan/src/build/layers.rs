@@ -116,8 +116,8 @@ impl Build<'_> {
                 Filters::I8(f) => (f.kernel().name, f.bytes()),
             };
             let cost = Cost {
-                macs: (pixels * channels * kh * kw) as u64,
-                nonzero_macs: (pixels * linear.nonzeros()) as u64,
+                macs: products(&[pixels, channels, kh, kw]),
+                nonzero_macs: products(&[pixels, linear.nonzeros()]),
                 weight_bytes,
                 scratch_bytes: 0,
             };
@@ -255,10 +255,18 @@ impl Build<'_> {
     }
 }
 
+/// How many products there are; no more than can be counted, of extents whose outputs no machine
+/// holds.
+fn products(factors: &[usize]) -> u64 {
+    factors
+        .iter()
+        .fold(1, |product, &factor| product.saturating_mul(factor as u64))
+}
+
 fn cost_of(layer: &Layer, rows: usize, scratch_bytes: usize) -> Cost {
     Cost {
-        macs: (rows * layer.outputs * layer.depth) as u64,
-        nonzero_macs: (rows * layer.nonzeros) as u64,
+        macs: products(&[rows, layer.outputs, layer.depth]),
+        nonzero_macs: products(&[rows, layer.nonzeros]),
         weight_bytes: layer.bytes(),
         scratch_bytes,
     }
