@@ -1,7 +1,7 @@
 //! Normalisation by the batch's own statistics (Ioffe & Szegedy 2015): two
 //! passes over the batch forward, two backward.
 
-use super::{dot, elements, sum_of, tensor_of, vectorized};
+use super::{dot, elements, into_elements, sum_of, tensor_of, vectorized};
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
@@ -191,11 +191,11 @@ impl Backward<Flex, 3> for BatchNorm {
         let [x_node, scale_node, bias_node] = ops.parents;
         let (x, scale, by) = ops.state;
         let dy = grads.consume::<Flex>(&ops.node);
-        let (xs, scales, dys) = (elements(&x), elements(&scale), elements(&dy));
+        let (xs, scales, dy) = (elements(&x), elements(&scale), into_elements(dy));
         let inverse = by.inverse_deviation();
-        let sums = sums(&xs, &dys, &by, &inverse);
+        let sums = sums(&xs, &dy, &by, &inverse);
         if let Some(node) = x_node {
-            let dx = input_gradient(&xs, &dys, &scales, &by, &inverse, &sums);
+            let dx = input_gradient(&xs, dy, &scales, &by, &inverse, &sums);
             grads.register::<Flex>(node.id, tensor_of(dx, &x.layout().shape().to_vec()));
         }
         for (node, index) in [(bias_node, 0), (scale_node, 1)] {
@@ -231,10 +231,10 @@ fn sums(x: &[f32], dy: &[f32], by: &Normalization, inverse: &[f32]) -> Vec<[f32;
 }
 
 /// `scale / σ · (dy − mean(dy) − x̂ · mean(dy · x̂))`, as `a·dy + b·x + c` for
-/// each channel.
+/// each channel, written over `dy`.
 fn input_gradient(
     x: &[f32],
-    dy: &[f32],
+    mut dy: Vec<f32>,
     scale: &[f32],
     by: &Normalization,
     inverse: &[f32],
@@ -251,22 +251,20 @@ fn input_gradient(
             [a, b, c]
         })
         .collect();
-    let mut dx = vec![0.0; x.len()];
-    dx.par_chunks_mut(by.image())
-        .zip(x.par_chunks(by.image()).zip(dy.par_chunks(by.image())))
-        .for_each(|(dx, (x, dy))| {
-            let planes = dx.chunks_exact_mut(pixels);
-            let planes = planes.zip(x.chunks_exact(pixels).zip(dy.chunks_exact(pixels)));
+    dy.par_chunks_mut(by.image())
+        .zip(x.par_chunks(by.image()))
+        .for_each(|(dy, x)| {
+            let planes = dy.chunks_exact_mut(pixels).zip(x.chunks_exact(pixels));
             vectorized(
                 #[inline(always)]
                 || {
-                    for ((dx, (x, dy)), &[a, b, c]) in planes.zip(&factors) {
-                        for ((dx, x), dy) in dx.iter_mut().zip(x).zip(dy) {
-                            *dx = a * dy + b * x + c;
-                        }
+                    for ((dy, x), &[a, b, c]) in planes.zip(&factors) {
+                        dy.iter_mut()
+                            .zip(x)
+                            .for_each(|(d, x)| *d = a * *d + b * x + c);
                     }
                 },
             );
         });
-    dx
+    dy
 }

@@ -3,10 +3,13 @@
 use super::conv2d::{ConvGeometry, ConvGradients, total};
 use super::{Reach, dot, group_of, sum_of, vectorized};
 use rayon::prelude::*;
+use std::ops::Range;
 
 pub(super) fn forward(x: &[f32], weight: &[f32], bias: &[f32], g: &ConvGeometry) -> Vec<f32> {
     let reaches = g.reaches();
     let (taps, pixels, area) = (g.taps().max(1), g.pixels().max(1), g.input[1] * g.input[2]);
+    let (iw, ow) = (g.input[2], g.output[2]);
+    let outputs = three(g, &reaches[1], |r| (r.from..r.to, r.first));
     let mut y = vec![0.0; g.images * g.output_len()];
     y.par_chunks_mut(g.output_len().max(1))
         .zip(x.par_chunks(g.input_len().max(1)))
@@ -17,6 +20,23 @@ pub(super) fn forward(x: &[f32], weight: &[f32], bias: &[f32], g: &ConvGeometry)
                     let planes = y.chunks_exact_mut(pixels).zip(x.chunks_exact(area.max(1)));
                     for (((y, x), w), &b) in planes.zip(weight.chunks_exact(taps)).zip(bias) {
                         y.fill(b);
+                        if let Some(spans) = &outputs {
+                            each_row(
+                                g,
+                                &reaches,
+                                #[inline(always)]
+                                |ky, out, at| {
+                                    let w = &w[ky * 3..][..3];
+                                    add_three(
+                                        &mut y[out * ow..][..ow],
+                                        &x[at * iw..][..iw],
+                                        spans,
+                                        w,
+                                    );
+                                },
+                            );
+                            continue;
+                        }
                         each_line(
                             g,
                             &reaches,
@@ -42,6 +62,10 @@ pub(super) fn backward(
     let reaches = g.reaches();
     let (taps, pixels, area) = (g.taps().max(1), g.pixels().max(1), g.input[1] * g.input[2]);
     let group = group_of(g.images);
+    let (iw, ow) = (g.input[2], g.output[2]);
+    let inputs = three(g, &reaches[1], |r| {
+        (r.first..r.first + r.to - r.from, r.from)
+    });
     let dx = input.then(|| {
         let mut dx = vec![0.0; g.images * g.input_len()];
         dx.par_chunks_mut(g.input_len().max(1))
@@ -53,6 +77,19 @@ pub(super) fn backward(
                         let planes = dx.chunks_exact_mut(area.max(1));
                         let planes = planes.zip(dy.chunks_exact(pixels));
                         for ((dx, dy), w) in planes.zip(weight.chunks_exact(taps)) {
+                            if let Some(spans) = &inputs {
+                                each_row(
+                                    g,
+                                    &reaches,
+                                    #[inline(always)]
+                                    |ky, out, at| {
+                                        let w = &w[ky * 3..][..3];
+                                        let dy = &dy[out * ow..][..ow];
+                                        add_three(&mut dx[at * iw..][..iw], dy, spans, w);
+                                    },
+                                );
+                                continue;
+                            }
                             each_line(
                                 g,
                                 &reaches,
@@ -105,13 +142,63 @@ pub(super) fn backward(
     }
 }
 
+/// Where a tap adds along a line, and where on the other line it begins to read.
+type Span = (Range<usize>, usize);
+
+/// The spans of a kernel of three columns that moves one step at a time: the
+/// usual one, whose taps share their loads and stores.
+fn three(g: &ConvGeometry, across: &[Reach], span: impl Fn(&Reach) -> Span) -> Option<[Span; 3]> {
+    match across {
+        [a, b, c] if g.stride[1] == 1 => Some([span(a), span(b), span(c)]),
+        _ => None,
+    }
+}
+
+/// The rows of the kernel with the lines of output and input that they join.
+#[inline(always)]
+fn each_row(g: &ConvGeometry, reaches: &[Vec<Reach>; 2], mut f: impl FnMut(usize, usize, usize)) {
+    for (ky, down) in reaches[0].iter().enumerate() {
+        for y in down.from..down.to {
+            f(ky, y, down.first + (y - down.from) * g.stride[0]);
+        }
+    }
+}
+
+/// Adds three taps to a line: together where all of them reach, one by one at
+/// its ends.
+#[inline(always)]
+fn add_three(target: &mut [f32], source: &[f32], spans: &[Span; 3], w: &[f32]) {
+    let start = spans.iter().map(|(to, _)| to.start).max().unwrap_or(0);
+    let end = spans.iter().map(|(to, _)| to.end).min().unwrap_or(0);
+    let end = end.max(start);
+    for ((to, from), &w) in spans.iter().zip(w) {
+        let head = to.start..start.clamp(to.start, to.end);
+        let tail = end.clamp(head.end, to.end)..to.end;
+        for part in [head, tail] {
+            let seen = &source[from + part.start - to.start..];
+            add_scaled(&mut target[part], w, seen, 1);
+        }
+    }
+    if start == end {
+        return;
+    }
+    let [a, b, c] = [0, 1, 2].map(|tap| {
+        let (to, from) = &spans[tap];
+        &source[from + start - to.start..][..end - start]
+    });
+    let sources = a.iter().zip(b).zip(c);
+    for (t, ((a, b), c)) in target[start..end].iter_mut().zip(sources) {
+        *t += w[0] * a + w[1] * b + w[2] * c;
+    }
+}
+
 /// Each tap's lines of output that see the input: the tap, the outputs'
 /// positions and where the first of them reads.
 #[inline(always)]
 fn each_line(
     g: &ConvGeometry,
     reaches: &[Vec<Reach>; 2],
-    mut f: impl FnMut(usize, std::ops::Range<usize>, usize),
+    mut f: impl FnMut(usize, Range<usize>, usize),
 ) {
     let (w, ow) = (g.input[2], g.output[2]);
     for (ky, down) in reaches[0].iter().enumerate() {

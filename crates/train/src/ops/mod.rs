@@ -43,6 +43,11 @@ fn elements(tensor: &FlexTensor) -> Cow<'_, [f32]> {
     }
 }
 
+/// The elements in row-major order, without a copy where nobody else has them.
+fn into_elements(tensor: FlexTensor) -> Vec<f32> {
+    tensor.into_data().try_into_vec().unwrap_or_default()
+}
+
 fn tensor_of(values: Vec<f32>, dims: &[usize]) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, dims.to_vec()))
 }

@@ -73,5 +73,5 @@ impl Value {
 }
 
 pub(crate) fn to_vec(tensor: Tensor<1>) -> Vec<f32> {
-    tensor.into_data().try_to_vec::<f32>().unwrap_or_default()
+    tensor.into_data().try_into_vec().unwrap_or_default()
 }

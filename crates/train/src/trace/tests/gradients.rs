@@ -134,6 +134,39 @@ fn convolutions() {
         &[4, 1, 3, 3],
         true,
     );
+    // Lines shorter than the kernel, and kernels of another width.
+    for (h, w) in [(1, 1), (2, 1), (1, 2), (3, 2)] {
+        let what = format!("depthwise on {h}x{w}");
+        conv(&what, pad.clone(), 2, &[2, 2, h, w], &[2, 1, 3, 3], true);
+    }
+    conv(
+        "depthwise, no pads",
+        plain(),
+        2,
+        &[1, 2, 5, 12],
+        &[2, 1, 3, 3],
+        true,
+    );
+    conv(
+        "depthwise 2x4",
+        pad.clone(),
+        2,
+        &[1, 2, 5, 6],
+        &[2, 1, 2, 4],
+        true,
+    );
+    let apart = Window {
+        dilations: vec![1, 2],
+        ..pad.clone()
+    };
+    conv(
+        "dilated depthwise",
+        apart,
+        2,
+        &[1, 2, 4, 6],
+        &[2, 1, 3, 3],
+        true,
+    );
     let both = strided.pad(&[1, 1, 0, 1]);
     conv(
         "strided depthwise",
