@@ -1,5 +1,7 @@
 //! The gradient that a step follows is the slope of the loss that is scored.
 
+#![allow(clippy::unwrap_used)]
+
 use secateur_data::{Dataset, Normalize, Pixels};
 use secateur_model::{Constant, Graph, Support, Values, Weight, zoo};
 use secateur_train::{FitOptions, Optimiser, Quiet, Schedule, evaluate, fit};
