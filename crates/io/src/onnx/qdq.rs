@@ -148,14 +148,18 @@ fn integer_biases(graph: &mut Graph, names: &mut Names) -> Result<Vec<Node>, Mod
             }
         }
     }
+    let mut readers: HashMap<String, usize> = HashMap::new();
+    let reads = graph.nodes.iter().flat_map(Node::reads);
+    for name in reads.chain(graph.outputs.iter().map(|o| o.name.as_str())) {
+        *readers.entry(name.to_owned()).or_default() += 1;
+    }
     let mut nodes = Vec::new();
-    let mut replaced: HashSet<String> = HashSet::new();
     for (index, name, codes, scales) in biases {
         let shape = [codes.len()];
         let codes = Tensor::i32(&shape, codes)?;
         let scales = Tensor::f32(&shape, scales)?;
-        let [codes_name, scale_name, output] =
-            ["int32", "scale", "dequantized"].map(|part| names.fresh(format!("{name}.{part}")));
+        let [codes_name, scale_name] =
+            ["int32", "scale"].map(|part| names.fresh(format!("{name}.{part}")));
         // Behind the bias, so that the file's order stays.
         let at = graph.constants.get_index_of(&name).map_or(0, |at| at + 1);
         graph
@@ -164,18 +168,20 @@ fn integer_biases(graph: &mut Graph, names: &mut Names) -> Result<Vec<Node>, Mod
         graph
             .constants
             .shift_insert(at + 1, scale_name.clone(), Constant::Tensor(scales));
+        // The last reader of the f32 bias takes over its name.
+        let left = readers.entry(name.clone()).or_default();
+        *left = left.saturating_sub(1);
+        let output = match left {
+            0 => {
+                graph.constants.shift_remove(&name);
+                name
+            }
+            _ => names.fresh(format!("{name}.dequantized")),
+        };
         graph.nodes[index].inputs[2].clone_from(&output);
         let inputs = [codes_name.as_str(), &scale_name];
         nodes.push(Node::new(&output, dequantize(0), &inputs, &[&output]));
-        replaced.insert(name);
     }
-    for name in graph.nodes.iter().flat_map(Node::reads) {
-        replaced.remove(name);
-    }
-    for output in &graph.outputs {
-        replaced.remove(&output.name);
-    }
-    graph.constants.retain(|name, _| !replaced.contains(name));
     Ok(nodes)
 }
 
