@@ -29,7 +29,7 @@ pub enum Command {
     #[command(after_help = "\
 Examples:
   secateur demo
-  secateur demo --data digits --folder /tmp/demo     without a download, in seconds")]
+  secateur demo --data digits --folder demo     without a download, in seconds")]
     Demo(Demo),
     /// Fetch, list or look at the data sets that are known by name
     #[command(after_help = "\

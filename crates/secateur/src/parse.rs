@@ -69,6 +69,14 @@ pub fn threads(text: &str) -> Result<usize, String> {
     }
 }
 
+/// A number of repetitions.
+pub fn repeats(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n @ 1..=1_000_000) => Ok(n),
+        _ => Err("needed a whole number from 1 to 1000000".into()),
+    }
+}
+
 fn number(text: &str, needed: &str, fits: impl Fn(f32) -> bool) -> Result<f32, String> {
     match text.trim().parse::<f32>() {
         Ok(x) if x.is_finite() && fits(x) => Ok(x),

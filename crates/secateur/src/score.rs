@@ -2,7 +2,7 @@
 
 use crate::progress::Bar;
 use crate::{interrupt, network};
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use secateur_data::Dataset;
 use secateur_engine::{Bound, Session, SessionOptions};
 use secateur_model::{Graph, Shape};
@@ -25,8 +25,8 @@ pub fn score(graph: &Graph, data: &Dataset, bytes: u64) -> Result<Scored> {
     let shape = network::shape_for(graph, data, batch)?;
     let session = Session::new(graph, &SessionOptions::default())?;
     let bound = session.bind(&[Shape::new(&shape)?])?;
-    let mut outputs = outputs(&bound);
-    let mut pixels = vec![0.0; batch * data.image_len()];
+    let mut outputs = outputs(&bound)?;
+    let mut pixels = zeros(Shape::new(&shape)?.elements())?;
     let indices: Vec<usize> = (0..data.len()).collect();
     let mut bar = Bar::new("testing");
     let mut correct = 0;
@@ -59,9 +59,19 @@ pub fn score(graph: &Graph, data: &Dataset, bytes: u64) -> Result<Scored> {
 }
 
 /// Room for all outputs.
-pub fn outputs(bound: &Bound<'_>) -> Vec<Vec<f32>> {
+pub fn outputs(bound: &Bound<'_>) -> Result<Vec<Vec<f32>>> {
     let ports = bound.plan().outputs.iter();
-    ports.map(|o| vec![0.0; o.shape.elements()]).collect()
+    ports.map(|o| zeros(o.shape.elements())).collect()
+}
+
+/// So many zeros: a file may ask for more than there is memory.
+pub fn zeros(elements: usize) -> Result<Vec<f32>> {
+    let mut values = Vec::new();
+    values
+        .try_reserve_exact(elements)
+        .with_context(|| format!("{elements} values do not fit in memory"))?;
+    values.resize(elements, 0.0);
+    Ok(values)
 }
 
 /// Runs on one input, into all outputs.

@@ -49,7 +49,8 @@ impl LatentWeights {
         self.weights.get(name).map(|w| w.values.as_slice())
     }
 
-    /// Sets which positions are kept; the others are cleared, and stay zero.
+    /// Sets which positions are kept; the others are cleared, and stay zero
+    /// until a mask keeps them again.
     ///
     /// # Errors
     /// A name that is no weight, a mask of another length, a weight that is
@@ -262,7 +263,7 @@ mod tests {
     use secateur_model::Shape;
 
     #[test]
-    fn a_shared_gradient_is_the_sum_over_its_members_for_each_of_them() {
+    fn a_shared_gradient_is_the_mean_of_its_members() {
         let weight = Weight::new(
             Shape::new(&[2, 2]).unwrap(),
             Support::Unstructured(Bitmask::from_bools(&[true, false, true, true])),

@@ -19,7 +19,7 @@ impl Names {
         names.cloned().collect()
     }
 
-    /// `stem`, or `stem_1`, `stem_2`, … where it is taken; takes it.
+    /// `stem`, or where it is taken `stem_N`, a number that is free; takes it.
     pub(super) fn fresh(&mut self, stem: impl Into<String>) -> String {
         let stem = stem.into();
         let mut name = stem.clone();

@@ -191,7 +191,7 @@ pub struct Bench {
     #[command(flatten)]
     pub shape: ShapeArg,
     /// Runs
-    #[arg(long, value_name = "N", default_value_t = 500, value_parser = parse::at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = parse::repeats)]
     pub repeats: usize,
     #[command(flatten)]
     pub json: JsonArg,

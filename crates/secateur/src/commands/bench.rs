@@ -74,9 +74,10 @@ pub fn measure(
     let session = Session::new(graph, &options)?;
     let bound = session.bind(std::slice::from_ref(&shape))?;
     // Pictures are mostly dark, so half of the input is zero.
-    let input: Vec<f32> = (0..shape.elements())
-        .map(|i| (i * 37 % 256) as f32 / 255.0 * (i / 7 % 2) as f32)
-        .collect();
+    let mut input = score::zeros(shape.elements())?;
+    for (i, x) in input.iter_mut().enumerate() {
+        *x = (i % 256 * 37 % 256) as f32 / 255.0 * (i / 7 % 2) as f32;
+    }
     let mut times = timed(&bound, &input, repeats)?;
     times.sort_by(f64::total_cmp);
     Ok(Measured {
@@ -91,7 +92,7 @@ pub fn measure(
 
 /// Milliseconds of each run.
 fn timed(bound: &Bound<'_>, input: &[f32], repeats: usize) -> Result<Vec<f64>> {
-    let mut outputs = score::outputs(bound);
+    let mut outputs = score::outputs(bound)?;
     let mut slices: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
     let mut bar = Bar::new("measuring");
     let total = WARM_UP + repeats.max(1);

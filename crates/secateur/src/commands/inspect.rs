@@ -41,16 +41,15 @@ impl Layer {
 
 pub fn run(args: &Inspect) -> Result<()> {
     let out = Out::new(&args.json)?;
-    let graph = network::load(&args.network)?;
     let place = || args.network.display().to_string();
-    let stored: HashMap<String, usize> = match network::is_sct(&args.network) {
+    let (graph, stored): (Graph, HashMap<String, usize>) = match network::is_sct(&args.network) {
         true => {
             let bytes = std::fs::read(&args.network).with_context(place)?;
-            let summary = sct::inspect(&bytes, &place())?;
+            let (graph, summary) = sct::read_and_inspect(&bytes, &place())?;
             let weights = summary.weights.into_iter();
-            weights.map(|w| (w.name, w.bytes)).collect()
+            (graph, weights.map(|w| (w.name, w.bytes)).collect())
         }
-        false => HashMap::new(),
+        false => (network::load(&args.network)?, HashMap::new()),
     };
     // What cannot be run can still be looked at.
     let (macs, unknown) = match macs(&graph, &args.shape.shape) {

@@ -96,7 +96,7 @@ fn image_shape(graph: &Graph) -> Result<[usize; 3]> {
 fn classify(graph: &Graph, pixels: &[f32], dims: &[usize], top: usize) -> Result<Answers> {
     let session = Session::new(graph, &SessionOptions::default())?;
     let bound = session.bind(&[Shape::new(dims)?])?;
-    let mut outputs = score::outputs(&bound);
+    let mut outputs = score::outputs(&bound)?;
     score::run(&bound, pixels, &mut outputs)?;
     let milliseconds = median_ms(|| score::run(&bound, pixels, &mut outputs))?;
 

@@ -172,6 +172,10 @@ fn add_three(target: &mut [f32], source: &[f32], spans: &[Span; 3], w: &[f32]) {
     let end = spans.iter().map(|(to, _)| to.end).min().unwrap_or(0);
     let end = end.max(start);
     for ((to, from), &w) in spans.iter().zip(w) {
+        // A tap that lies wholly in the padding reads nowhere.
+        if to.is_empty() {
+            continue;
+        }
         let head = to.start..start.clamp(to.start, to.end);
         let tail = end.clamp(head.end, to.end)..to.end;
         for part in [head, tail] {

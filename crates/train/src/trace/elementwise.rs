@@ -39,7 +39,7 @@ pub(super) fn binary(
 /// (Srivastava et al. 2014). The same seed drops the same elements.
 pub(super) fn dropout(o: &Operands<'_>, seed: u64) -> Result<Value, TrainError> {
     let x = o.value(0)?;
-    let ratio = o.scalar(1).unwrap_or(0.5);
+    let ratio = o.scalar_or(1, 0.5)?;
     if !(0.0..1.0).contains(&ratio) {
         return Err(unsupported(
             o.node,
@@ -69,9 +69,14 @@ pub(super) fn fake_quantize(o: &Operands<'_>) -> Result<Value, TrainError> {
     let scale = o
         .tensor(1)
         .filter(|t| t.shape().elements() == 1)
-        .and_then(|_| o.scalar(1))
-        .ok_or_else(|| unsupported(o.node, "one constant scale is needed"))?;
-    let zero = o.integers(2).and_then(|z| z.first().copied()).unwrap_or(0) as f32;
+        .and_then(|t| t.as_f32().ok()?.first().copied())
+        .filter(|scale| scale.is_finite() && *scale > 0.0)
+        .ok_or_else(|| unsupported(o.node, "one constant, positive scale is needed"))?;
+    let zero = match (o.node.input(2), o.integers(2)) {
+        (None, _) => 0.0,
+        (_, Some(codes)) if codes.len() == 1 => codes[0] as f32,
+        _ => return Err(unsupported(o.node, "one constant zero point is needed")),
+    };
     let byte = o.tensor(2).map_or(DType::U8, |zero| zero.dtype());
     let (lo, hi) = match byte {
         DType::U8 => (0.0, 255.0),

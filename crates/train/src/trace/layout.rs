@@ -46,7 +46,7 @@ pub(super) fn pad(o: &Operands<'_>) -> Result<Value, TrainError> {
     let pads = o
         .integers(1)
         .ok_or_else(|| unsupported(o.node, "the pads must be constant"))?;
-    let fill = o.scalar(2).unwrap_or(0.0);
+    let fill = o.scalar_or(2, 0.0)?;
     let axes = match o.integers(3) {
         Some(axes) => axes
             .into_iter()

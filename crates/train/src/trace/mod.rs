@@ -111,6 +111,9 @@ pub(crate) fn run(
 
 type Types = HashMap<String, (DType, Shape)>;
 
+/// Elements of the largest value that is computed: 1 GiB of f32.
+const MAX_ELEMENTS: usize = 1 << 28;
+
 /// Type and extents of every value for this batch. A batch extent that the
 /// graph fixes is no obstacle to another: it is what the exporter happened to
 /// have.
@@ -118,7 +121,11 @@ fn types(graph: &Graph, name: &str, dims: &[usize]) -> Result<Types, TrainError>
     let declared = graph.inputs.first().and_then(|i| i.dims.as_deref());
     let another = |dims: &[Dim]| matches!(dims.first(), Some(Dim::Known(_)));
     let graph = match declared {
-        Some(list) if another(list) && list.len() == dims.len() => {
+        Some(list)
+            if another(list)
+                && list.len() == dims.len()
+                && list.first() != dims.first().map(|&d| Dim::Known(d)).as_ref() =>
+        {
             let mut open = graph.clone();
             if let Some(list) = open.inputs.first_mut().and_then(|i| i.dims.as_mut()) {
                 list[0] = Dim::Known(dims[0]);
@@ -130,8 +137,10 @@ fn types(graph: &Graph, name: &str, dims: &[usize]) -> Result<Types, TrainError>
     let types = infer(&graph, &[(name, Shape::new(dims)?)])?;
     for node in &graph.nodes {
         for name in node.outputs.iter().filter(|name| !name.is_empty()) {
-            if types.get(name).is_some_and(|(_, s)| s.elements() == 0) {
-                return Err(unsupported(node, format!("`{name}` has no elements")));
+            let elements = types.get(name).map_or(1, |(_, shape)| shape.elements());
+            if !(1..=MAX_ELEMENTS).contains(&elements) {
+                let found = format!("`{name}` has {elements} elements, 1 to {MAX_ELEMENTS} can be");
+                return Err(unsupported(node, found));
             }
         }
     }

@@ -67,9 +67,14 @@ impl<'a> Operands<'a> {
         }
     }
 
-    /// The number in such an input.
-    pub fn scalar(&self, index: usize) -> Option<f32> {
-        self.tensor(index)?.as_f32().ok()?.first().copied()
+    /// The number in such an input; `default` where the node has none.
+    pub fn scalar_or(&self, index: usize, default: f32) -> Result<f32, TrainError> {
+        let Some(name) = self.node.input(index) else {
+            return Ok(default);
+        };
+        self.tensor(index)
+            .and_then(|tensor| tensor.as_f32().ok()?.first().copied())
+            .ok_or_else(|| unsupported(self.node, format!("`{name}` must be a constant number")))
     }
 
     /// An axis of `rank` counted from either end.
@@ -98,9 +103,10 @@ pub(super) fn apply(o: &Operands<'_>, mode: &mut Mode<'_>) -> Result<Value, Trai
             o.value(0)?.map(|t| activation::leaky_relu(t, alpha))
         }
         Op::Clip => {
-            let low = o.scalar(1).unwrap_or(f32::NEG_INFINITY);
-            let high = o.scalar(2).unwrap_or(f32::INFINITY);
-            o.value(0)?.map(|t| t.clamp(low, high))
+            let low = o.scalar_or(1, f32::NEG_INFINITY)?;
+            let high = o.scalar_or(2, f32::INFINITY)?;
+            // Bounds may cross; then the upper one holds.
+            o.value(0)?.map(|t| t.clamp_min(low).clamp_max(high))
         }
         Op::Dropout => match mode {
             Mode::Evaluate => o.value(0)?,

@@ -167,6 +167,19 @@ fn convolutions() {
         &[2, 1, 3, 3],
         true,
     );
+    let outside = Window {
+        dilations: vec![1, 3],
+        pads: vec![0, 2, 0, 2],
+        ..pad.clone()
+    };
+    conv(
+        "depthwise with a tap in the padding",
+        outside,
+        2,
+        &[1, 2, 3, 3],
+        &[2, 1, 3, 3],
+        true,
+    );
     let both = strided.pad(&[1, 1, 0, 1]);
     conv(
         "strided depthwise",
