@@ -1,7 +1,7 @@
 //! Draws the result of `secateur demo --json demo.json`:
 //!
 //! ```sh
-//! cargo run --release --workspace --example picture -- demo.json demo.svg
+//! cargo run --release --example picture -- demo.json demo.svg
 //! ```
 
 use serde_json::Value;
