@@ -23,18 +23,9 @@ pub fn quantizable(graph: &Graph) -> Vec<String> {
         };
         while let Some(&index) = producers.get(value) {
             let source = &graph.nodes[index];
-            match (&source.op, source.input(0)) {
-                (
-                    Op::MaxPool { .. }
-                    | Op::Flatten { .. }
-                    | Op::Reshape { .. }
-                    | Op::Squeeze
-                    | Op::Unsqueeze
-                    | Op::Transpose { .. }
-                    | Op::Identity
-                    | Op::Dropout,
-                    Some(input),
-                ) => value = input,
+            let passes = source.moves_values() || matches!(source.op, Op::Identity | Op::Dropout);
+            match source.input(0) {
+                Some(input) if passes => value = input,
                 _ => break,
             }
         }

@@ -101,6 +101,22 @@ impl Node {
             .map(String::as_str)
             .filter(|name| !name.is_empty())
     }
+
+    /// Whether the operator gives some of the values it is given, and does so by
+    /// place or order alone: then it may as well do it to their codes.
+    pub fn moves_values(&self) -> bool {
+        let values_only = self.outputs.iter().skip(1).all(String::is_empty);
+        values_only
+            && matches!(
+                self.op,
+                Op::MaxPool { .. }
+                    | Op::Flatten { .. }
+                    | Op::Reshape { .. }
+                    | Op::Squeeze
+                    | Op::Unsqueeze
+                    | Op::Transpose { .. }
+            )
+    }
 }
 
 /// A network.

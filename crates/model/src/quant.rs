@@ -4,6 +4,10 @@
 //! exact i32 and the product one f32 multiply. Every kernel on every
 //! instruction set, the simulator and the hardware give these bits.
 
+/// The largest bias code of an integer layer: with a larger one the 32-bit sum
+/// could overflow, and the layer computes in f32.
+pub const MAX_BIAS: f32 = (1 << 30) as f32;
+
 /// `round_half_even(x / scale) + zero_point`, saturated to `lo ..= hi`
 /// (ONNX `QuantizeLinear`). NaN gives the zero point.
 pub fn quantize(x: f32, scale: f32, zero_point: i32, lo: i32, hi: i32) -> i32 {

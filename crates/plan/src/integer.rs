@@ -3,9 +3,7 @@
 
 use crate::draft::{Clamp, Quantization};
 use crate::layer::Linear;
-
-/// Biases beyond this could overflow a 32-bit sum.
-const MAX_BIAS: f32 = (1 << 30) as f32;
+use secateur_model::quant;
 
 /// `acc[o] = bias[o] + Σ w[o,k] · (x[k] − zero_point)`, then
 /// `saturate(round(acc · factor[o]) + zero_point)` within `bounds`, or
@@ -39,7 +37,7 @@ impl Integers {
                 .iter()
                 .zip(&products)
                 .map(|(b, s)| (b / s).round_ties_even())
-                .map(|b| (b.abs() <= MAX_BIAS).then_some(b as i32))
+                .map(|b| (b.abs() <= quant::MAX_BIAS).then_some(b as i32))
                 .collect::<Option<_>>()
                 .ok_or("a bias is too large for 32-bit sums at its scale")?,
         };

@@ -9,11 +9,9 @@
 use super::names::Names;
 use secateur_model::{
     Codebook, Constant, Data, Graph, ModelError, Node, Op, Scale, Shape, Tensor, Values, Weight,
+    quant,
 };
 use std::collections::{HashMap, HashSet};
-
-/// Biases beyond this stay f32, as in the engine: their sums could overflow.
-const MAX_BIAS: f32 = (1 << 30) as f32;
 
 /// The graph, sorted, with integer weights and biases as int8 and int32
 /// tensors behind `DequantizeLinear`, and codes quantized again behind
@@ -59,27 +57,13 @@ fn quantized(graph: &Graph, node: &Node) -> Option<Quantized> {
     })
 }
 
-/// Whether an operator gives values that it is given, by place or order alone.
-fn moves_values(node: &Node) -> bool {
-    node.output(1).is_none()
-        && matches!(
-            node.op,
-            Op::MaxPool { .. }
-                | Op::Flatten { .. }
-                | Op::Reshape { .. }
-                | Op::Squeeze
-                | Op::Unsqueeze
-                | Op::Transpose { .. }
-        )
-}
-
 /// Puts a pair behind each operator that moves codes on their way to an
 /// integer layer.
 fn pair_movers(graph: &mut Graph, names: &mut Names) {
     let mut wanted: HashSet<String> = HashSet::new();
     for node in graph.nodes.iter().rev() {
         let layer = output_scales(graph, node).is_some();
-        let mover = moves_values(node) && node.output(0).is_some_and(|o| wanted.contains(o));
+        let mover = node.moves_values() && node.output(0).is_some_and(|o| wanted.contains(o));
         if let Some(input) = node.input(0).filter(|_| layer || mover) {
             wanted.insert(input.to_owned());
         }
@@ -97,7 +81,7 @@ fn pair_movers(graph: &mut Graph, names: &mut Names) {
         }
         let source = node.input(0).and_then(|input| known.get(input)).cloned();
         let output = node.output(0).filter(|&o| wanted.contains(o));
-        let (Some(q), Some(output), true) = (source, output, moves_values(&node)) else {
+        let (Some(q), Some(output), true) = (source, output, node.moves_values()) else {
             graph.nodes.push(node);
             continue;
         };
@@ -199,7 +183,7 @@ fn bias_of(graph: &Graph, name: &str, outputs: usize) -> Option<Vec<f32>> {
 fn bias_codes(bias: &[f32], scales: &[f32]) -> Option<Vec<i32>> {
     let codes = bias.iter().zip(scales).map(|(b, s)| {
         let code = (b / s).round_ties_even();
-        (code.abs() <= MAX_BIAS).then_some(code as i32)
+        (code.abs() <= quant::MAX_BIAS).then_some(code as i32)
     });
     codes.collect()
 }

@@ -5,22 +5,6 @@ use super::Skip;
 use crate::draft::{Draft, Edit};
 use secateur_model::{Node, Op};
 
-/// Whether an operator gives some of the values it is given, and does so by
-/// place or order alone.
-pub fn moves_values(node: &Node) -> bool {
-    let values_only = node.outputs.iter().skip(1).all(String::is_empty);
-    values_only
-        && matches!(
-            node.op,
-            Op::MaxPool { .. }
-                | Op::Flatten { .. }
-                | Op::Reshape { .. }
-                | Op::Squeeze
-                | Op::Unsqueeze
-                | Op::Transpose { .. }
-        )
-}
-
 pub fn apply(draft: &Draft, node: &Node) -> Result<Edit, Skip> {
     if !matches!(node.op, Op::QuantizeLinear { .. }) {
         return Err(Skip::NotMine);
@@ -28,7 +12,7 @@ pub fn apply(draft: &Draft, node: &Node) -> Result<Edit, Skip> {
     let (Some(input), Some(output)) = (node.input(0), node.output(0)) else {
         return Err(Skip::NotMine);
     };
-    let Some(mover) = draft.producer(input).filter(|n| moves_values(n)) else {
+    let Some(mover) = draft.producer(input).filter(|n| n.moves_values()) else {
         return Err(Skip::NotMine);
     };
     if draft.only_reader(input).is_none() {

@@ -1,12 +1,12 @@
 //! `op(dequantize(q)) = dequantize(op(q))` for operators that only move values
 //! or take the largest: dequantization is monotone.
 
-use super::{Skip, lift_quantize::moves_values};
+use super::Skip;
 use crate::draft::{Draft, Edit};
 use secateur_model::{Node, Op};
 
 pub fn apply(draft: &Draft, node: &Node) -> Result<Edit, Skip> {
-    if !moves_values(node) {
+    if !node.moves_values() {
         return Err(Skip::NotMine);
     }
     let Some(source) = node.input(0).and_then(|i| draft.producer(i)) else {
