@@ -395,12 +395,6 @@ impl AllocationSettings {
 }
 
 impl Retrain {
-    /// Passes over so many images: `epochs`, or more for `min_steps`.
-    pub fn epochs_over(&self, images: usize) -> f32 {
-        let per_epoch = (images / self.batch.max(1)).max(1);
-        self.epochs.max(self.min_steps as f32 / per_epoch as f32)
-    }
-
     fn check(&self) -> Result<(), String> {
         let positive = |x: f32| x.is_finite() && x > 0.0;
         if !positive(self.epochs) || !positive(self.learning_rate) || self.batch == 0 {

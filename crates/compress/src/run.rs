@@ -10,7 +10,8 @@ use half::f16;
 use secateur_data::Dataset;
 use secateur_model::{Constant, Graph, Op, Values, Weight};
 use secateur_train::{
-    Augment, Distill, FitOptions, Hooks, LatentWeights, TrainError, evaluate, fit, observe,
+    Augment, Distill, FitOptions, Hooks, LatentWeights, TrainError, epochs_for, evaluate, fit,
+    observe,
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -155,7 +156,12 @@ impl Stage<'_> {
             return Ok(());
         };
         let options = FitOptions {
-            epochs: retrain.epochs_over(self.train.len()),
+            epochs: epochs_for(
+                retrain.epochs,
+                retrain.min_steps,
+                self.train.len(),
+                retrain.batch,
+            ),
             batch: retrain.batch,
             learning_rate: retrain.learning_rate,
             weight_decay: retrain.weight_decay,

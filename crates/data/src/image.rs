@@ -4,7 +4,7 @@ use std::{fs, io::Cursor, path::Path};
 
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits, imageops::FilterType};
 
-use crate::{DataError, Normalize};
+use crate::DataError;
 
 /// A decoded picture, `[channels, height, width]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,22 +87,6 @@ pub fn load_gray_or_rgb(
         rgb(&picture)
     }
     .pixels)
-}
-
-/// Reads a picture as the numbers that a network sees, `[channels, height, width]` with as many
-/// channels as `normalize` has: [`load_gray_or_rgb`], then `normalize`, which should be the one
-/// that the network was trained with ([`Dataset::normalisation`](crate::Dataset::normalisation)).
-///
-/// # Errors
-/// Those of [`load_gray_or_rgb`].
-pub fn load_input(
-    path: &Path,
-    height: usize,
-    width: usize,
-    normalize: &Normalize,
-) -> Result<Vec<f32>, DataError> {
-    let raw = load_gray_or_rgb(path, normalize.channels(), height, width)?;
-    Ok(normalize.planes(&raw))
 }
 
 fn decode_dynamic(bytes: &[u8], name: &str) -> Result<DynamicImage, DataError> {
@@ -219,11 +203,6 @@ mod tests {
         );
         assert!(load_gray_or_rgb(&path, 1, 0, 2).is_err());
         assert!(load_gray_or_rgb(&path, 1, 60_000, 60_000).is_err());
-        let gray = Normalize::new(vec![0.5], vec![0.5]).unwrap();
-        let input = load_input(&path, 2, 4, &gray).unwrap();
-        assert_eq!((input.len(), input[0]), (8, -1.0));
-        let rgb = load_input(&path, 1, 2, &Normalize::unit(3)).unwrap();
-        assert_eq!((rgb.len(), &rgb[..2]), (6, &rgb[2..4]));
         assert!(load_gray_or_rgb(&dir.path().join("no.png"), 1, 1, 1).is_err());
     }
 

@@ -10,3 +10,4 @@ pub mod onnx;
 pub mod sct;
 
 pub use error::IoError;
+pub use file::{check_replaceable, replace};

@@ -25,6 +25,8 @@ pub struct Build<'p> {
     /// The piece that is each step's working memory.
     scratch_of: Vec<Option<usize>>,
     inputs: Vec<Port>,
+    /// Elements of all values that are known when the plan is made.
+    folded: usize,
 }
 
 /// What a step says of its cost.
@@ -49,6 +51,7 @@ impl<'p> Build<'p> {
             steps: Vec::new(),
             scratch_of: Vec::new(),
             inputs: Vec::new(),
+            folded: 0,
         };
         for (input, shape) in planner.draft().graph.inputs.iter().zip(shapes) {
             let buffer = build.buffer(&input.name, input.dtype, shape, Layout::Plain)?;

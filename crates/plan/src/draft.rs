@@ -110,6 +110,8 @@ pub struct Draft {
     pub graph: Graph,
     /// What nodes have absorbed, by node name.
     pub fused: BTreeMap<String, Fused>,
+    /// Elements of all constants that nodes were folded into.
+    pub folded: usize,
 }
 
 /// A change of a draft.
@@ -125,6 +127,8 @@ pub struct Edit {
     pub fused: Vec<(String, Fused)>,
     /// Values whose readers read another value.
     pub redirected: Vec<(String, String)>,
+    /// Elements of the new constants that a node is folded into.
+    pub folded: usize,
 }
 
 impl Draft {
@@ -267,6 +271,7 @@ impl Draft {
         }
         self.graph.constants.extend(edit.constants);
         self.fused.extend(edit.fused);
+        self.folded += edit.folded;
         self.drop_dead_nodes();
     }
 

@@ -11,7 +11,7 @@ mod lift_quantize;
 mod sink_dequantize;
 mod unsigned;
 
-pub(crate) use constants::is_small;
+pub(crate) use constants::foldable;
 pub(crate) use fuse_activation::clamp_of;
 
 use crate::PlanError;

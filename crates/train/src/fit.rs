@@ -14,6 +14,13 @@ use secateur_model::{Constant, Graph, Support, Values, Weight};
 use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 
+/// Passes over so many images: `epochs`, or as many more as make `min_steps`
+/// steps of `batch` images; small sets need them.
+pub fn epochs_for(epochs: f32, min_steps: usize, images: usize, batch: usize) -> f32 {
+    let per_epoch = (images / batch.max(1)).max(1);
+    epochs.max(min_steps as f32 / per_epoch as f32)
+}
+
 /// How images are varied between epochs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Augment {

@@ -13,7 +13,7 @@ mod score;
 mod trace;
 
 pub use error::TrainError;
-pub use fit::{Augment, Distill, FitOptions, FitReport, Hooks, Quiet, fit};
+pub use fit::{Augment, Distill, FitOptions, FitReport, Hooks, Quiet, epochs_for, fit};
 pub use latent::LatentWeights;
 pub use optimiser::{Optimiser, Schedule};
 pub use score::{Score, evaluate, logits, observe};

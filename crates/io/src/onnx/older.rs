@@ -40,7 +40,8 @@ pub(super) fn check(graph: &Graph, opset: i64) -> Result<(), IoError> {
 }
 
 /// Puts inputs back into attributes, and drops the constants that they were.
-pub(super) fn rewrite(file: &str, proto: &mut GraphProto, opset: i64) -> Result<(), IoError> {
+pub(super) fn rewrite(graph: &Graph, proto: &mut GraphProto, opset: i64) -> Result<(), IoError> {
+    let file = graph.name.as_str();
     let mut moved = HashSet::new();
     for node in &mut proto.node {
         if !node.domain.is_empty() {
@@ -70,6 +71,14 @@ pub(super) fn rewrite(file: &str, proto: &mut GraphProto, opset: i64) -> Result<
     }
     for output in &proto.output {
         moved.remove(&output.name);
+    }
+    // Subgraphs of carried operators read constants by name alone.
+    for node in &graph.nodes {
+        if let Op::Unknown(unknown) = &node.op {
+            unknown.captures.iter().for_each(|name| {
+                moved.remove(name);
+            });
+        }
     }
     proto.initializer.retain(|t| !moved.contains(&t.name));
     Ok(())

@@ -44,12 +44,7 @@ pub(super) fn read(
 ) -> Result<Tensor, IoError> {
     let place = format!("sparse tensor `{}`", name(proto));
     let malformed = |reason: String| IoError::malformed(file, place.as_str(), reason);
-    let dims = proto
-        .dims
-        .iter()
-        .map(|&d| usize::try_from(d).map_err(|_| malformed(format!("extent {d} is negative"))))
-        .collect::<Result<Vec<_>, _>>()?;
-    let shape = Shape::new(&dims).map_err(IoError::model(file, place.as_str()))?;
+    let shape = tensor::shape(file, &place, &proto.dims)?;
     let (Some(values), Some(indices)) = (&proto.values, &proto.indices) else {
         return Err(malformed("it needs values and indices".into()));
     };

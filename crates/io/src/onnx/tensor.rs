@@ -8,6 +8,16 @@ use prost::Message;
 use secateur_model::{DType, Data, Shape, Tensor};
 use std::path::Path;
 
+/// A tensor's shape from its extents.
+pub(super) fn shape(file: &str, place: &str, dims: &[i64]) -> Result<Shape, IoError> {
+    let negative = |d| IoError::malformed(file, place, format!("extent {d} is negative"));
+    let dims = dims
+        .iter()
+        .map(|&d| usize::try_from(d).map_err(|_| negative(d)))
+        .collect::<Result<Vec<_>, _>>()?;
+    Shape::new(&dims).map_err(IoError::model(file, place))
+}
+
 /// Reads a tensor; its element count is held against the bytes that are there
 /// before anything is allocated.
 pub(super) fn read(
@@ -17,12 +27,7 @@ pub(super) fn read(
 ) -> Result<Tensor, IoError> {
     let place = format!("tensor `{}`", proto.name);
     let malformed = |reason: String| IoError::malformed(file, place.as_str(), reason);
-    let dims = proto
-        .dims
-        .iter()
-        .map(|&d| usize::try_from(d).map_err(|_| malformed(format!("extent {d} is negative"))))
-        .collect::<Result<Vec<_>, _>>()?;
-    let shape = Shape::new(&dims).map_err(IoError::model(file, place.as_str()))?;
+    let shape = shape(file, &place, &proto.dims)?;
     let code = proto.data_type;
     let dtype = dtype::from_code(code)
         .ok_or_else(|| malformed(format!("element type {code} does not exist")))?;

@@ -57,7 +57,7 @@ pub fn write(graph: &Graph) -> Result<Vec<u8>, IoError> {
         write_node(graph, node, opset, &mut names, &mut proto)?;
     }
     if opset < older::NEWER {
-        older::rewrite(&graph.name, &mut proto, opset)?;
+        older::rewrite(graph, &mut proto, opset)?;
     }
     let model = ModelProto {
         ir_version: Some(ir_version(opset)),

@@ -5,7 +5,7 @@ use crate::PlanError;
 use crate::draft::{Arithmetic, Clamp, Fused};
 use crate::geometry::{touches_image, window2d};
 use crate::layer::Linear;
-use crate::lower::{clamp_of, is_small};
+use crate::lower::{clamp_of, foldable};
 use crate::plan::{Action, Choice, Layout, Operand};
 use secateur_kernels::{Affine, PadCount};
 use secateur_model::ops::{self, ShapeInput, TypedShape};
@@ -48,9 +48,10 @@ impl Build<'_> {
             .map(|i| node.input(i).and_then(|name| self.known(name)))
             .collect();
         let inputs: Vec<Option<&Tensor>> = known.iter().map(Option::as_deref).collect();
-        if !is_small(node, &inputs)? {
+        let Some(elements) = foldable(node, &inputs, self.folded)? else {
             return Ok(false);
-        }
+        };
+        self.folded += elements;
         for (output, tensor) in node.outputs.iter().zip(ops::evaluate(node, &inputs)?) {
             self.define_known(output, Arc::new(tensor));
         }

@@ -5,19 +5,26 @@ use crate::draft::{Draft, Edit};
 use secateur_model::ops::{self, ShapeInput};
 use secateur_model::{Constant, Data, ModelError, Node, Op, Tensor, Weight};
 
-/// Results larger than this stay computed: a plan is no place for a broadcast.
+/// Elements that are kept of all results together; what is more stays computed: a plan is no
+/// place for broadcasts.
 const MAX_ELEMENTS: usize = 1 << 26;
 
-/// Whether the results of a node, which are not computed for it, are small enough to keep.
-pub fn is_small(node: &Node, inputs: &[Option<&Tensor>]) -> Result<bool, ModelError> {
+/// The elements of a node's results, which are not computed for it, where they can be kept beside
+/// the `kept` ones of other nodes.
+pub fn foldable(
+    node: &Node,
+    inputs: &[Option<&Tensor>],
+    kept: usize,
+) -> Result<Option<usize>, ModelError> {
     let known: Vec<Option<ShapeInput<'_>>> = inputs
         .iter()
         .map(|input| input.map(ShapeInput::of))
         .collect();
     let results = ops::infer(node, &known)?;
-    Ok(results
-        .iter()
-        .all(|(_, shape)| shape.elements() <= MAX_ELEMENTS))
+    let elements = results.iter().fold(0usize, |sum, (_, shape)| {
+        sum.saturating_add(shape.elements())
+    });
+    Ok((elements <= MAX_ELEMENTS.saturating_sub(kept)).then_some(elements))
 }
 
 pub fn apply(draft: &Draft, node: &Node) -> Result<Edit, Skip> {
@@ -36,12 +43,13 @@ pub fn apply(draft: &Draft, node: &Node) -> Result<Edit, Skip> {
         .collect();
     let inputs: Vec<_> = tensors.iter().map(Option::as_ref).collect();
     let failed = |e: ModelError| Skip::Because(e.to_string());
-    if !is_small(node, &inputs).map_err(failed)? {
+    let Some(folded) = foldable(node, &inputs, draft.folded).map_err(failed)? else {
         return Skip::because("its result is too large to keep");
-    }
+    };
     let results = ops::evaluate(node, &inputs).map_err(failed)?;
     let mut edit = Edit {
         removed: vec![node.name.clone()],
+        folded,
         ..Edit::default()
     };
     for (output, tensor) in node.outputs.iter().zip(results) {

@@ -63,15 +63,18 @@ pub struct Train {
     /// A known set's name, or a path: `secateur help data` says to what
     #[arg(long, value_hint = ValueHint::AnyPath)]
     pub data: String,
-    /// Passes over the training images
-    #[arg(long, value_name = "N", default_value_t = 10.0, value_parser = parse::positive)]
-    pub epochs: f32,
+    /// Passes over the training images [default: 10, on small sets more]
+    #[arg(long, value_name = "N", value_parser = parse::positive)]
+    pub epochs: Option<f32>,
     /// Images a step
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = parse::at_least_one)]
     pub batch: usize,
-    /// Learning rate at the start; it falls along a cosine
-    #[arg(long, value_name = "RATE", default_value_t = 0.05, value_parser = parse::positive)]
-    pub learning_rate: f32,
+    /// How a gradient moves a weight
+    #[arg(long, value_enum, default_value_t = OptimiserArg::Sgd)]
+    pub optimiser: OptimiserArg,
+    /// Learning rate at the start; it falls along a cosine [default: 0.05 for sgd, 0.001 for adamw]
+    #[arg(long, value_name = "RATE", value_parser = parse::positive)]
+    pub learning_rate: Option<f32>,
     /// Pull of the weights towards zero
     #[arg(long, value_name = "PULL", default_value_t = 5e-4, value_parser = parse::not_negative)]
     pub weight_decay: f32,
@@ -94,6 +97,15 @@ pub struct Train {
     pub output: PathBuf,
     #[command(flatten)]
     pub json: JsonArg,
+}
+
+/// How a gradient moves a weight.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum OptimiserArg {
+    /// Stochastic gradient descent with Nesterov momentum
+    Sgd,
+    /// Adam with decoupled weight decay
+    Adamw,
 }
 
 #[derive(ClapArgs)]

@@ -3,7 +3,7 @@
 use super::bench::{Measured, measure};
 use super::compress::{self, Compressed};
 use super::{data, run as answer, train};
-use crate::args::{Compress, Demo, JsonArg, Run, Scaling, Train};
+use crate::args::{Compress, Demo, JsonArg, OptimiserArg, Run, Scaling, Train};
 use crate::out::Out;
 use crate::{interrupt, network, units};
 use anyhow::{Context, Result};
@@ -92,10 +92,10 @@ fn training(args: &Demo, set: KnownSet, dense: &Path) -> Train {
     Train {
         network: "lenet-300-100".into(),
         data: set.name().into(),
-        // There are few digits, and many steps are needed.
-        epochs: if set == KnownSet::Digits { 100.0 } else { 10.0 },
+        epochs: None,
         batch: 64,
-        learning_rate: 0.05,
+        optimiser: OptimiserArg::Sgd,
+        learning_rate: None,
         weight_decay: 5e-4,
         shift: 0,
         mirror: false,

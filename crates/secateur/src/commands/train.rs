@@ -1,6 +1,6 @@
 //! `secateur train`: a network in full precision.
 
-use crate::args::Train;
+use crate::args::{OptimiserArg, Train};
 use crate::classifier::{self, Ending};
 use crate::out::Out;
 use crate::progress::Bar;
@@ -10,11 +10,15 @@ use anyhow::{Context, Result};
 use secateur_data::Split;
 use secateur_io::codec::Store;
 use secateur_model::{Graph, zoo};
-use secateur_train::{Augment, FitOptions, Hooks, fit};
+use secateur_train::{Augment, FitOptions, Hooks, Optimiser, epochs_for, fit};
 use serde::Serialize;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
+
+/// Passes over the images where nobody says how many, and steps at the least.
+const EPOCHS: f32 = 10.0;
+const MIN_STEPS: usize = 2000;
 
 /// What `train --json` writes.
 #[derive(Serialize)]
@@ -50,19 +54,26 @@ pub fn train(args: &Train, out: &Out) -> Result<Trained> {
     }
     let ending = Ending::take(&mut graph);
     let (images, validation) = network::hold_out(&data.train, args.validation);
+    let by_default = || epochs_for(EPOCHS, MIN_STEPS, images.len(), args.batch).ceil();
+    let epochs = args.epochs.unwrap_or_else(by_default);
+    let (optimiser, learning_rate) = match args.optimiser {
+        OptimiserArg::Sgd => (Optimiser::default(), 0.05),
+        OptimiserArg::Adamw => (Optimiser::adam(), 0.001),
+    };
     out.line(format_args!(
         "training {}: {} parameters, {} x {} images of {}",
         graph.name,
         units::count(graph.parameters()),
-        args.epochs,
+        epochs,
         units::count(images.len()),
         data.train.name
     ));
 
     let options = FitOptions {
-        epochs: args.epochs,
+        epochs,
         batch: args.batch,
-        learning_rate: args.learning_rate,
+        optimiser,
+        learning_rate: args.learning_rate.unwrap_or(learning_rate),
         weight_decay: args.weight_decay,
         augment: match (args.shift, args.mirror) {
             (0, false) => Augment::None,

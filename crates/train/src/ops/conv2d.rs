@@ -2,8 +2,9 @@
 //! 2006) and multiplied; images in parallel.
 
 use super::matrix::{Into, Matrix, Parallelism, product, transpose};
+use super::reach::{Axis, Reach};
 use super::unfold::{fold, unfold};
-use super::{Reach, depthwise, elements, group_of, sum_of, tensor_of, vectorized};
+use super::{depthwise, elements, group_of, sum_of, tensor_of, vectorized};
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
@@ -64,17 +65,15 @@ impl ConvGeometry {
     /// Reach of the kernel's rows and columns.
     pub(super) fn reaches(&self) -> [Vec<Reach>; 2] {
         [0, 1].map(|axis| {
-            (0..self.kernel[axis])
-                .map(|tap| {
-                    Reach::new(
-                        self.input[axis + 1],
-                        self.output[axis + 1],
-                        self.stride[axis],
-                        self.before[axis],
-                        tap * self.dilation[axis],
-                    )
-                })
-                .collect()
+            Axis {
+                input: self.input[axis + 1],
+                output: self.output[axis + 1],
+                kernel: self.kernel[axis],
+                stride: self.stride[axis],
+                dilation: self.dilation[axis],
+                before: self.before[axis],
+            }
+            .reaches()
         })
     }
 

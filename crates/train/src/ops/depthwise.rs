@@ -1,7 +1,8 @@
 //! Convolution of each channel with its own kernel, tap by tap.
 
 use super::conv2d::{ConvGeometry, ConvGradients, total};
-use super::{Reach, dot, group_of, sum_of, vectorized};
+use super::reach::{Reach, each_line};
+use super::{dot, group_of, sum_of, vectorized};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -37,7 +38,7 @@ pub(super) fn forward(x: &[f32], weight: &[f32], bias: &[f32], g: &ConvGeometry)
                             );
                             continue;
                         }
-                        each_line(
+                        each_tap(
                             g,
                             &reaches,
                             #[inline(always)]
@@ -90,7 +91,7 @@ pub(super) fn backward(
                                 );
                                 continue;
                             }
-                            each_line(
+                            each_tap(
                                 g,
                                 &reaches,
                                 #[inline(always)]
@@ -119,7 +120,7 @@ pub(super) fn backward(
                         let sums = dw.chunks_exact_mut(taps).zip(&mut db);
                         for ((x, dy), (dw, db)) in planes.zip(sums) {
                             *db += sum_of(dy, |v| v);
-                            each_line(
+                            each_tap(
                                 g,
                                 &reaches,
                                 #[inline(always)]
@@ -196,30 +197,14 @@ fn add_three(target: &mut [f32], source: &[f32], spans: &[Span; 3], w: &[f32]) {
     }
 }
 
-/// Each tap's lines of output that see the input: the tap, the outputs'
-/// positions and where the first of them reads.
+/// Calls `f` with each tap, its lines of outputs, and where they read.
 #[inline(always)]
-fn each_line(
+fn each_tap(
     g: &ConvGeometry,
     reaches: &[Vec<Reach>; 2],
-    mut f: impl FnMut(usize, Range<usize>, usize),
+    f: impl FnMut(usize, Range<usize>, usize),
 ) {
-    let (w, ow) = (g.input[2], g.output[2]);
-    for (ky, down) in reaches[0].iter().enumerate() {
-        for (kx, across) in reaches[1].iter().enumerate() {
-            if across.from == across.to {
-                continue;
-            }
-            for y in down.from..down.to {
-                let row = down.first + (y - down.from) * g.stride[0];
-                f(
-                    ky * g.kernel[1] + kx,
-                    y * ow + across.from..y * ow + across.to,
-                    row * w + across.first,
-                );
-            }
-        }
-    }
+    each_line(reaches, [g.input[2], g.output[2]], g.stride[0], f);
 }
 
 #[inline(always)]

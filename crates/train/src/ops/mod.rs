@@ -10,6 +10,7 @@ mod depthwise;
 mod linear;
 mod matrix;
 mod pool;
+mod reach;
 mod unfold;
 
 pub(crate) use batch_norm::{batch_norm, moments};
@@ -117,54 +118,9 @@ fn join([mut a, b, c, d]: [Lanes; 4]) -> f32 {
     a.iter().sum()
 }
 
-/// Along one axis: for each tap of the window, the outputs that see the input
-/// and where the first of them reads.
-#[derive(Debug, Clone, Copy)]
-struct Reach {
-    /// Outputs `from..to` lie inside.
-    from: usize,
-    to: usize,
-    /// Input position of output `from`.
-    first: usize,
-}
-
-impl Reach {
-    /// Of tap `offset` (tap index times dilation) with `before` elements of padding.
-    fn new(input: usize, output: usize, stride: usize, before: usize, offset: usize) -> Self {
-        let stride = stride.max(1);
-        let from = before.saturating_sub(offset).div_ceil(stride).min(output);
-        let to = (input + before)
-            .saturating_sub(offset)
-            .div_ceil(stride)
-            .clamp(from, output);
-        Self {
-            from,
-            to,
-            first: (from * stride + offset).saturating_sub(before),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_tap_reaches_what_lies_inside() {
-        for (input, output, stride, before, offset) in
-            [(5, 5, 1, 1, 0), (7, 4, 2, 1, 2), (3, 6, 1, 2, 4)]
-        {
-            let reach = Reach::new(input, output, stride, before, offset);
-            for o in 0..output {
-                let at = (o * stride + offset) as isize - before as isize;
-                let inside = at >= 0 && (at as usize) < input;
-                assert_eq!(inside, (reach.from..reach.to).contains(&o), "{input} {o}");
-                if o == reach.from && inside {
-                    assert_eq!(reach.first as isize, at);
-                }
-            }
-        }
-    }
 
     #[test]
     fn sums_in_lanes_are_sums() {

@@ -1,6 +1,7 @@
 //! Pooling over windows of an image; planes in parallel.
 
-use super::{Reach, elements, tensor_of, vectorized};
+use super::reach::{Axis, Reach, each_line};
+use super::{elements, tensor_of, vectorized};
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
@@ -83,18 +84,29 @@ impl PoolGeometry {
 
     fn reaches(&self) -> [Vec<Reach>; 2] {
         [0, 1].map(|axis| {
-            (0..self.kernel[axis])
-                .map(|tap| {
-                    Reach::new(
-                        self.input[axis],
-                        self.output[axis],
-                        self.stride[axis],
-                        self.padding[axis].0,
-                        tap * self.dilation[axis],
-                    )
-                })
-                .collect()
+            Axis {
+                input: self.input[axis],
+                output: self.output[axis],
+                kernel: self.kernel[axis],
+                stride: self.stride[axis],
+                dilation: self.dilation[axis],
+                before: self.padding[axis].0,
+            }
+            .reaches()
         })
+    }
+
+    /// Calls `f` with each tap's lines of outputs, and where they read.
+    #[inline(always)]
+    fn each_line(&self, reaches: &[Vec<Reach>; 2], mut f: impl FnMut(Range<usize>, usize)) {
+        let widths = [self.input[1], self.output[1]];
+        each_line(
+            reaches,
+            widths,
+            self.stride[0],
+            #[inline(always)]
+            |_, out, at| f(out, at),
+        );
     }
 
     fn spans(&self, axis: usize) -> Vec<(usize, usize)> {
@@ -142,8 +154,7 @@ fn largest(x: &[f32], g: &PoolGeometry) -> (Vec<f32>, Vec<u32>) {
             vectorized(
                 #[inline(always)]
                 || {
-                    each_line(
-                        g,
+                    g.each_line(
                         &reaches,
                         #[inline(always)]
                         |out, at| {
@@ -184,27 +195,6 @@ fn raise(values: &mut [f32], positions: &mut [u32], plane: &[f32], at: usize, st
     }
 }
 
-/// Every tap's lines of outputs that see the input: their positions, and where
-/// the first of them reads.
-#[inline(always)]
-fn each_line(g: &PoolGeometry, reaches: &[Vec<Reach>; 2], mut f: impl FnMut(Range<usize>, usize)) {
-    for down in &reaches[0] {
-        for across in &reaches[1] {
-            if across.from == across.to {
-                continue;
-            }
-            for y in down.from..down.to {
-                let row = down.first + (y - down.from) * g.stride[0];
-                let line = y * g.output[1];
-                f(
-                    line + across.from..line + across.to,
-                    row * g.input[1] + across.first,
-                );
-            }
-        }
-    }
-}
-
 impl PoolOps for Flex {
     fn maximum(x: FlexTensor, g: PoolGeometry) -> FlexTensor {
         let (values, _) = largest(&elements(&x), &g);
@@ -220,7 +210,7 @@ impl PoolOps for Flex {
         y.par_chunks_mut(out_area)
             .zip(x.par_chunks(area))
             .for_each(|(y, plane)| {
-                each_line(&g, &reaches, |out, at| {
+                g.each_line(&reaches, |out, at| {
                     let seen = plane[at..].iter().step_by(g.stride[1]);
                     y[out].iter_mut().zip(seen).for_each(|(y, x)| *y += x);
                 });
@@ -310,7 +300,7 @@ impl Backward<Flex, 1> for Mean {
         dx.par_chunks_mut(area)
             .zip(dy.par_chunks(out_area))
             .for_each(|(dx, dy)| {
-                each_line(&g, &reaches, |out, at| {
+                g.each_line(&reaches, |out, at| {
                     let seen = dx[at..].iter_mut().step_by(g.stride[1]);
                     let given = dy[out.clone()].iter().zip(&shares[out]);
                     seen.zip(given)

@@ -1,7 +1,8 @@
 //! An image as the columns that a convolution multiplies, and back.
 
 use super::conv2d::ConvGeometry;
-use super::{Reach, vectorized};
+use super::reach::Reach;
+use super::vectorized;
 
 /// The channels of one group as columns: `[c · kh · kw, oh · ow]`.
 pub(super) fn unfold<'a>(
