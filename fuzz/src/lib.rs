@@ -10,9 +10,11 @@ pub mod data;
 pub mod model;
 pub mod mutate;
 mod networks;
-#[cfg(feature = "recipe")]
+#[cfg(feature = "training")]
 pub mod recipe;
 pub mod seeds;
+#[cfg(feature = "training")]
+pub mod train;
 
 use seeds::Seeds;
 
@@ -82,11 +84,17 @@ pub const TARGETS: &[Target] = &[
         check: data::cifar,
         seeds: seeds::cifar,
     },
-    #[cfg(feature = "recipe")]
+    #[cfg(feature = "training")]
     Target {
         name: "recipe",
         check: recipe::recipe,
         seeds: seeds::recipe,
+    },
+    #[cfg(feature = "training")]
+    Target {
+        name: "train_onnx",
+        check: train::train_onnx,
+        seeds: seeds::onnx,
     },
 ];
 

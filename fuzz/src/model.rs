@@ -89,28 +89,9 @@ const MAX_MACS: u64 = 1 << 22;
 /// Runs a network on inputs of ones with every open extent 1: an error, or outputs of the
 /// planned shapes, the same from the kernels and from the slow reference.
 fn run(graph: &Graph) {
-    let inputs: Option<Vec<Shape>> = graph.inputs.iter().map(extents).collect();
-    let Some(shapes) = inputs else {
+    let Some((session, shapes)) = planned(graph) else {
         return;
     };
-    let options = SessionOptions {
-        threads: Some(1),
-        ..SessionOptions::default()
-    };
-    let Ok(session) = Session::new(graph, &options) else {
-        return;
-    };
-    let Ok(bound) = session.bind(&shapes) else {
-        return;
-    };
-    let plan = bound.plan();
-    let macs = plan
-        .steps
-        .iter()
-        .fold(0, |sum, step| step.macs.saturating_add(sum));
-    if plan.arena_bytes > MAX_ARENA || macs > MAX_MACS {
-        return;
-    }
     let ones: Vec<Tensor> = shapes
         .iter()
         .filter_map(|s| Tensor::f32(s.dims(), vec![1.0; s.elements()]).ok())
@@ -120,7 +101,7 @@ fn run(graph: &Graph) {
     let outputs = session.run(&inputs);
     let reference = SessionOptions {
         reference: true,
-        ..options
+        ..one_thread()
     };
     let expected = Session::new(graph, &reference).and_then(|s| s.run(&inputs));
     match (outputs, expected) {
@@ -134,8 +115,34 @@ fn run(graph: &Graph) {
     }
 }
 
+/// Whether the network can be planned and is small enough to be run.
+#[cfg(feature = "training")]
+pub(crate) fn small(graph: &Graph) -> bool {
+    planned(graph).is_some()
+}
+
+/// A session, and the shapes of its inputs, of a network that is small enough to be run.
+fn planned(graph: &Graph) -> Option<(Session, Vec<Shape>)> {
+    let shapes: Vec<Shape> = graph.inputs.iter().map(extents).collect::<Option<_>>()?;
+    let session = Session::new(graph, &one_thread()).ok()?;
+    let bound = session.bind(&shapes).ok()?;
+    let plan = bound.plan();
+    let macs = plan
+        .steps
+        .iter()
+        .fold(0, |sum, step| step.macs.saturating_add(sum));
+    (plan.arena_bytes <= MAX_ARENA && macs <= MAX_MACS).then_some((session, shapes))
+}
+
+fn one_thread() -> SessionOptions {
+    SessionOptions {
+        threads: Some(1),
+        ..SessionOptions::default()
+    }
+}
+
 /// The shape of an f32 input with 1 for every open extent, if it is small.
-fn extents(input: &ValueInfo) -> Option<Shape> {
+pub(crate) fn extents(input: &ValueInfo) -> Option<Shape> {
     let extent = |dim: &Dim| match dim {
         Dim::Known(n) => *n,
         Dim::Named(_) => 1,

@@ -133,7 +133,7 @@ pub fn cifar() -> Seeds {
 }
 
 /// The recipes that come with the library.
-#[cfg(feature = "recipe")]
+#[cfg(feature = "training")]
 pub fn recipe() -> Seeds {
     let texts = secateur_compress::recipe::BUILTIN.iter();
     Ok(texts.map(|(_, text)| text.as_bytes().to_vec()).collect())

@@ -113,8 +113,14 @@ fn cifar() {
     smoke("cifar");
 }
 
-#[cfg(feature = "recipe")]
+#[cfg(feature = "training")]
 #[test]
 fn recipe() {
     smoke("recipe");
+}
+
+#[cfg(feature = "training")]
+#[test]
+fn train_onnx() {
+    smoke("train_onnx");
 }

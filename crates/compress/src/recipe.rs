@@ -1,6 +1,7 @@
 //! Recipes: an ordered list of steps, as TOML.
 
 use crate::CompressError;
+use secateur_train::Optimiser;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -69,6 +70,9 @@ pub struct Retrain {
     /// Pull towards zero.
     #[serde(default)]
     pub weight_decay: f32,
+    /// How a gradient moves a weight.
+    #[serde(default)]
+    pub optimiser: OptimiserSetting,
     /// Random shift of each image, in pixels.
     #[serde(default)]
     pub shift: usize,
@@ -79,6 +83,26 @@ pub struct Retrain {
 
 fn default_batch() -> usize {
     128
+}
+
+/// How a gradient moves a weight, with the usual constants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OptimiserSetting {
+    /// Stochastic gradient descent with Nesterov momentum 0.9.
+    #[default]
+    Sgd,
+    /// Adam with decoupled decay; wants a learning rate near 0.001.
+    Adamw,
+}
+
+impl From<OptimiserSetting> for Optimiser {
+    fn from(setting: OptimiserSetting) -> Self {
+        match setting {
+            OptimiserSetting::Sgd => Self::default(),
+            OptimiserSetting::Adamw => Self::adam(),
+        }
+    }
 }
 
 /// `alpha · CE + (1 − alpha) · T² · KL` (Hinton et al. 2015).

@@ -163,6 +163,7 @@ impl Stage<'_> {
                 retrain.batch,
             ),
             batch: retrain.batch,
+            optimiser: retrain.optimiser.into(),
             learning_rate: retrain.learning_rate,
             weight_decay: retrain.weight_decay,
             augment: match retrain.shift {

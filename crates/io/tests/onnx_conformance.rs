@@ -32,7 +32,9 @@ enum Outcome {
 #[test]
 fn operators_agree_with_onnx() {
     let Some(cases) = cases() else {
-        eprintln!("SKIPPED: {WHEEL} cannot be fetched with pip; no operator was checked");
+        let why = format!("{WHEEL} cannot be fetched with pip; no operator was checked");
+        assert!(std::env::var_os("CI").is_none(), "{why}");
+        eprintln!("SKIPPED: {why}");
         return;
     };
     let (mut passed, mut unsupported, mut failed) = (0, 0, Vec::new());

@@ -199,7 +199,7 @@ pub fn fit(
             },
             std::slice::from_ref(&output),
         )?;
-        let logits = rows(values.get(&output), &output)?;
+        let logits = rows(values.get(&output), &output, batch)?;
         let classes = logits.dims()[1];
         let targets = one_hot(data, indices, classes, options.label_smoothing)?;
         let loss = match &teacher {
@@ -215,7 +215,7 @@ pub fn fit(
                 let answers =
                     trace::run(&distill.teacher, input, constants, Mode::Evaluate, wanted)?;
                 let t = distill.temperature;
-                let soft = activation::softmax(rows(answers.get(&name), &name)? / t, 1);
+                let soft = activation::softmax(rows(answers.get(&name), &name, batch)? / t, 1);
                 if soft.dims() != logits.dims() {
                     return Err(TrainError::Setting("the teacher has other classes".into()));
                 }
@@ -235,6 +235,11 @@ pub fn fit(
             });
         }
 
+        if !loss.is_tracked() {
+            return Err(TrainError::Setting(format!(
+                "output `{output}` depends on no weight: there is nothing to train"
+            )));
+        }
         let mut gradients = loss.backward();
         let rate = options.learning_rate * options.schedule.factor(step as f32 / total as f32);
         for (name, l) in latent.iter_mut() {
@@ -320,11 +325,13 @@ fn batch_of(
     Ok(Value::new(pixels, &dims))
 }
 
-fn rows(value: Option<&Value>, name: &str) -> Result<Tensor<2>, TrainError> {
-    match value.map(|v| (v, v.dims.as_slice())) {
-        Some((v, &[n, classes])) => Ok(v.flat.clone().reshape([n, classes])),
+/// The value as one row for each of `batch` images.
+fn rows(value: Option<&Value>, name: &str, batch: usize) -> Result<Tensor<2>, TrainError> {
+    let dims = value.map_or(&[][..], |v| &v.dims);
+    match (value, dims) {
+        (Some(v), &[n, classes]) if n == batch => Ok(v.flat.clone().reshape([n, classes])),
         _ => Err(TrainError::Setting(format!(
-            "output `{name}` must be [batch, classes] to be trained"
+            "output `{name}` must be [{batch}, classes] to be trained, found {dims:?}"
         ))),
     }
 }

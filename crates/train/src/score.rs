@@ -71,9 +71,22 @@ pub fn logits(graph: &Graph, data: &Dataset) -> Result<Vec<f32>, TrainError> {
         .map(|o| o.name.clone())
         .unwrap_or_default();
     let mut all = Vec::new();
-    observe(graph, data, data.len(), &[name], &mut |_, values| {
-        all.extend_from_slice(values);
-    })?;
+    each_batch(
+        graph,
+        data,
+        data.len(),
+        &[name],
+        &mut |name, value, images| {
+            if value.dims.first() != Some(&images) {
+                return Err(TrainError::Setting(format!(
+                    "output `{name}` must have a row for each of {images} images, found {:?}",
+                    value.dims
+                )));
+            }
+            all.extend(value.to_vec());
+            Ok(())
+        },
+    )?;
     Ok(all)
 }
 
@@ -88,6 +101,22 @@ pub fn observe(
     limit: usize,
     names: &[String],
     observer: &mut dyn FnMut(&str, &[f32]),
+) -> Result<(), TrainError> {
+    each_batch(graph, data, limit, names, &mut |name, value, _| {
+        observer(name, &value.to_vec());
+        Ok(())
+    })
+}
+
+/// Told a value's name, the value, and of how many images it is.
+type BatchObserver<'a> = dyn FnMut(&str, &Value, usize) -> Result<(), TrainError> + 'a;
+
+fn each_batch(
+    graph: &Graph,
+    data: &Dataset,
+    limit: usize,
+    names: &[String],
+    observer: &mut BatchObserver<'_>,
 ) -> Result<(), TrainError> {
     check_input(graph, data)?;
     let parameters = constants(graph);
@@ -104,7 +133,7 @@ pub fn observe(
             let value = values.get(name).ok_or_else(|| {
                 TrainError::Setting(format!("the network computes no value `{name}`"))
             })?;
-            observer(name, &value.to_vec());
+            observer(name, value, batch.len())?;
         }
     }
     Ok(())

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 use secateur_data::load;
-use secateur_model::{Bitmask, Codebook, Constant, Graph, Support, Values, Weight, zoo};
+use secateur_model::{
+    Bitmask, Codebook, Constant, Graph, Node, Op, Support, Tensor, Values, Weight, zoo,
+};
 use secateur_train::{FitOptions, Optimiser, Quiet, evaluate, fit};
 
 fn options(epochs: f32) -> FitOptions {
@@ -116,4 +118,39 @@ fn what_does_not_fit_is_named() {
         ..options(1.0)
     };
     assert!(fit(&mut digits_network(), &data.train, &diverging, &mut Quiet).is_err());
+}
+
+#[test]
+fn a_network_that_cannot_be_trained_is_refused() {
+    let data = load("digits").unwrap();
+    let refusal = |graph: &mut Graph| {
+        let before = graph.clone();
+        let error = fit(graph, &data.train, &options(1.0), &mut Quiet).unwrap_err();
+        assert_eq!(*graph, before);
+        error.to_string()
+    };
+
+    let mut no_weights = digits_network();
+    no_weights.nodes.truncate(1);
+    no_weights.outputs[0].name = no_weights.nodes[0].outputs[0].clone();
+    no_weights.outputs[0].dims = None;
+    let error = refusal(&mut no_weights);
+    assert!(error.contains("nothing to train"), "{error}");
+
+    // The rows of the output are not those of the batch.
+    let mut two_axes = digits_network();
+    let last = two_axes.nodes.last_mut().unwrap();
+    let logits = std::mem::replace(&mut last.outputs[0], "logits".into());
+    let rows = Tensor::i64(&[2], vec![-1, 5]).unwrap();
+    two_axes
+        .constants
+        .insert("rows".into(), Constant::Tensor(rows));
+    let halves = Op::Reshape { allow_zero: false };
+    let node = Node::new("halves", halves, &["logits", "rows"], &[&logits]);
+    two_axes.nodes.push(node);
+    two_axes.outputs[0].dims = None;
+    let error = refusal(&mut two_axes);
+    assert!(error.contains("[32, classes]"), "{error}");
+    let error = evaluate(&two_axes, &data.test).unwrap_err().to_string();
+    assert!(error.contains("a row for each"), "{error}");
 }
