@@ -185,11 +185,7 @@ pub struct PruneOverride {
 impl PruneStep {
     /// The settings for a network of this name.
     pub fn resolve(&self, network: &str) -> (&AllocationSettings, Option<&Retrain>) {
-        let found = self
-            .network
-            .iter()
-            .find(|(pattern, _)| matches(pattern, network))
-            .map(|(_, o)| o);
+        let found = for_network(&self.network, network);
         (
             found
                 .and_then(|o| o.allocation.as_ref())
@@ -199,6 +195,12 @@ impl PruneStep {
                 .or(self.retrain.as_ref()),
         )
     }
+}
+
+/// What is set for networks of this name.
+fn for_network<'a, T>(settings: &'a BTreeMap<String, T>, network: &str) -> Option<&'a T> {
+    let mut found = settings.iter().filter(|(p, _)| matches(p, network));
+    found.next().map(|(_, setting)| setting)
 }
 
 /// Give each layer few values, and retrain them.
@@ -213,6 +215,25 @@ pub struct ShareStep {
     /// Training of the shared values.
     #[serde(default)]
     pub retrain: Option<Retrain>,
+    /// Other settings for networks of a name.
+    #[serde(default)]
+    pub network: BTreeMap<String, ShareOverride>,
+}
+
+/// Settings of a share step for networks whose name matches.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShareOverride {
+    /// Training.
+    pub retrain: Retrain,
+}
+
+impl ShareStep {
+    /// The training for a network of this name.
+    pub fn resolve(&self, network: &str) -> Option<&Retrain> {
+        let found = for_network(&self.network, network).map(|o| &o.retrain);
+        found.or(self.retrain.as_ref())
+    }
 }
 
 /// Integers for weights and activations.
@@ -369,7 +390,10 @@ impl Step {
             Self::Share(step) if !(2..=1 << 16).contains(&step.levels) => {
                 Err(format!("levels must be 2 to 65536, found {}", step.levels))
             }
-            Self::Share(step) => step.retrain.iter().try_for_each(Retrain::check),
+            Self::Share(step) => {
+                let retrains = step.network.values().map(|o| &o.retrain);
+                retrains.chain(&step.retrain).try_for_each(Retrain::check)
+            }
             Self::Quantize(step) if !matches!(step.weight_bits, 2..=8 | 16) => Err(format!(
                 "weight_bits must be 2 to 8, or 16, found {}",
                 step.weight_bits

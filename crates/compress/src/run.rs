@@ -230,7 +230,8 @@ impl Stage<'_> {
         replace_weights(graph, prune::prunable(graph), |weight| {
             share::share(weight, step.levels, step.init, self.seed)
         })?;
-        self.retrain(graph, step.retrain.as_ref())
+        let retrain = step.resolve(&graph.name);
+        self.retrain(graph, retrain)
     }
 
     fn quantize(&mut self, graph: &mut Graph, step: &QuantizeStep) -> Result<(), CompressError> {
