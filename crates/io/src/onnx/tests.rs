@@ -274,12 +274,22 @@ fn scales_along_the_depth_are_multiplied_in() {
         (Op::MatMul, rows.clone(), 1),
         (gemm.clone(), rows, 1),
         (Op::MatMul, Scale::PerTensor(0.5), 3),
+        (Op::MatMul, Scale::PerColumn(vec![0.25, 0.125]), 3),
+        (Op::linear(), Scale::PerColumn(vec![0.25, 0.125]), 1),
         (gemm, Scale::PerTensor(0.5), 3),
     ] {
         let proto = exported(&quantized(op.clone(), scale));
         let weight = proto.initializer.iter().find(|t| t.dims == [2, 2]);
         assert_eq!(weight.unwrap().data_type, element_type, "{op:?}");
     }
+    let graph = quantized(Op::MatMul, Scale::PerColumn(vec![0.25, 0.125]));
+    let back = read(&write(&graph).unwrap(), None, "q.onnx").unwrap();
+    let values = |g: &Graph| g.weight("w").unwrap().values().clone();
+    let scale = |values| match values {
+        Values::Int { codes, scale, .. } => (codes, scale),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(scale(values(&back)), scale(values(&graph)));
 }
 
 #[test]

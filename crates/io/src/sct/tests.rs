@@ -65,6 +65,7 @@ fn values(kept: usize) -> Vec<Values> {
         Values::BF16(floats().map(bf16::from_f32).collect()),
         int(2, Scale::PerTensor(0.5)),
         int(8, Scale::PerChannel(vec![0.125; 8])),
+        int(8, Scale::PerColumn(vec![0.25; 6])),
         int(
             16,
             Scale::PerGroup {

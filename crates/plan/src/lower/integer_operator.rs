@@ -41,12 +41,14 @@ pub fn apply(draft: &Draft, node: &Node) -> Result<Edit, Skip> {
 /// The operator in a graph of its own, without its bias, and with its weight
 /// as one of integers.
 fn spelt_out(draft: &Draft, node: &Node) -> Result<Draft, Skip> {
-    let op = match &node.op {
-        Op::QLinearConv { window, groups } => Op::Conv {
-            window: window.clone(),
-            groups: *groups,
-        },
-        Op::QLinearMatMul => Op::MatMul,
+    // And the axis of the weight along which its outputs lie.
+    let (op, along) = match &node.op {
+        Op::QLinearConv { window, groups } => {
+            let window = window.clone();
+            let groups = *groups;
+            (Op::Conv { window, groups }, 0)
+        }
+        Op::QLinearMatMul => (Op::MatMul, 1),
         _ => return Err(Skip::NotMine),
     };
     let operand = |index: usize| node.input(index).unwrap_or_default();
@@ -91,7 +93,7 @@ fn spelt_out(draft: &Draft, node: &Node) -> Result<Draft, Skip> {
         ),
         Node::new(
             WEIGHT,
-            dequantize(0),
+            dequantize(along),
             &[operand(3), operand(4), operand(5)],
             &[float_w],
         ),
