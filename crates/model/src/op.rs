@@ -3,7 +3,7 @@
 //! Older forms are rewritten on import (attributes that became inputs become
 //! constants), so that everything behind the importer knows one form only.
 
-use crate::DType;
+use crate::{Activation, DType, Family, Math};
 
 /// How padding follows from the input's extent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -93,6 +93,11 @@ pub struct UnknownOp {
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs)] // ONNX's own operators and attribute names
 pub enum Op {
+    /// `parameters`: the values of `kind.parameters()`, 0 where there are fewer.
+    Activation {
+        kind: Activation,
+        parameters: [f32; 2],
+    },
     Add,
     AveragePool {
         window: Window,
@@ -135,15 +140,21 @@ pub enum Op {
     GlobalAveragePool,
     GlobalMaxPool,
     Identity,
+    IsInf {
+        negative: bool,
+        positive: bool,
+    },
     LeakyRelu {
         alpha: f32,
     },
     MatMul,
+    Math(Math),
     MaxPool {
         window: Window,
         column_major: bool,
     },
     Mul,
+    PRelu,
     Pad {
         mode: PadMode,
     },
@@ -186,6 +197,7 @@ impl Op {
     /// ONNX's name of the operator.
     pub fn name(&self) -> &str {
         match self {
+            Self::Activation { kind, .. } => kind.name(),
             Self::Add => "Add",
             Self::AveragePool { .. } => "AveragePool",
             Self::BatchNormalization { .. } => "BatchNormalization",
@@ -202,10 +214,13 @@ impl Op {
             Self::GlobalAveragePool => "GlobalAveragePool",
             Self::GlobalMaxPool => "GlobalMaxPool",
             Self::Identity => "Identity",
+            Self::IsInf { .. } => "IsInf",
             Self::LeakyRelu { .. } => "LeakyRelu",
             Self::MatMul => "MatMul",
+            Self::Math(kind) => kind.name(),
             Self::MaxPool { .. } => "MaxPool",
             Self::Mul => "Mul",
+            Self::PRelu => "PRelu",
             Self::Pad { .. } => "Pad",
             Self::QLinearConv { .. } => "QLinearConv",
             Self::QLinearMatMul => "QLinearMatMul",

@@ -3,12 +3,13 @@
 use super::attributes::kind;
 use super::dtype;
 use super::proto::AttributeProto;
-use secateur_model::{AutoPad, Op, PadMode, Window};
+use secateur_model::{Activation, AutoPad, Op, PadMode, Window};
 
 /// The attributes of a known operator; those at their default are left out,
 /// so that the node is valid in as many opsets as can be.
 pub(super) fn attributes(op: &Op) -> Vec<AttributeProto> {
     match op {
+        Op::Activation { kind, parameters } => activation(*kind, *parameters),
         Op::AveragePool {
             window: w,
             count_include_pad,
@@ -59,6 +60,11 @@ pub(super) fn attributes(op: &Op) -> Vec<AttributeProto> {
             push_flag(&mut list, "transB", *trans_b);
             list
         }
+        Op::IsInf { negative, positive } => {
+            let parts = [("detect_negative", negative), ("detect_positive", positive)];
+            let absent = parts.into_iter().filter(|(_, detects)| !**detects);
+            absent.map(|(name, _)| int(name, 0)).collect()
+        }
         Op::LeakyRelu { alpha } => vec![float("alpha", *alpha)],
         Op::Pad { mode } => {
             let mode = match mode {
@@ -91,7 +97,9 @@ pub(super) fn attributes(op: &Op) -> Vec<AttributeProto> {
         | Op::GlobalMaxPool
         | Op::Identity
         | Op::MatMul
+        | Op::Math(_)
         | Op::Mul
+        | Op::PRelu
         | Op::QLinearMatMul
         | Op::Relu
         | Op::Sigmoid
@@ -101,6 +109,18 @@ pub(super) fn attributes(op: &Op) -> Vec<AttributeProto> {
         | Op::Unsqueeze
         | Op::Unknown(_) => Vec::new(),
     }
+}
+
+fn activation(kind: Activation, parameters: [f32; 2]) -> Vec<AttributeProto> {
+    let names = kind.parameters().iter().map(|(name, _)| *name);
+    let mut list: Vec<AttributeProto> = names
+        .zip(parameters)
+        .map(|(name, value)| float(name, value))
+        .collect();
+    if kind == Activation::GeluTanh {
+        list.push(string("approximate", "tanh"));
+    }
+    list
 }
 
 fn window(window: &Window) -> Vec<AttributeProto> {

@@ -3,7 +3,7 @@
 use super::attributes::Attributes;
 use super::dtype;
 use crate::IoError;
-use secateur_model::{AutoPad, DType, Op, PadMode, Window};
+use secateur_model::{Activation, AutoPad, DType, Family, Math, Op, PadMode, Window};
 
 /// The operator of a node of the default domain; `None` where the operator, or
 /// the form it is used in, is not known and the node is carried as it came.
@@ -86,10 +86,15 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
         "GlobalAveragePool" => Op::GlobalAveragePool,
         "GlobalMaxPool" => Op::GlobalMaxPool,
         "Identity" => Op::Identity,
+        "IsInf" => Op::IsInf {
+            negative: a.int("detect_negative", 1)? != 0,
+            positive: a.int("detect_positive", 1)? != 0,
+        },
         "LeakyRelu" => Op::LeakyRelu {
             alpha: a.float("alpha", 0.01)?,
         },
         "MatMul" => Op::MatMul,
+        "PRelu" => Op::PRelu,
         "Pad" => Op::Pad {
             mode: match a.string("mode")?.unwrap_or("constant") {
                 "constant" => PadMode::Constant,
@@ -122,8 +127,31 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
             perm: a.has("perm").then(|| a.extents("perm")).transpose()?,
         },
         "Unsqueeze" => Op::Unsqueeze,
-        _ => return Ok(None),
+        name => {
+            return match Activation::named(name) {
+                Some(kind) => activation(a, kind).map(Some),
+                None => Ok(plain(name)),
+            };
+        }
     }))
+}
+
+/// The operator of a family without attributes.
+fn plain(name: &str) -> Option<Op> {
+    Math::named(name).map(Op::Math)
+}
+
+fn activation(a: &Attributes<'_>, kind: Activation) -> Result<Op, IoError> {
+    let kind = match a.string("approximate")?.unwrap_or("none") {
+        "tanh" if kind == Activation::Gelu => Activation::GeluTanh,
+        "none" => kind,
+        other => return Err(a.malformed(format!("attribute `approximate` is {other:?}"))),
+    };
+    let mut parameters = [0.0; 2];
+    for (value, (name, default)) in parameters.iter_mut().zip(kind.parameters()) {
+        *value = a.float(name, *default)?;
+    }
+    Ok(Op::Activation { kind, parameters })
 }
 
 fn window(a: &Attributes<'_>) -> Result<Window, IoError> {

@@ -12,19 +12,50 @@ use std::collections::HashSet;
 pub(super) const NEWER: i64 = 13;
 /// The opset in which Clip and Pad take inputs.
 const BOUNDS_ARE_INPUTS: i64 = 11;
-/// The opset that has QuantizeLinear and DequantizeLinear.
-const QUANTIZES: i64 = 10;
+/// Operators that came, or took the form that the graph has, after opset 7.
+const SINCE: &[(&str, i64)] = &[
+    ("Acosh", 9),
+    ("Asinh", 9),
+    ("Atanh", 9),
+    ("BitwiseNot", 18),
+    ("Celu", 12),
+    ("Cosh", 9),
+    ("DequantizeLinear", 10),
+    ("Erf", 9),
+    ("Gelu", 20),
+    ("HardSwish", 14),
+    ("IsInf", 10),
+    ("IsNaN", 9),
+    ("Mish", 18),
+    ("QuantizeLinear", 10),
+    ("Round", 11),
+    ("Shrink", 9),
+    ("Sign", 9),
+    ("Sinh", 9),
+    ("Swish", 24),
+    ("ThresholdedRelu", 10),
+];
+
+/// The oldest opset that has a known operator in the graph's form.
+pub(super) fn since(op: &Op) -> i64 {
+    match op {
+        Op::Unknown(_) => 0,
+        op => SINCE
+            .iter()
+            .find(|(name, _)| *name == op.name())
+            .map_or(0, |(_, opset)| *opset),
+    }
+}
 
 /// Refuses what an older opset cannot say.
 pub(super) fn check(graph: &Graph, opset: i64) -> Result<(), IoError> {
     for node in &graph.nodes {
         let needed = match node.op {
-            Op::QuantizeLinear { .. } | Op::DequantizeLinear { .. } => QUANTIZES,
             Op::Softmax {
                 axis,
                 flattened: false,
             } if axis != -1 => NEWER,
-            _ => continue,
+            _ => since(&node.op),
         };
         if opset < needed {
             return Err(IoError::unsupported(

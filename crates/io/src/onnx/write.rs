@@ -107,7 +107,8 @@ fn opset(graph: &Graph) -> i64 {
     if carries && graph.opset >= OLDEST_OPSET {
         graph.opset
     } else {
-        graph.opset.max(OPSET)
+        let needed = graph.nodes.iter().map(|n| older::since(&n.op)).max();
+        graph.opset.max(OPSET).max(needed.unwrap_or(0))
     }
 }
 

@@ -3,11 +3,16 @@
 
 use super::bytes::{Damage, Reader, Writer};
 use super::tensor::{put_dtype, read_dtype};
-use secateur_model::{AutoPad, Op, PadMode, UnknownOp, Window};
+use secateur_model::{Activation, AutoPad, Family, Op, PadMode, UnknownOp, Window};
 
 pub(super) fn put_op(w: &mut Writer, op: &Op) {
     w.byte(code(op));
     match op {
+        Op::Activation { kind, parameters } => {
+            w.byte(kind.number());
+            let used = parameters.iter().take(kind.parameters().len());
+            used.for_each(|&value| w.f32(value));
+        }
         Op::AveragePool {
             window,
             count_include_pad: flag,
@@ -44,6 +49,10 @@ pub(super) fn put_op(w: &mut Writer, op: &Op) {
                 w.f32(*beta);
             }
         }
+        Op::IsInf { negative, positive } => {
+            w.byte(u8::from(*negative) | u8::from(*positive) << 1);
+        }
+        Op::Math(kind) => w.byte(kind.number()),
         Op::Pad { mode } => w.byte(match mode {
             PadMode::Constant => 0,
             PadMode::Reflect => 1,
@@ -89,6 +98,7 @@ pub(super) fn put_op(w: &mut Writer, op: &Op) {
         | Op::Identity
         | Op::MatMul
         | Op::Mul
+        | Op::PRelu
         | Op::QLinearMatMul
         | Op::Relu
         | Op::Sigmoid
@@ -136,6 +146,10 @@ fn code(op: &Op) -> u8 {
         Op::Tanh => 32,
         Op::Transpose { .. } => 33,
         Op::Unsqueeze => 34,
+        Op::Math(_) => 40,
+        Op::Activation { .. } => 41,
+        Op::IsInf { .. } => 42,
+        Op::PRelu => 43,
     }
 }
 
@@ -218,8 +232,34 @@ pub(super) fn read_op(r: &mut Reader<'_>) -> Result<Op, Damage> {
             perm: optional(r, Reader::sizes)?,
         },
         34 => Op::Unsqueeze,
+        40 => Op::Math(member(r)?),
+        41 => read_activation(r)?,
+        42 => match r.byte()? {
+            flags @ 0..=3 => Op::IsInf {
+                negative: flags & 1 != 0,
+                positive: flags & 2 != 0,
+            },
+            flags => return Err(r.damage(format!("flags of IsInf are {flags}, at most 3"))),
+        },
+        43 => Op::PRelu,
         other => return Err(r.damage(format!("no operator has number {other}"))),
     })
+}
+
+/// A member of a family, by its number.
+fn member<F: Family>(r: &mut Reader<'_>) -> Result<F, Damage> {
+    let number = r.byte()?;
+    F::numbered(number)
+        .ok_or_else(|| r.damage(format!("no member of the family has number {number}")))
+}
+
+fn read_activation(r: &mut Reader<'_>) -> Result<Op, Damage> {
+    let kind: Activation = member(r)?;
+    let mut parameters = [0.0; 2];
+    for value in parameters.iter_mut().take(kind.parameters().len()) {
+        *value = r.f32()?;
+    }
+    Ok(Op::Activation { kind, parameters })
 }
 
 fn read_gemm(r: &mut Reader<'_>) -> Result<Op, Damage> {

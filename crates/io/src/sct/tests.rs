@@ -2,8 +2,8 @@ use super::*;
 use crate::IoError;
 use half::{bf16, f16};
 use secateur_model::{
-    AutoPad, Bitmask, Codebook, DType, Data, Dim, Graph, Node, Op, PadMode, Scale, Support, Tensor,
-    UnknownOp, ValueInfo, Values, Weight, Window, zoo,
+    Activation, AutoPad, Bitmask, Codebook, DType, Data, Dim, Family, Graph, Node, Op, PadMode,
+    Scale, Support, Tensor, UnknownOp, ValueInfo, Values, Weight, Window, zoo,
 };
 
 fn round_trip(graph: &Graph) -> Vec<u8> {
@@ -121,6 +121,10 @@ fn all_tensors() -> Vec<Constant> {
     tensors
 }
 
+fn members<F: Family>() -> impl Iterator<Item = F> {
+    F::MEMBERS.iter().map(|(member, _)| *member)
+}
+
 fn all_ops() -> Vec<Op> {
     let window = Window {
         kernel: vec![3, 300],
@@ -205,6 +209,19 @@ fn all_ops() -> Vec<Op> {
         PadMode::Wrap,
     ];
     ops.extend(modes.map(|mode| Op::Pad { mode }));
+    ops.extend(members().map(Op::Math));
+    ops.extend(members().map(|kind: Activation| {
+        let mut parameters = [0.0; 2];
+        parameters[..kind.parameters().len()].fill(1.5);
+        Op::Activation { kind, parameters }
+    }));
+    ops.extend([
+        Op::IsInf {
+            negative: true,
+            positive: false,
+        },
+        Op::PRelu,
+    ]);
     ops.extend([
         Op::Add,
         Op::Clip,

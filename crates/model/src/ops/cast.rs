@@ -32,7 +32,7 @@ pub(super) fn evaluate(args: &Tensors<'_>, to: DType) -> Result<Vec<Tensor>, Mod
     args.single(data)
 }
 
-fn from_floats(args: &Tensors<'_>, to: DType, x: &[f64]) -> Result<Data, ModelError> {
+pub(super) fn from_floats(args: &Tensors<'_>, to: DType, x: &[f64]) -> Result<Data, ModelError> {
     macro_rules! saturate {
         ($variant:ident, $type:ty) => {
             Data::$variant(x.iter().map(|&x| x as $type).collect())
@@ -53,7 +53,7 @@ fn from_floats(args: &Tensors<'_>, to: DType, x: &[f64]) -> Result<Data, ModelEr
 }
 
 /// Every integer type and bool fits.
-fn widen(data: &Data) -> Option<Vec<i128>> {
+pub(super) fn widen(data: &Data) -> Option<Vec<i128>> {
     macro_rules! wide {
         ($v:expr) => {
             $v.iter().map(|&x| i128::from(x)).collect()
@@ -73,7 +73,7 @@ fn widen(data: &Data) -> Option<Vec<i128>> {
     })
 }
 
-fn from_integers(args: &Tensors<'_>, to: DType, x: &[i128]) -> Result<Data, ModelError> {
+pub(super) fn from_integers(args: &Tensors<'_>, to: DType, x: &[i128]) -> Result<Data, ModelError> {
     macro_rules! wrap {
         ($variant:ident, $type:ty) => {
             Data::$variant(x.iter().map(|&x| x as $type).collect())

@@ -12,6 +12,7 @@ mod concat;
 mod conv;
 mod element;
 mod elementwise;
+mod math;
 mod matmul;
 mod pad;
 mod pool;
@@ -20,6 +21,7 @@ mod quantize;
 mod reshape;
 mod softmax;
 mod transpose;
+mod wide;
 mod window;
 
 pub use args::ShapeInput;
@@ -59,6 +61,10 @@ pub fn infer(
         Op::Relu | Op::LeakyRelu { .. } | Op::Sigmoid | Op::Tanh | Op::Clip => {
             elementwise::infer_unary(&args)
         }
+        Op::Activation { kind, .. } => math::infer_activation(&args, *kind),
+        Op::IsInf { .. } => math::infer_is_inf(&args),
+        Op::Math(kind) => math::infer_math(&args, *kind),
+        Op::PRelu => math::infer_prelu(&args),
         Op::AveragePool { window, .. } | Op::MaxPool { window, .. } => pool::infer(&args, window),
         Op::GlobalAveragePool | Op::GlobalMaxPool => pool::infer_global(&args),
         Op::BatchNormalization { .. } => batch_norm::infer(&args),
@@ -148,6 +154,10 @@ pub fn evaluate(node: &Node, inputs: &[Option<&Tensor>]) -> Result<Vec<Tensor>, 
         Op::Relu | Op::LeakyRelu { .. } | Op::Sigmoid | Op::Tanh | Op::Clip => {
             elementwise::unary(&args)
         }
+        Op::Activation { kind, parameters } => math::activation(&args, *kind, *parameters),
+        Op::IsInf { negative, positive } => math::is_inf(&args, *negative, *positive),
+        Op::Math(kind) => math::math(&args, *kind),
+        Op::PRelu => math::prelu(&args),
         Op::AveragePool {
             window,
             count_include_pad,

@@ -1,7 +1,7 @@
 //! What holds for every operator: unknown ones, extra outputs, multiplications.
 
 use super::{ShapeInput, evaluate, infer, macs};
-use crate::{AutoPad, DType, Data, Node, Op, PadMode, Shape, Tensor, UnknownOp, Window};
+use crate::{AutoPad, DType, Data, Family, Node, Op, PadMode, Shape, Tensor, UnknownOp, Window};
 use proptest::prelude::*;
 
 fn shape(dims: &[usize]) -> Shape {
@@ -197,6 +197,29 @@ fn operator() -> impl Strategy<Value = Op> {
     )
 }
 
+/// The families of alike operators, and what came with them.
+fn family_operator() -> impl Strategy<Value = Op> {
+    let parts = (integer(), integer(), any::<bool>(), any::<bool>());
+    (0..4usize, any::<usize>(), parts).prop_map(|(which, at, (_axis, _other, flag, second))| {
+        match which {
+            0 => Op::Math(member(at)),
+            1 => Op::Activation {
+                kind: member(at),
+                parameters: [0.5, 1.0],
+            },
+            2 => Op::IsInf {
+                negative: flag,
+                positive: second,
+            },
+            _ => Op::PRelu,
+        }
+    })
+}
+
+fn member<F: Family>(at: usize) -> F {
+    F::MEMBERS[at % F::MEMBERS.len()].0
+}
+
 fn tensor() -> impl Strategy<Value = Tensor> {
     (
         prop::collection::vec(0..4usize, 0..4),
@@ -228,7 +251,7 @@ proptest! {
 
     #[test]
     fn hostile_nodes_are_errors_and_rules_keep_their_word(
-        op in operator(),
+        op in prop_oneof![operator(), family_operator()],
         tensors in prop::collection::vec(tensor(), 0..9),
         unify in any::<bool>(),
     ) {
