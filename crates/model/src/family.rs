@@ -157,3 +157,113 @@ impl Family for Activation {
         (Self::ThresholdedRelu, "ThresholdedRelu"),
     ];
 }
+
+/// Functions of two numbers that broadcast, beside Add, Sub, Mul and Div.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)] // ONNX's own operators
+pub enum Binary {
+    And,
+    /// BitShift with the direction LEFT.
+    BitShiftLeft,
+    /// BitShift with the direction RIGHT.
+    BitShiftRight,
+    BitwiseAnd,
+    BitwiseOr,
+    BitwiseXor,
+    Equal,
+    /// Mod with `fmod`: the remainder has the dividend's sign.
+    Fmod,
+    Greater,
+    GreaterOrEqual,
+    Less,
+    LessOrEqual,
+    /// Of integers; the remainder has the divisor's sign.
+    Mod,
+    Or,
+    Pow,
+    Xor,
+}
+
+impl Family for Binary {
+    const MEMBERS: &'static [(Self, &'static str)] = &[
+        (Self::And, "And"),
+        (Self::BitShiftLeft, "BitShift"),
+        (Self::BitShiftRight, "BitShift"),
+        (Self::BitwiseAnd, "BitwiseAnd"),
+        (Self::BitwiseOr, "BitwiseOr"),
+        (Self::BitwiseXor, "BitwiseXor"),
+        (Self::Equal, "Equal"),
+        (Self::Fmod, "Mod"),
+        (Self::Greater, "Greater"),
+        (Self::GreaterOrEqual, "GreaterOrEqual"),
+        (Self::Less, "Less"),
+        (Self::LessOrEqual, "LessOrEqual"),
+        (Self::Mod, "Mod"),
+        (Self::Or, "Or"),
+        (Self::Pow, "Pow"),
+        (Self::Xor, "Xor"),
+    ];
+}
+
+/// Functions of any number of inputs that broadcast.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)] // ONNX's own operators
+pub enum Variadic {
+    Max,
+    Mean,
+    Min,
+    Sum,
+}
+
+impl Family for Variadic {
+    const MEMBERS: &'static [(Self, &'static str)] = &[
+        (Self::Max, "Max"),
+        (Self::Mean, "Mean"),
+        (Self::Min, "Min"),
+        (Self::Sum, "Sum"),
+    ];
+}
+
+/// Reductions of the elements along some axes to one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)] // ONNX's own operators
+pub enum Reduction {
+    L1,
+    L2,
+    LogSum,
+    LogSumExp,
+    Max,
+    Mean,
+    Min,
+    Prod,
+    Sum,
+    SumSquare,
+}
+
+impl Family for Reduction {
+    const MEMBERS: &'static [(Self, &'static str)] = &[
+        (Self::L1, "ReduceL1"),
+        (Self::L2, "ReduceL2"),
+        (Self::LogSum, "ReduceLogSum"),
+        (Self::LogSumExp, "ReduceLogSumExp"),
+        (Self::Max, "ReduceMax"),
+        (Self::Mean, "ReduceMean"),
+        (Self::Min, "ReduceMin"),
+        (Self::Prod, "ReduceProd"),
+        (Self::Sum, "ReduceSum"),
+        (Self::SumSquare, "ReduceSumSquare"),
+    ];
+}
+
+/// The end of an order that is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)] // ONNX's own operators
+pub enum Extreme {
+    ArgMax,
+    ArgMin,
+}
+
+impl Family for Extreme {
+    const MEMBERS: &'static [(Self, &'static str)] =
+        &[(Self::ArgMax, "ArgMax"), (Self::ArgMin, "ArgMin")];
+}

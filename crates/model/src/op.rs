@@ -3,7 +3,7 @@
 //! Older forms are rewritten on import (attributes that became inputs become
 //! constants), so that everything behind the importer knows one form only.
 
-use crate::{Activation, DType, Family, Math};
+use crate::{Activation, Binary, DType, Extreme, Family, Math, Reduction, Variadic};
 
 /// How padding follows from the input's extent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -99,6 +99,12 @@ pub enum Op {
         parameters: [f32; 2],
     },
     Add,
+    ArgReduce {
+        kind: Extreme,
+        axis: i64,
+        keep_dims: bool,
+        select_last_index: bool,
+    },
     AveragePool {
         window: Window,
         count_include_pad: bool,
@@ -106,6 +112,7 @@ pub enum Op {
     BatchNormalization {
         epsilon: f32,
     },
+    Binary(Binary),
     Cast {
         to: DType,
     },
@@ -118,6 +125,10 @@ pub enum Op {
     Conv {
         window: Window,
         groups: usize,
+    },
+    CumSum {
+        exclusive: bool,
+        reverse: bool,
     },
     DequantizeLinear {
         axis: i64,
@@ -168,6 +179,12 @@ pub enum Op {
         block_size: i64,
         to: Option<DType>,
     },
+    /// Axes are input 1.
+    Reduce {
+        kind: Reduction,
+        keep_dims: bool,
+        noop_with_empty_axes: bool,
+    },
     Relu,
     Reshape {
         allow_zero: bool,
@@ -185,10 +202,18 @@ pub enum Op {
     Squeeze,
     Sub,
     Tanh,
+    /// `k` is input 1.
+    TopK {
+        axis: i64,
+        largest: bool,
+        sorted: bool,
+    },
     Transpose {
         perm: Option<Vec<usize>>,
     },
     Unsqueeze,
+    Variadic(Variadic),
+    Where,
     /// Not known: carried, exported, never run.
     Unknown(Box<UnknownOp>),
 }
@@ -199,12 +224,15 @@ impl Op {
         match self {
             Self::Activation { kind, .. } => kind.name(),
             Self::Add => "Add",
+            Self::ArgReduce { kind, .. } => kind.name(),
             Self::AveragePool { .. } => "AveragePool",
             Self::BatchNormalization { .. } => "BatchNormalization",
+            Self::Binary(kind) => kind.name(),
             Self::Cast { .. } => "Cast",
             Self::Clip => "Clip",
             Self::Concat { .. } => "Concat",
             Self::Conv { .. } => "Conv",
+            Self::CumSum { .. } => "CumSum",
             Self::DequantizeLinear { .. } => "DequantizeLinear",
             Self::Div => "Div",
             Self::Dropout => "Dropout",
@@ -225,6 +253,7 @@ impl Op {
             Self::QLinearConv { .. } => "QLinearConv",
             Self::QLinearMatMul => "QLinearMatMul",
             Self::QuantizeLinear { .. } => "QuantizeLinear",
+            Self::Reduce { kind, .. } => kind.name(),
             Self::Relu => "Relu",
             Self::Reshape { .. } => "Reshape",
             Self::Shape { .. } => "Shape",
@@ -233,8 +262,11 @@ impl Op {
             Self::Squeeze => "Squeeze",
             Self::Sub => "Sub",
             Self::Tanh => "Tanh",
+            Self::TopK { .. } => "TopK",
             Self::Transpose { .. } => "Transpose",
             Self::Unsqueeze => "Unsqueeze",
+            Self::Variadic(kind) => kind.name(),
+            Self::Where => "Where",
             Self::Unknown(op) => &op.op_type,
         }
     }

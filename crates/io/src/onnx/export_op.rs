@@ -3,13 +3,24 @@
 use super::attributes::kind;
 use super::dtype;
 use super::proto::AttributeProto;
-use secateur_model::{Activation, AutoPad, Op, PadMode, Window};
+use secateur_model::{Activation, AutoPad, Binary, Op, PadMode, Window};
 
 /// The attributes of a known operator; those at their default are left out,
 /// so that the node is valid in as many opsets as can be.
 pub(super) fn attributes(op: &Op) -> Vec<AttributeProto> {
     match op {
         Op::Activation { kind, parameters } => activation(*kind, *parameters),
+        Op::ArgReduce {
+            axis,
+            keep_dims,
+            select_last_index,
+            ..
+        } => {
+            let mut list = vec![int("axis", *axis)];
+            push_unset(&mut list, "keepdims", *keep_dims);
+            push_flag(&mut list, "select_last_index", *select_last_index);
+            list
+        }
         Op::AveragePool {
             window: w,
             count_include_pad,
@@ -34,11 +45,23 @@ pub(super) fn attributes(op: &Op) -> Vec<AttributeProto> {
             list
         }
         Op::BatchNormalization { epsilon } => vec![float("epsilon", *epsilon)],
+        Op::Binary(kind) => match kind {
+            Binary::BitShiftLeft => vec![string("direction", "LEFT")],
+            Binary::BitShiftRight => vec![string("direction", "RIGHT")],
+            Binary::Fmod => vec![int("fmod", 1)],
+            _ => Vec::new(),
+        },
         Op::Cast { to } => vec![int("to", i64::from(dtype::to_code(*to)))],
         Op::Concat { axis } | Op::Flatten { axis } | Op::Gather { axis } => {
             vec![int("axis", *axis)]
         }
         Op::Softmax { axis, .. } => vec![int("axis", *axis)],
+        Op::CumSum { exclusive, reverse } => {
+            let mut list = Vec::new();
+            push_flag(&mut list, "exclusive", *exclusive);
+            push_flag(&mut list, "reverse", *reverse);
+            list
+        }
         Op::DequantizeLinear { axis, block_size } => quantization(*axis, *block_size),
         Op::QuantizeLinear {
             axis,
@@ -61,9 +84,10 @@ pub(super) fn attributes(op: &Op) -> Vec<AttributeProto> {
             list
         }
         Op::IsInf { negative, positive } => {
-            let parts = [("detect_negative", negative), ("detect_positive", positive)];
-            let absent = parts.into_iter().filter(|(_, detects)| !**detects);
-            absent.map(|(name, _)| int(name, 0)).collect()
+            let mut list = Vec::new();
+            push_unset(&mut list, "detect_negative", *negative);
+            push_unset(&mut list, "detect_positive", *positive);
+            list
         }
         Op::LeakyRelu { alpha } => vec![float("alpha", *alpha)],
         Op::Pad { mode } => {
@@ -74,6 +98,16 @@ pub(super) fn attributes(op: &Op) -> Vec<AttributeProto> {
                 PadMode::Wrap => "wrap",
             };
             vec![string("mode", mode)]
+        }
+        Op::Reduce {
+            keep_dims,
+            noop_with_empty_axes,
+            ..
+        } => {
+            let mut list = Vec::new();
+            push_unset(&mut list, "keepdims", *keep_dims);
+            push_flag(&mut list, "noop_with_empty_axes", *noop_with_empty_axes);
+            list
         }
         Op::Reshape { allow_zero } => {
             let mut list = Vec::new();
@@ -86,6 +120,16 @@ pub(super) fn attributes(op: &Op) -> Vec<AttributeProto> {
                 list.push(int("start", *start));
             }
             list.extend(end.map(|end| int("end", end)));
+            list
+        }
+        Op::TopK {
+            axis,
+            largest,
+            sorted,
+        } => {
+            let mut list = vec![int("axis", *axis)];
+            push_unset(&mut list, "largest", *largest);
+            push_unset(&mut list, "sorted", *sorted);
             list
         }
         Op::Transpose { perm } => perm.iter().map(|perm| extents("perm", perm)).collect(),
@@ -107,6 +151,8 @@ pub(super) fn attributes(op: &Op) -> Vec<AttributeProto> {
         | Op::Sub
         | Op::Tanh
         | Op::Unsqueeze
+        | Op::Variadic(_)
+        | Op::Where
         | Op::Unknown(_) => Vec::new(),
     }
 }
@@ -159,6 +205,13 @@ fn quantization(axis: i64, block_size: i64) -> Vec<AttributeProto> {
 fn push_flag(list: &mut Vec<AttributeProto>, name: &str, value: bool) {
     if value {
         list.push(int(name, 1));
+    }
+}
+
+/// A flag that is set by default.
+fn push_unset(list: &mut Vec<AttributeProto>, name: &str, value: bool) {
+    if !value {
+        list.push(int(name, 0));
     }
 }
 

@@ -3,7 +3,10 @@
 use super::attributes::Attributes;
 use super::dtype;
 use crate::IoError;
-use secateur_model::{Activation, AutoPad, DType, Family, Math, Op, PadMode, Window};
+use secateur_model::{
+    Activation, AutoPad, Binary, DType, Extreme, Family, Math, Op, PadMode, Reduction, Variadic,
+    Window,
+};
 
 /// The operator of a node of the default domain; `None` where the operator, or
 /// the form it is used in, is not known and the node is carried as it came.
@@ -32,6 +35,11 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
                 epsilon: a.float("epsilon", 1e-5)?,
             }
         }
+        "BitShift" => Op::Binary(match a.string("direction")? {
+            Some("LEFT") => Binary::BitShiftLeft,
+            Some("RIGHT") => Binary::BitShiftRight,
+            other => return Err(a.malformed(format!("attribute `direction` is {other:?}"))),
+        }),
         "Cast" => match element_type(a, "to")? {
             Some(to) if !matches!(to, DType::Opaque(_)) => Op::Cast { to },
             _ => return Ok(None),
@@ -50,6 +58,10 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
             groups: groups(a)?,
         },
         "QLinearMatMul" => Op::QLinearMatMul,
+        "CumSum" => Op::CumSum {
+            exclusive: a.flag("exclusive")?,
+            reverse: a.flag("reverse")?,
+        },
         "DequantizeLinear" => {
             if a.int("output_dtype", 0)? != 0 {
                 return Ok(None);
@@ -94,6 +106,8 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
             alpha: a.float("alpha", 0.01)?,
         },
         "MatMul" => Op::MatMul,
+        "Mod" if a.flag("fmod")? => Op::Binary(Binary::Fmod),
+        "Mod" => Op::Binary(Binary::Mod),
         "PRelu" => Op::PRelu,
         "Pad" => Op::Pad {
             mode: match a.string("mode")?.unwrap_or("constant") {
@@ -123,14 +137,34 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
         },
         "Squeeze" => Op::Squeeze,
         "Tanh" => Op::Tanh,
+        "TopK" => Op::TopK {
+            axis: a.int("axis", -1)?,
+            largest: a.int("largest", 1)? != 0,
+            sorted: a.int("sorted", 1)? != 0,
+        },
         "Transpose" => Op::Transpose {
             perm: a.has("perm").then(|| a.extents("perm")).transpose()?,
         },
         "Unsqueeze" => Op::Unsqueeze,
+        "Where" => Op::Where,
         name => {
-            return match Activation::named(name) {
-                Some(kind) => activation(a, kind).map(Some),
-                None => Ok(plain(name)),
+            return if let Some(kind) = Activation::named(name) {
+                activation(a, kind).map(Some)
+            } else if let Some(kind) = Reduction::named(name) {
+                Ok(Some(Op::Reduce {
+                    kind,
+                    keep_dims: a.int("keepdims", 1)? != 0,
+                    noop_with_empty_axes: a.flag("noop_with_empty_axes")?,
+                }))
+            } else if let Some(kind) = Extreme::named(name) {
+                Ok(Some(Op::ArgReduce {
+                    kind,
+                    axis: a.int("axis", 0)?,
+                    keep_dims: a.int("keepdims", 1)? != 0,
+                    select_last_index: a.flag("select_last_index")?,
+                }))
+            } else {
+                Ok(plain(name))
             };
         }
     }))
@@ -138,7 +172,10 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
 
 /// The operator of a family without attributes.
 fn plain(name: &str) -> Option<Op> {
-    Math::named(name).map(Op::Math)
+    Math::named(name)
+        .map(Op::Math)
+        .or_else(|| Binary::named(name).map(Op::Binary))
+        .or_else(|| Variadic::named(name).map(Op::Variadic))
 }
 
 fn activation(a: &Attributes<'_>, kind: Activation) -> Result<Op, IoError> {

@@ -356,7 +356,9 @@ fn carried_operators_keep_their_opset_and_the_others_its_forms() {
         node("Pad", &["b"], &["c"], vec![ints("pads", &[0, 1, 0, 1])]),
         node("Softmax", &["c"], &["s"], vec![]),
         node("ReduceSum", &["s"], &["r"], sum),
-        node("Squeeze", &["r"], &["y"], vec![ints("axes", &[0])]),
+        node("Mystery", &["r"], &["m"], vec![]),
+        node("TopK", &["m"], &["t", "i"], vec![int("k", 2)]),
+        node("Squeeze", &["t"], &["y"], vec![ints("axes", &[0])]),
     ];
     let graph = parse(&model(9, vec![], nodes)).unwrap();
     let bytes = write(&graph).unwrap();
@@ -379,6 +381,26 @@ fn carried_operators_keep_their_opset_and_the_others_its_forms() {
         error.contains("opset 10") && error.contains("opset 9"),
         "{error}"
     );
+}
+
+#[test]
+fn only_sums_take_axes_as_inputs_before_opset_18() {
+    let axes = vec![ints("axes", &[1])];
+    let nodes = vec![
+        node("ReduceMean", &["x"], &["m"], axes),
+        node("ReduceSum", &["m", "axes"], &["s"], vec![]),
+        node("Mystery", &["s"], &["y"], vec![]),
+    ];
+    let mut list = floats("axes", &[1], vec![]);
+    (list.data_type, list.int64_data) = (7, vec![0]);
+    let graph = parse(&model(15, vec![list], nodes)).unwrap();
+    assert_eq!(graph.nodes[0].inputs, ["x", "m.axes"]);
+    let bytes = write(&graph).unwrap();
+    assert_eq!(read(&bytes, None, "again").unwrap(), graph);
+    let proto = ModelProto::decode(bytes.as_slice()).unwrap();
+    let inputs = proto.graph.unwrap().node;
+    assert_eq!(inputs[0].input, ["x"]);
+    assert_eq!(inputs[1].input, ["m", "axes"]);
 }
 
 #[test]

@@ -56,7 +56,7 @@ pub fn write(graph: &Graph) -> Result<Vec<u8>, IoError> {
     for node in &graph.nodes {
         write_node(graph, node, opset, &mut names, &mut proto)?;
     }
-    if opset < older::NEWER {
+    if opset < older::AXES_ARE_INPUTS {
         older::rewrite(graph, &mut proto, opset)?;
     }
     let model = ModelProto {

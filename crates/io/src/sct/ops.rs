@@ -13,6 +13,16 @@ pub(super) fn put_op(w: &mut Writer, op: &Op) {
             let used = parameters.iter().take(kind.parameters().len());
             used.for_each(|&value| w.f32(value));
         }
+        Op::ArgReduce {
+            kind,
+            axis,
+            keep_dims,
+            select_last_index,
+        } => {
+            w.byte(kind.number());
+            w.signed(*axis);
+            w.byte(u8::from(*keep_dims) | u8::from(*select_last_index) << 1);
+        }
         Op::AveragePool {
             window,
             count_include_pad: flag,
@@ -25,12 +35,21 @@ pub(super) fn put_op(w: &mut Writer, op: &Op) {
             w.byte(u8::from(*flag));
         }
         Op::BatchNormalization { epsilon: v } | Op::LeakyRelu { alpha: v } => w.f32(*v),
+        Op::Binary(kind) => w.byte(kind.number()),
         Op::Cast { to } => put_dtype(w, *to),
         Op::Concat { axis } | Op::Flatten { axis } | Op::Gather { axis } => w.signed(*axis),
         Op::Conv { window, groups } | Op::QLinearConv { window, groups } => {
             put_window(w, window);
             w.size(*groups);
         }
+        Op::CumSum {
+            exclusive: first,
+            reverse: second,
+        }
+        | Op::IsInf {
+            negative: first,
+            positive: second,
+        } => w.byte(u8::from(*first) | u8::from(*second) << 1),
         Op::DequantizeLinear { axis, block_size } => {
             w.signed(*axis);
             w.signed(*block_size);
@@ -49,9 +68,6 @@ pub(super) fn put_op(w: &mut Writer, op: &Op) {
                 w.f32(*beta);
             }
         }
-        Op::IsInf { negative, positive } => {
-            w.byte(u8::from(*negative) | u8::from(*positive) << 1);
-        }
         Op::Math(kind) => w.byte(kind.number()),
         Op::Pad { mode } => w.byte(match mode {
             PadMode::Constant => 0,
@@ -69,6 +85,14 @@ pub(super) fn put_op(w: &mut Writer, op: &Op) {
             w.byte(u8::from(to.is_some()));
             to.iter().for_each(|&to| put_dtype(w, to));
         }
+        Op::Reduce {
+            kind,
+            keep_dims,
+            noop_with_empty_axes,
+        } => {
+            w.byte(kind.number());
+            w.byte(u8::from(*keep_dims) | u8::from(*noop_with_empty_axes) << 1);
+        }
         Op::Reshape { allow_zero } => w.byte(u8::from(*allow_zero)),
         Op::Shape { start, end } => {
             w.signed(*start);
@@ -79,6 +103,15 @@ pub(super) fn put_op(w: &mut Writer, op: &Op) {
             w.signed(*axis);
             w.byte(u8::from(*flattened));
         }
+        Op::TopK {
+            axis,
+            largest,
+            sorted,
+        } => {
+            w.signed(*axis);
+            w.byte(u8::from(*largest) | u8::from(*sorted) << 1);
+        }
+        Op::Variadic(kind) => w.byte(kind.number()),
         Op::Transpose { perm } => {
             w.byte(u8::from(perm.is_some()));
             perm.iter().for_each(|perm| w.sizes(perm));
@@ -105,7 +138,8 @@ pub(super) fn put_op(w: &mut Writer, op: &Op) {
         | Op::Squeeze
         | Op::Sub
         | Op::Tanh
-        | Op::Unsqueeze => {}
+        | Op::Unsqueeze
+        | Op::Where => {}
     }
 }
 
@@ -150,6 +184,13 @@ fn code(op: &Op) -> u8 {
         Op::Activation { .. } => 41,
         Op::IsInf { .. } => 42,
         Op::PRelu => 43,
+        Op::Binary(_) => 44,
+        Op::Variadic(_) => 45,
+        Op::Where => 46,
+        Op::Reduce { .. } => 47,
+        Op::ArgReduce { .. } => 48,
+        Op::CumSum { .. } => 49,
+        Op::TopK { .. } => 50,
     }
 }
 
@@ -234,16 +275,55 @@ pub(super) fn read_op(r: &mut Reader<'_>) -> Result<Op, Damage> {
         34 => Op::Unsqueeze,
         40 => Op::Math(member(r)?),
         41 => read_activation(r)?,
-        42 => match r.byte()? {
-            flags @ 0..=3 => Op::IsInf {
-                negative: flags & 1 != 0,
-                positive: flags & 2 != 0,
-            },
-            flags => return Err(r.damage(format!("flags of IsInf are {flags}, at most 3"))),
-        },
+        42 => {
+            let [negative, positive] = two_flags(r)?;
+            Op::IsInf { negative, positive }
+        }
         43 => Op::PRelu,
+        44 => Op::Binary(member(r)?),
+        45 => Op::Variadic(member(r)?),
+        46 => Op::Where,
+        47 => {
+            let kind = member(r)?;
+            let [keep_dims, noop_with_empty_axes] = two_flags(r)?;
+            Op::Reduce {
+                kind,
+                keep_dims,
+                noop_with_empty_axes,
+            }
+        }
+        48 => {
+            let (kind, axis) = (member(r)?, r.signed()?);
+            let [keep_dims, select_last_index] = two_flags(r)?;
+            Op::ArgReduce {
+                kind,
+                axis,
+                keep_dims,
+                select_last_index,
+            }
+        }
+        49 => {
+            let [exclusive, reverse] = two_flags(r)?;
+            Op::CumSum { exclusive, reverse }
+        }
+        50 => {
+            let axis = r.signed()?;
+            let [largest, sorted] = two_flags(r)?;
+            Op::TopK {
+                axis,
+                largest,
+                sorted,
+            }
+        }
         other => return Err(r.damage(format!("no operator has number {other}"))),
     })
+}
+
+fn two_flags(r: &mut Reader<'_>) -> Result<[bool; 2], Damage> {
+    match r.byte()? {
+        flags @ 0..=3 => Ok([flags & 1 != 0, flags & 2 != 0]),
+        flags => Err(r.damage(format!("two flags are {flags}, at most 3"))),
+    }
 }
 
 /// A member of a family, by its number.

@@ -210,6 +210,19 @@ fn all_ops() -> Vec<Op> {
     ];
     ops.extend(modes.map(|mode| Op::Pad { mode }));
     ops.extend(members().map(Op::Math));
+    ops.extend(members().map(Op::Binary));
+    ops.extend(members().map(Op::Variadic));
+    ops.extend(members().map(|kind| Op::Reduce {
+        kind,
+        keep_dims: true,
+        noop_with_empty_axes: false,
+    }));
+    ops.extend(members().map(|kind| Op::ArgReduce {
+        kind,
+        axis: -2,
+        keep_dims: false,
+        select_last_index: true,
+    }));
     ops.extend(members().map(|kind: Activation| {
         let mut parameters = [0.0; 2];
         parameters[..kind.parameters().len()].fill(1.5);
@@ -221,6 +234,16 @@ fn all_ops() -> Vec<Op> {
             positive: false,
         },
         Op::PRelu,
+        Op::Where,
+        Op::CumSum {
+            exclusive: false,
+            reverse: true,
+        },
+        Op::TopK {
+            axis: -1,
+            largest: true,
+            sorted: false,
+        },
     ]);
     ops.extend([
         Op::Add,

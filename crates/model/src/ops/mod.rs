@@ -7,17 +7,20 @@
 
 mod args;
 mod batch_norm;
+mod binary;
 mod cast;
 mod concat;
 mod conv;
 mod element;
 mod elementwise;
+mod lanes;
 mod math;
 mod matmul;
 mod pad;
 mod pool;
 mod qlinear;
 mod quantize;
+mod reduce;
 mod reshape;
 mod softmax;
 mod transpose;
@@ -65,6 +68,19 @@ pub fn infer(
         Op::IsInf { .. } => math::infer_is_inf(&args),
         Op::Math(kind) => math::infer_math(&args, *kind),
         Op::PRelu => math::infer_prelu(&args),
+        Op::Binary(kind) => binary::infer_binary(&args, *kind),
+        Op::Variadic(kind) => binary::infer_variadic(&args, *kind),
+        Op::Where => binary::infer_where(&args),
+        Op::ArgReduce {
+            axis, keep_dims, ..
+        } => reduce::infer_arg(&args, *axis, *keep_dims),
+        Op::CumSum { .. } => reduce::infer_cum_sum(&args),
+        Op::Reduce {
+            kind,
+            keep_dims,
+            noop_with_empty_axes,
+        } => reduce::infer_reduce(&args, *kind, *keep_dims, *noop_with_empty_axes),
+        Op::TopK { axis, .. } => reduce::infer_top_k(&args, *axis),
         Op::AveragePool { window, .. } | Op::MaxPool { window, .. } => pool::infer(&args, window),
         Op::GlobalAveragePool | Op::GlobalMaxPool => pool::infer_global(&args),
         Op::BatchNormalization { .. } => batch_norm::infer(&args),
@@ -158,6 +174,22 @@ pub fn evaluate(node: &Node, inputs: &[Option<&Tensor>]) -> Result<Vec<Tensor>, 
         Op::IsInf { negative, positive } => math::is_inf(&args, *negative, *positive),
         Op::Math(kind) => math::math(&args, *kind),
         Op::PRelu => math::prelu(&args),
+        Op::Binary(kind) => binary::binary(&args, *kind),
+        Op::Variadic(kind) => binary::variadic(&args, *kind),
+        Op::Where => binary::where_(&args),
+        Op::ArgReduce {
+            kind,
+            axis,
+            select_last_index,
+            ..
+        } => reduce::arg(&args, *kind, *axis, *select_last_index),
+        Op::CumSum { exclusive, reverse } => reduce::cum_sum(&args, *exclusive, *reverse),
+        Op::Reduce {
+            kind,
+            noop_with_empty_axes,
+            ..
+        } => reduce::reduce(&args, *kind, *noop_with_empty_axes),
+        Op::TopK { axis, largest, .. } => reduce::top_k(&args, *axis, *largest),
         Op::AveragePool {
             window,
             count_include_pad,

@@ -200,7 +200,7 @@ fn operator() -> impl Strategy<Value = Op> {
 /// The families of alike operators, and what came with them.
 fn family_operator() -> impl Strategy<Value = Op> {
     let parts = (integer(), integer(), any::<bool>(), any::<bool>());
-    (0..4usize, any::<usize>(), parts).prop_map(|(which, at, (_axis, _other, flag, second))| {
+    (0..11usize, any::<usize>(), parts).prop_map(|(which, at, (axis, _other, flag, second))| {
         match which {
             0 => Op::Math(member(at)),
             1 => Op::Activation {
@@ -210,6 +210,29 @@ fn family_operator() -> impl Strategy<Value = Op> {
             2 => Op::IsInf {
                 negative: flag,
                 positive: second,
+            },
+            3 => Op::Binary(member(at)),
+            4 => Op::Variadic(member(at)),
+            5 => Op::Where,
+            6 => Op::Reduce {
+                kind: member(at),
+                keep_dims: flag,
+                noop_with_empty_axes: second,
+            },
+            7 => Op::ArgReduce {
+                kind: member(at),
+                axis,
+                keep_dims: flag,
+                select_last_index: second,
+            },
+            8 => Op::CumSum {
+                exclusive: flag,
+                reverse: second,
+            },
+            9 => Op::TopK {
+                axis,
+                largest: flag,
+                sorted: second,
             },
             _ => Op::PRelu,
         }
