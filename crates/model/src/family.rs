@@ -1,5 +1,5 @@
-//! Families of operators that differ only in what is computed: each is one
-//! variant of [`Op`](crate::Op).
+//! Families of operators that differ only in what is computed, each one variant
+//! of [`Op`](crate::Op), and what attributes choose from.
 
 /// The members of a family, by ONNX's name and by number.
 pub trait Family: Copy + PartialEq + 'static {
@@ -266,4 +266,23 @@ pub enum Extreme {
 impl Family for Extreme {
     const MEMBERS: &'static [(Self, &'static str)] =
         &[(Self::ArgMax, "ArgMax"), (Self::ArgMin, "ArgMin")];
+}
+
+/// What becomes of the losses of the single targets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LossReduction {
+    /// Added and divided by the sum of their weights.
+    Mean,
+    /// Each by itself.
+    None,
+    /// Added.
+    Sum,
+}
+
+impl Family for LossReduction {
+    const MEMBERS: &'static [(Self, &'static str)] = &[
+        (Self::Mean, "mean"),
+        (Self::None, "none"),
+        (Self::Sum, "sum"),
+    ];
 }

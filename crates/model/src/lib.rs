@@ -24,7 +24,7 @@ pub use bitmask::Bitmask;
 pub use dtype::DType;
 pub use error::ModelError;
 pub use eval::eval;
-pub use family::{Activation, Binary, Extreme, Family, Math, Reduction, Variadic};
+pub use family::{Activation, Binary, Extreme, Family, LossReduction, Math, Reduction, Variadic};
 pub use graph::{Constant, Dim, Graph, Node, ValueInfo};
 pub use infer::infer;
 pub use op::{AutoPad, Op, PadMode, UnknownOp, Window};

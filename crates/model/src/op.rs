@@ -3,7 +3,7 @@
 //! Older forms are rewritten on import (attributes that became inputs become
 //! constants), so that everything behind the importer knows one form only.
 
-use crate::{Activation, Binary, DType, Extreme, Family, Math, Reduction, Variadic};
+use crate::{Activation, Binary, DType, Extreme, Family, LossReduction, Math, Reduction, Variadic};
 
 /// How padding follows from the input's extent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -116,6 +116,7 @@ pub enum Op {
     Cast {
         to: DType,
     },
+    CastLike,
     /// Bounds are inputs 1 and 2.
     Clip,
     Concat {
@@ -150,13 +151,46 @@ pub enum Op {
     },
     GlobalAveragePool,
     GlobalMaxPool,
+    GroupNormalization {
+        groups: usize,
+        epsilon: f32,
+    },
+    /// `flattened`: as of Softmax.
+    Hardmax {
+        axis: i64,
+        flattened: bool,
+    },
     Identity,
+    InstanceNormalization {
+        epsilon: f32,
+    },
     IsInf {
         negative: bool,
         positive: bool,
     },
+    LayerNormalization {
+        axis: i64,
+        epsilon: f32,
+    },
     LeakyRelu {
         alpha: f32,
+    },
+    /// `flattened`: as of Softmax.
+    LogSoftmax {
+        axis: i64,
+        flattened: bool,
+    },
+    /// `p` is 1 or 2.
+    LpNormalization {
+        axis: i64,
+        p: i64,
+    },
+    /// Over channels.
+    Lrn {
+        alpha: f32,
+        beta: f32,
+        bias: f32,
+        size: usize,
     },
     MatMul,
     Math(Math),
@@ -164,7 +198,14 @@ pub enum Op {
         window: Window,
         column_major: bool,
     },
+    MeanVarianceNormalization {
+        axes: Vec<i64>,
+    },
     Mul,
+    NegativeLogLikelihoodLoss {
+        reduction: LossReduction,
+        ignore_index: Option<i64>,
+    },
     PRelu,
     Pad {
         mode: PadMode,
@@ -178,6 +219,10 @@ pub enum Op {
         axis: i64,
         block_size: i64,
         to: Option<DType>,
+    },
+    RMSNormalization {
+        axis: i64,
+        epsilon: f32,
     },
     /// Axes are input 1.
     Reduce {
@@ -198,6 +243,10 @@ pub enum Op {
     Softmax {
         axis: i64,
         flattened: bool,
+    },
+    SoftmaxCrossEntropyLoss {
+        reduction: LossReduction,
+        ignore_index: Option<i64>,
     },
     Squeeze,
     Sub,
@@ -229,6 +278,7 @@ impl Op {
             Self::BatchNormalization { .. } => "BatchNormalization",
             Self::Binary(kind) => kind.name(),
             Self::Cast { .. } => "Cast",
+            Self::CastLike => "CastLike",
             Self::Clip => "Clip",
             Self::Concat { .. } => "Concat",
             Self::Conv { .. } => "Conv",
@@ -241,24 +291,35 @@ impl Op {
             Self::Gemm { .. } => "Gemm",
             Self::GlobalAveragePool => "GlobalAveragePool",
             Self::GlobalMaxPool => "GlobalMaxPool",
+            Self::GroupNormalization { .. } => "GroupNormalization",
+            Self::Hardmax { .. } => "Hardmax",
             Self::Identity => "Identity",
+            Self::InstanceNormalization { .. } => "InstanceNormalization",
             Self::IsInf { .. } => "IsInf",
+            Self::LayerNormalization { .. } => "LayerNormalization",
             Self::LeakyRelu { .. } => "LeakyRelu",
+            Self::LogSoftmax { .. } => "LogSoftmax",
+            Self::LpNormalization { .. } => "LpNormalization",
+            Self::Lrn { .. } => "LRN",
             Self::MatMul => "MatMul",
             Self::Math(kind) => kind.name(),
             Self::MaxPool { .. } => "MaxPool",
+            Self::MeanVarianceNormalization { .. } => "MeanVarianceNormalization",
             Self::Mul => "Mul",
+            Self::NegativeLogLikelihoodLoss { .. } => "NegativeLogLikelihoodLoss",
             Self::PRelu => "PRelu",
             Self::Pad { .. } => "Pad",
             Self::QLinearConv { .. } => "QLinearConv",
             Self::QLinearMatMul => "QLinearMatMul",
             Self::QuantizeLinear { .. } => "QuantizeLinear",
+            Self::RMSNormalization { .. } => "RMSNormalization",
             Self::Reduce { kind, .. } => kind.name(),
             Self::Relu => "Relu",
             Self::Reshape { .. } => "Reshape",
             Self::Shape { .. } => "Shape",
             Self::Sigmoid => "Sigmoid",
             Self::Softmax { .. } => "Softmax",
+            Self::SoftmaxCrossEntropyLoss { .. } => "SoftmaxCrossEntropyLoss",
             Self::Squeeze => "Squeeze",
             Self::Sub => "Sub",
             Self::Tanh => "Tanh",

@@ -3,7 +3,7 @@
 use super::attributes::kind;
 use super::dtype;
 use super::proto::AttributeProto;
-use secateur_model::{Activation, AutoPad, Binary, Op, PadMode, Window};
+use secateur_model::{Activation, AutoPad, Binary, Family, Op, PadMode, Window};
 
 /// The attributes of a known operator; those at their default are left out,
 /// so that the node is valid in as many opsets as can be.
@@ -44,7 +44,9 @@ pub(super) fn attributes(op: &Op) -> Vec<AttributeProto> {
             }
             list
         }
-        Op::BatchNormalization { epsilon } => vec![float("epsilon", *epsilon)],
+        Op::BatchNormalization { epsilon } | Op::InstanceNormalization { epsilon } => {
+            vec![float("epsilon", *epsilon)]
+        }
         Op::Binary(kind) => match kind {
             Binary::BitShiftLeft => vec![string("direction", "LEFT")],
             Binary::BitShiftRight => vec![string("direction", "RIGHT")],
@@ -55,7 +57,46 @@ pub(super) fn attributes(op: &Op) -> Vec<AttributeProto> {
         Op::Concat { axis } | Op::Flatten { axis } | Op::Gather { axis } => {
             vec![int("axis", *axis)]
         }
-        Op::Softmax { axis, .. } => vec![int("axis", *axis)],
+        Op::Hardmax { axis, .. } | Op::LogSoftmax { axis, .. } | Op::Softmax { axis, .. } => {
+            vec![int("axis", *axis)]
+        }
+        Op::GroupNormalization { groups, epsilon } => vec![
+            int("num_groups", *groups as i64),
+            float("epsilon", *epsilon),
+        ],
+        Op::LayerNormalization { axis, epsilon } | Op::RMSNormalization { axis, epsilon } => {
+            vec![int("axis", *axis), float("epsilon", *epsilon)]
+        }
+        Op::LpNormalization { axis, p } => vec![int("axis", *axis), int("p", *p)],
+        Op::Lrn {
+            alpha,
+            beta,
+            bias,
+            size,
+        } => vec![
+            float("alpha", *alpha),
+            float("beta", *beta),
+            float("bias", *bias),
+            int("size", *size as i64),
+        ],
+        Op::MeanVarianceNormalization { axes } => vec![AttributeProto {
+            name: "axes".into(),
+            r#type: kind::INTS,
+            ints: axes.clone(),
+            ..AttributeProto::default()
+        }],
+        Op::NegativeLogLikelihoodLoss {
+            reduction,
+            ignore_index,
+        }
+        | Op::SoftmaxCrossEntropyLoss {
+            reduction,
+            ignore_index,
+        } => {
+            let mut list = vec![string("reduction", reduction.name())];
+            list.extend(ignore_index.map(|index| int("ignore_index", index)));
+            list
+        }
         Op::CumSum { exclusive, reverse } => {
             let mut list = Vec::new();
             push_flag(&mut list, "exclusive", *exclusive);
@@ -134,6 +175,7 @@ pub(super) fn attributes(op: &Op) -> Vec<AttributeProto> {
         }
         Op::Transpose { perm } => perm.iter().map(|perm| extents("perm", perm)).collect(),
         Op::Add
+        | Op::CastLike
         | Op::Clip
         | Op::Div
         | Op::Dropout

@@ -4,8 +4,8 @@ use super::attributes::Attributes;
 use super::dtype;
 use crate::IoError;
 use secateur_model::{
-    Activation, AutoPad, Binary, DType, Extreme, Family, Math, Op, PadMode, Reduction, Variadic,
-    Window,
+    Activation, AutoPad, Binary, DType, Extreme, Family, LossReduction, Math, Op, PadMode,
+    Reduction, Variadic, Window,
 };
 
 /// The operator of a node of the default domain; `None` where the operator, or
@@ -44,6 +44,9 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
             Some(to) if !matches!(to, DType::Opaque(_)) => Op::Cast { to },
             _ => return Ok(None),
         },
+        // Attributes that matter to types that are not computed with.
+        "CastLike" if a.int("saturate", 1)? == 0 || a.has("round_mode") => return Ok(None),
+        "CastLike" => Op::CastLike,
         "Clip" => Op::Clip,
         "Concat" if a.has("axis") => Op::Concat {
             axis: a.int("axis", 0)?,
@@ -97,15 +100,61 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
         },
         "GlobalAveragePool" => Op::GlobalAveragePool,
         "GlobalMaxPool" => Op::GlobalMaxPool,
+        // Before, scale and bias were of the groups.
+        "GroupNormalization" if opset < 21 || stashes(a)? => return Ok(None),
+        "GroupNormalization" => Op::GroupNormalization {
+            groups: count(a, "num_groups", None)?,
+            epsilon: a.float("epsilon", 1e-5)?,
+        },
+        "Hardmax" | "LogSoftmax" => {
+            let flattened = opset < 13;
+            let axis = a.int("axis", if flattened { 1 } else { -1 })?;
+            match a.node.op_type.as_str() {
+                "Hardmax" => Op::Hardmax { axis, flattened },
+                _ => Op::LogSoftmax { axis, flattened },
+            }
+        }
         "Identity" => Op::Identity,
+        "InstanceNormalization" => Op::InstanceNormalization {
+            epsilon: a.float("epsilon", 1e-5)?,
+        },
         "IsInf" => Op::IsInf {
             negative: a.int("detect_negative", 1)? != 0,
             positive: a.int("detect_positive", 1)? != 0,
+        },
+        "LayerNormalization" | "RMSNormalization" if stashes(a)? => return Ok(None),
+        "LayerNormalization" => Op::LayerNormalization {
+            axis: a.int("axis", -1)?,
+            epsilon: a.float("epsilon", 1e-5)?,
+        },
+        "LRN" => Op::Lrn {
+            alpha: a.float("alpha", 1e-4)?,
+            beta: a.float("beta", 0.75)?,
+            bias: a.float("bias", 1.0)?,
+            size: count(a, "size", None)?,
+        },
+        "LpNormalization" => match a.int("p", 2)? {
+            p @ 1..=2 => Op::LpNormalization {
+                axis: a.int("axis", -1)?,
+                p,
+            },
+            _ => return Ok(None),
         },
         "LeakyRelu" => Op::LeakyRelu {
             alpha: a.float("alpha", 0.01)?,
         },
         "MatMul" => Op::MatMul,
+        "MeanVarianceNormalization" => Op::MeanVarianceNormalization {
+            axes: a.ints("axes")?.unwrap_or(&[0, 2, 3]).to_vec(),
+        },
+        "NegativeLogLikelihoodLoss" => Op::NegativeLogLikelihoodLoss {
+            reduction: loss_reduction(a)?,
+            ignore_index: ignore_index(a)?,
+        },
+        "SoftmaxCrossEntropyLoss" => Op::SoftmaxCrossEntropyLoss {
+            reduction: loss_reduction(a)?,
+            ignore_index: ignore_index(a)?,
+        },
         "Mod" if a.flag("fmod")? => Op::Binary(Binary::Fmod),
         "Mod" => Op::Binary(Binary::Mod),
         "PRelu" => Op::PRelu,
@@ -117,6 +166,10 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
                 "wrap" => PadMode::Wrap,
                 other => return Err(a.malformed(format!("attribute `mode` is {other:?}"))),
             },
+        },
+        "RMSNormalization" => Op::RMSNormalization {
+            axis: a.int("axis", -1)?,
+            epsilon: a.float("epsilon", 1e-5)?,
         },
         "Relu" => Op::Relu,
         "Reshape" => Op::Reshape {
@@ -210,15 +263,37 @@ fn window(a: &Attributes<'_>) -> Result<Window, IoError> {
 }
 
 fn groups(a: &Attributes<'_>) -> Result<usize, IoError> {
-    let groups = a.int("group", 1)?;
-    usize::try_from(groups)
+    count(a, "group", Some(1))
+}
+
+/// A positive number.
+fn count(a: &Attributes<'_>, name: &str, default: Option<i64>) -> Result<usize, IoError> {
+    let found = a.int(name, default.unwrap_or(0))?;
+    usize::try_from(found)
         .ok()
-        .filter(|&g| g > 0)
+        .filter(|&count| count > 0)
         .ok_or_else(|| {
             a.malformed(format!(
-                "attribute `group` must be positive, found {groups}"
+                "attribute `{name}` must be positive, found {found}"
             ))
         })
+}
+
+/// Whether a normalization is asked to compute in another type than f32.
+fn stashes(a: &Attributes<'_>) -> Result<bool, IoError> {
+    Ok(a.int("stash_type", 1)? != 1)
+}
+
+fn loss_reduction(a: &Attributes<'_>) -> Result<LossReduction, IoError> {
+    let name = a.string("reduction")?.unwrap_or("mean");
+    LossReduction::named(name)
+        .ok_or_else(|| a.malformed(format!("attribute `reduction` is {name:?}")))
+}
+
+fn ignore_index(a: &Attributes<'_>) -> Result<Option<i64>, IoError> {
+    a.has("ignore_index")
+        .then(|| a.int("ignore_index", 0))
+        .transpose()
 }
 
 /// An element type by its number; `None` when absent or 0.

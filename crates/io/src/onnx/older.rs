@@ -27,6 +27,7 @@ const SINCE: &[(&str, i64)] = &[
     ("BitwiseNot", 18),
     ("BitwiseOr", 18),
     ("BitwiseXor", 18),
+    ("CastLike", 15),
     ("Celu", 12),
     ("Cosh", 9),
     ("CumSum", 11),
@@ -34,17 +35,23 @@ const SINCE: &[(&str, i64)] = &[
     ("Erf", 9),
     ("Gelu", 20),
     ("GreaterOrEqual", 12),
+    ("GroupNormalization", 21),
     ("HardSwish", 14),
     ("IsInf", 10),
     ("IsNaN", 9),
+    ("LayerNormalization", 17),
     ("LessOrEqual", 12),
+    ("MeanVarianceNormalization", 9),
     ("Mish", 18),
     ("Mod", 10),
+    ("NegativeLogLikelihoodLoss", 12),
     ("QuantizeLinear", 10),
+    ("RMSNormalization", 23),
     ("Round", 11),
     ("Shrink", 9),
     ("Sign", 9),
     ("Sinh", 9),
+    ("SoftmaxCrossEntropyLoss", 12),
     ("Swish", 24),
     ("ThresholdedRelu", 10),
     ("Where", 9),
@@ -73,7 +80,15 @@ pub(super) fn since(op: &Op) -> i64 {
 pub(super) fn check(graph: &Graph, opset: i64) -> Result<(), IoError> {
     for node in &graph.nodes {
         let needed = match node.op {
-            Op::Softmax {
+            Op::Hardmax {
+                axis,
+                flattened: false,
+            }
+            | Op::LogSoftmax {
+                axis,
+                flattened: false,
+            }
+            | Op::Softmax {
                 axis,
                 flattened: false,
             } if axis != -1 => NEWER,

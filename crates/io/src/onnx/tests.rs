@@ -578,6 +578,16 @@ fn older_forms_become_the_newest() {
         .map(|n| n.op.name().to_owned())
         .collect();
     assert_eq!(names[4..], ["Shape", "Flatten", "Softmax", "Reshape"]);
+    let hardmax = vec![node("Hardmax", &["x"], &["y"], vec![int("axis", 2)])];
+    let graph = parse(&model(12, vec![], hardmax)).unwrap();
+    let back = read(&write(&graph).unwrap(), None, "again").unwrap();
+    assert_eq!(
+        back.nodes[2].op,
+        Op::Hardmax {
+            axis: 1,
+            flattened: false
+        }
+    );
 }
 
 #[test]

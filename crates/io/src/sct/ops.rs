@@ -34,7 +34,9 @@ pub(super) fn put_op(w: &mut Writer, op: &Op) {
             put_window(w, window);
             w.byte(u8::from(*flag));
         }
-        Op::BatchNormalization { epsilon: v } | Op::LeakyRelu { alpha: v } => w.f32(*v),
+        Op::BatchNormalization { epsilon: v }
+        | Op::InstanceNormalization { epsilon: v }
+        | Op::LeakyRelu { alpha: v } => w.f32(*v),
         Op::Binary(kind) => w.byte(kind.number()),
         Op::Cast { to } => put_dtype(w, *to),
         Op::Concat { axis } | Op::Flatten { axis } | Op::Gather { axis } => w.signed(*axis),
@@ -68,7 +70,44 @@ pub(super) fn put_op(w: &mut Writer, op: &Op) {
                 w.f32(*beta);
             }
         }
+        Op::GroupNormalization { groups, epsilon } => {
+            w.size(*groups);
+            w.f32(*epsilon);
+        }
+        Op::LayerNormalization { axis, epsilon } | Op::RMSNormalization { axis, epsilon } => {
+            w.signed(*axis);
+            w.f32(*epsilon);
+        }
+        Op::LpNormalization { axis, p } => {
+            w.signed(*axis);
+            w.signed(*p);
+        }
+        Op::Lrn {
+            alpha,
+            beta,
+            bias,
+            size,
+        } => {
+            [alpha, beta, bias].into_iter().for_each(|&v| w.f32(v));
+            w.size(*size);
+        }
         Op::Math(kind) => w.byte(kind.number()),
+        Op::MeanVarianceNormalization { axes } => {
+            w.size(axes.len());
+            axes.iter().for_each(|&axis| w.signed(axis));
+        }
+        Op::NegativeLogLikelihoodLoss {
+            reduction,
+            ignore_index,
+        }
+        | Op::SoftmaxCrossEntropyLoss {
+            reduction,
+            ignore_index,
+        } => {
+            w.byte(reduction.number());
+            w.byte(u8::from(ignore_index.is_some()));
+            ignore_index.iter().for_each(|&index| w.signed(index));
+        }
         Op::Pad { mode } => w.byte(match mode {
             PadMode::Constant => 0,
             PadMode::Reflect => 1,
@@ -99,7 +138,9 @@ pub(super) fn put_op(w: &mut Writer, op: &Op) {
             w.byte(u8::from(end.is_some()));
             end.iter().for_each(|&end| w.signed(end));
         }
-        Op::Softmax { axis, flattened } => {
+        Op::Hardmax { axis, flattened }
+        | Op::LogSoftmax { axis, flattened }
+        | Op::Softmax { axis, flattened } => {
             w.signed(*axis);
             w.byte(u8::from(*flattened));
         }
@@ -123,6 +164,7 @@ pub(super) fn put_op(w: &mut Writer, op: &Op) {
             w.names(&op.captures);
         }
         Op::Add
+        | Op::CastLike
         | Op::Clip
         | Op::Div
         | Op::Dropout
@@ -191,6 +233,18 @@ fn code(op: &Op) -> u8 {
         Op::ArgReduce { .. } => 48,
         Op::CumSum { .. } => 49,
         Op::TopK { .. } => 50,
+        Op::LogSoftmax { .. } => 51,
+        Op::Hardmax { .. } => 52,
+        Op::LayerNormalization { .. } => 53,
+        Op::RMSNormalization { .. } => 54,
+        Op::GroupNormalization { .. } => 55,
+        Op::InstanceNormalization { .. } => 56,
+        Op::MeanVarianceNormalization { .. } => 57,
+        Op::LpNormalization { .. } => 58,
+        Op::Lrn { .. } => 59,
+        Op::CastLike => 60,
+        Op::NegativeLogLikelihoodLoss { .. } => 61,
+        Op::SoftmaxCrossEntropyLoss { .. } => 62,
     }
 }
 
@@ -315,6 +369,49 @@ pub(super) fn read_op(r: &mut Reader<'_>) -> Result<Op, Damage> {
                 sorted,
             }
         }
+        51 => Op::LogSoftmax {
+            axis: r.signed()?,
+            flattened: r.flag()?,
+        },
+        52 => Op::Hardmax {
+            axis: r.signed()?,
+            flattened: r.flag()?,
+        },
+        53 => Op::LayerNormalization {
+            axis: r.signed()?,
+            epsilon: r.f32()?,
+        },
+        54 => Op::RMSNormalization {
+            axis: r.signed()?,
+            epsilon: r.f32()?,
+        },
+        55 => Op::GroupNormalization {
+            groups: r.size()?,
+            epsilon: r.f32()?,
+        },
+        56 => Op::InstanceNormalization { epsilon: r.f32()? },
+        57 => Op::MeanVarianceNormalization {
+            axes: r.list(Reader::signed)?,
+        },
+        58 => Op::LpNormalization {
+            axis: r.signed()?,
+            p: r.signed()?,
+        },
+        59 => Op::Lrn {
+            alpha: r.f32()?,
+            beta: r.f32()?,
+            bias: r.f32()?,
+            size: r.size()?,
+        },
+        60 => Op::CastLike,
+        61 => Op::NegativeLogLikelihoodLoss {
+            reduction: member(r)?,
+            ignore_index: optional(r, Reader::signed)?,
+        },
+        62 => Op::SoftmaxCrossEntropyLoss {
+            reduction: member(r)?,
+            ignore_index: optional(r, Reader::signed)?,
+        },
         other => return Err(r.damage(format!("no operator has number {other}"))),
     })
 }

@@ -2,8 +2,8 @@ use super::*;
 use crate::IoError;
 use half::{bf16, f16};
 use secateur_model::{
-    Activation, AutoPad, Bitmask, Codebook, DType, Data, Dim, Family, Graph, Node, Op, PadMode,
-    Scale, Support, Tensor, UnknownOp, ValueInfo, Values, Weight, Window, zoo,
+    Activation, AutoPad, Bitmask, Codebook, DType, Data, Dim, Family, Graph, LossReduction, Node,
+    Op, PadMode, Scale, Support, Tensor, UnknownOp, ValueInfo, Values, Weight, Window, zoo,
 };
 
 fn round_trip(graph: &Graph) -> Vec<u8> {
@@ -235,6 +235,44 @@ fn all_ops() -> Vec<Op> {
         },
         Op::PRelu,
         Op::Where,
+        Op::CastLike,
+        Op::LogSoftmax {
+            axis: -1,
+            flattened: false,
+        },
+        Op::Hardmax {
+            axis: 1,
+            flattened: true,
+        },
+        Op::LayerNormalization {
+            axis: -2,
+            epsilon: 1e-5,
+        },
+        Op::RMSNormalization {
+            axis: 2,
+            epsilon: 1e-6,
+        },
+        Op::GroupNormalization {
+            groups: 300,
+            epsilon: 0.0,
+        },
+        Op::InstanceNormalization { epsilon: 1e-5 },
+        Op::MeanVarianceNormalization { axes: vec![0, -1] },
+        Op::LpNormalization { axis: -1, p: 2 },
+        Op::Lrn {
+            alpha: 1e-4,
+            beta: 0.75,
+            bias: 1.0,
+            size: 5,
+        },
+        Op::NegativeLogLikelihoodLoss {
+            reduction: LossReduction::Sum,
+            ignore_index: Some(-1),
+        },
+        Op::SoftmaxCrossEntropyLoss {
+            reduction: LossReduction::None,
+            ignore_index: None,
+        },
         Op::CumSum {
             exclusive: false,
             reverse: true,

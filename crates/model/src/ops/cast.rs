@@ -19,6 +19,11 @@ pub(super) fn infer(args: &Shapes<'_>, to: DType) -> Result<Vec<TypedShape>, Mod
     Ok(vec![(to, x.shape.clone())])
 }
 
+/// CastLike: the type is that of input 1.
+pub(super) fn infer_like(args: &Shapes<'_>) -> Result<Vec<TypedShape>, ModelError> {
+    infer(args, args.need(1)?.dtype)
+}
+
 pub(super) fn evaluate(args: &Tensors<'_>, to: DType) -> Result<Vec<Tensor>, ModelError> {
     let x = args.need(0)?;
     let data = match x.data() {

@@ -44,6 +44,15 @@ impl Lanes {
         self.offsets.len()
     }
 
+    /// The groups that have elements: without any, the number of groups is not
+    /// bounded by the tensor's.
+    pub fn filled(&self) -> std::ops::Range<usize> {
+        match self.offsets.len() {
+            0 => 0..0,
+            _ => 0..self.groups,
+        }
+    }
+
     /// The number of groups, in row-major order of the axes that are kept.
     pub fn count(&self) -> usize {
         self.groups
@@ -75,5 +84,7 @@ mod tests {
         assert_eq!((all.count(), all.len()), (12, 1));
         let none = Lanes::new(&Shape::new(&[0, 1 << 40]).unwrap(), &[1]);
         assert_eq!((none.count(), none.len()), (0, 0));
+        let many = Lanes::new(&Shape::new(&[1 << 40, 0]).unwrap(), &[1]);
+        assert_eq!((many.count(), many.filled()), (1 << 40, 0..0));
     }
 }

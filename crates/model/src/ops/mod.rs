@@ -14,8 +14,10 @@ mod conv;
 mod element;
 mod elementwise;
 mod lanes;
+mod loss;
 mod math;
 mod matmul;
+mod norm;
 mod pad;
 mod pool;
 mod qlinear;
@@ -85,6 +87,7 @@ pub fn infer(
         Op::GlobalAveragePool | Op::GlobalMaxPool => pool::infer_global(&args),
         Op::BatchNormalization { .. } => batch_norm::infer(&args),
         Op::Cast { to } => cast::infer(&args, *to),
+        Op::CastLike => cast::infer_like(&args),
         Op::Concat { axis } => concat::infer_concat(&args, *axis),
         Op::Gather { axis } => concat::infer_gather(&args, *axis),
         Op::Conv { window, groups } => conv::infer(&args, window, *groups),
@@ -111,7 +114,26 @@ pub fn infer(
         | Op::Shape { .. }
         | Op::Squeeze
         | Op::Unsqueeze => reshape::infer(&args),
-        Op::Softmax { axis, .. } => softmax::infer(&args, *axis),
+        Op::Hardmax { axis, .. } | Op::LogSoftmax { axis, .. } | Op::Softmax { axis, .. } => {
+            softmax::infer(&args, *axis)
+        }
+        Op::GroupNormalization { groups, .. } => norm::infer_group(&args, Some(*groups)),
+        Op::InstanceNormalization { .. } => norm::infer_group(&args, None),
+        Op::LayerNormalization { axis, .. } => norm::infer_layer(&args, *axis),
+        Op::RMSNormalization { axis, .. } => norm::infer_layer(&args, *axis).map(|mut y| {
+            y.truncate(1);
+            y
+        }),
+        Op::LpNormalization { axis, p } => norm::infer_lp(&args, *axis, *p),
+        Op::Lrn { size, .. } => norm::infer_local(&args, *size),
+        Op::MeanVarianceNormalization { axes } => norm::infer_mean_variance(&args, axes),
+        Op::NegativeLogLikelihoodLoss { reduction, .. } => {
+            loss::infer(&args, *reduction).map(|mut y| {
+                y.truncate(1);
+                y
+            })
+        }
+        Op::SoftmaxCrossEntropyLoss { reduction, .. } => loss::infer(&args, *reduction),
         Op::Unknown(op) => Err(ModelError::unsupported(
             node,
             format!("operator of domain `{}` is not known", op.domain),
@@ -202,6 +224,7 @@ pub fn evaluate(node: &Node, inputs: &[Option<&Tensor>]) -> Result<Vec<Tensor>, 
         Op::GlobalMaxPool => pool::global_max(&args),
         Op::BatchNormalization { epsilon } => batch_norm::evaluate(&args, *epsilon),
         Op::Cast { to } => cast::evaluate(&args, *to),
+        Op::CastLike => cast::evaluate(&args, args.output()?.0),
         Op::Concat { axis } => concat::concat(&args, *axis),
         Op::Gather { axis } => concat::gather(&args, *axis),
         Op::Conv { window, groups } => conv::evaluate(&args, window, *groups),
@@ -229,7 +252,29 @@ pub fn evaluate(node: &Node, inputs: &[Option<&Tensor>]) -> Result<Vec<Tensor>, 
         | Op::Shape { .. }
         | Op::Squeeze
         | Op::Unsqueeze => reshape::evaluate(&args),
+        Op::Hardmax { axis, flattened } => softmax::evaluate_hard(&args, *axis, *flattened),
+        Op::LogSoftmax { axis, flattened } => softmax::evaluate_log(&args, *axis, *flattened),
         Op::Softmax { axis, flattened } => softmax::evaluate(&args, *axis, *flattened),
+        Op::GroupNormalization { groups, epsilon } => norm::group(&args, Some(*groups), *epsilon),
+        Op::InstanceNormalization { epsilon } => norm::group(&args, None, *epsilon),
+        Op::LayerNormalization { axis, epsilon } => norm::layer(&args, *axis, *epsilon),
+        Op::RMSNormalization { axis, epsilon } => norm::root_mean_square(&args, *axis, *epsilon),
+        Op::LpNormalization { axis, p } => norm::lp(&args, *axis, *p),
+        Op::Lrn {
+            alpha,
+            beta,
+            bias,
+            size,
+        } => norm::local(&args, *size, [*alpha, *beta, *bias]),
+        Op::MeanVarianceNormalization { axes } => norm::mean_variance(&args, axes),
+        Op::NegativeLogLikelihoodLoss {
+            reduction,
+            ignore_index,
+        } => loss::negative_log_likelihood(&args, *reduction, *ignore_index),
+        Op::SoftmaxCrossEntropyLoss {
+            reduction,
+            ignore_index,
+        } => loss::softmax_cross_entropy(&args, *reduction, *ignore_index),
         Op::Unknown(_) => Err(ModelError::unsupported(node, "operator is not known")),
     }
 }

@@ -248,7 +248,7 @@ pub(super) fn cum_sum(
         add: fn(T, T) -> T,
     ) -> Vec<T> {
         let mut y = vec![zero; x.len()];
-        for at in 0..lanes.count() {
+        for at in lanes.filled() {
             let mut group: Vec<usize> = lanes.group(at).collect();
             if reverse {
                 group.reverse();
@@ -310,7 +310,7 @@ pub(super) fn top_k(
     let order = ranking(wide.clone(), largest);
     let mut sources = vec![0; shape.elements()];
     let mut found = vec![0i64; shape.elements()];
-    for at in 0..to.count() {
+    for at in to.filled() {
         let mut group: Vec<(usize, i64)> = from.group(at).zip(0..).collect();
         // A stable sort: of equals the first stays first.
         group.sort_by(|a, b| order(a.0, b.0));

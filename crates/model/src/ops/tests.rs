@@ -200,7 +200,7 @@ fn operator() -> impl Strategy<Value = Op> {
 /// The families of alike operators, and what came with them.
 fn family_operator() -> impl Strategy<Value = Op> {
     let parts = (integer(), integer(), any::<bool>(), any::<bool>());
-    (0..11usize, any::<usize>(), parts).prop_map(|(which, at, (axis, _other, flag, second))| {
+    (0..23usize, any::<usize>(), parts).prop_map(|(which, at, (axis, other, flag, second))| {
         match which {
             0 => Op::Math(member(at)),
             1 => Op::Activation {
@@ -233,6 +233,40 @@ fn family_operator() -> impl Strategy<Value = Op> {
                 axis,
                 largest: flag,
                 sorted: second,
+            },
+            10 => Op::CastLike,
+            11 => Op::LogSoftmax {
+                axis,
+                flattened: flag,
+            },
+            12 => Op::Hardmax {
+                axis,
+                flattened: flag,
+            },
+            13 => Op::LayerNormalization { axis, epsilon: 0.5 },
+            14 => Op::RMSNormalization { axis, epsilon: 0.5 },
+            15 => Op::GroupNormalization {
+                groups: at % 4,
+                epsilon: 0.5,
+            },
+            16 => Op::InstanceNormalization { epsilon: 0.5 },
+            17 => Op::MeanVarianceNormalization {
+                axes: vec![axis, other],
+            },
+            18 => Op::LpNormalization { axis, p: other },
+            19 => Op::Lrn {
+                alpha: 0.5,
+                beta: 1.0,
+                bias: 1.0,
+                size: if flag { at } else { at % 4 },
+            },
+            20 => Op::NegativeLogLikelihoodLoss {
+                reduction: member(at),
+                ignore_index: flag.then_some(axis),
+            },
+            21 => Op::SoftmaxCrossEntropyLoss {
+                reduction: member(at),
+                ignore_index: flag.then_some(axis),
             },
             _ => Op::PRelu,
         }

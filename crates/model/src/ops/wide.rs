@@ -2,8 +2,11 @@
 //! floats as f64, integers and booleans as i128, both exactly.
 
 use super::args::Tensors;
-use super::cast;
+use super::{MAX_BYTES, cast};
 use crate::{DType, Data, ModelError};
+
+/// Bytes of a widened element.
+const WIDEST: u64 = 16;
 
 /// A tensor's elements.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,9 +16,18 @@ pub(super) enum Wide {
 }
 
 impl Wide {
-    /// The elements of input `index`.
+    /// The elements of input `index`; refused where they, or the outputs' of
+    /// the same width, would take more than [`MAX_BYTES`].
     pub fn of(args: &Tensors<'_>, index: usize) -> Result<Self, ModelError> {
         let x = args.need(index)?;
+        let outputs = args.outputs.iter().map(|(_, shape)| shape);
+        for shape in outputs.chain([x.shape()]) {
+            if (shape.elements() as u64).saturating_mul(WIDEST) > MAX_BYTES {
+                return Err(
+                    args.unsupported(format!("{shape} widened is larger than {MAX_BYTES} bytes"))
+                );
+            }
+        }
         if x.dtype().is_float() {
             return Ok(Self::Floats(args.doubles(index)?));
         }
