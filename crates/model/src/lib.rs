@@ -27,7 +27,7 @@ pub use eval::eval;
 pub use family::{Activation, Binary, Extreme, Family, LossReduction, Math, Reduction, Variadic};
 pub use graph::{Constant, Dim, Graph, Node, ValueInfo};
 pub use infer::infer;
-pub use op::{AutoPad, Op, PadMode, UnknownOp, Window};
+pub use op::{Attention, AutoPad, Op, PadMode, Scores, UnknownOp, Window};
 pub use shape::Shape;
 pub use tensor::{Data, Tensor};
 pub use weight::{Codebook, Scale, Support, Values, Weight};

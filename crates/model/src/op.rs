@@ -75,6 +75,39 @@ pub enum PadMode {
     Wrap,
 }
 
+/// What Attention's last output holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Scores {
+    /// The scaled products of queries and keys.
+    #[default]
+    Products,
+    /// The same with the mask added.
+    Masked,
+    /// The same after the soft cap.
+    Capped,
+    /// The weights of the values: the same after Softmax.
+    Weights,
+}
+
+/// Attributes of Attention.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Attention {
+    /// Whether a query sees no later keys.
+    pub is_causal: bool,
+    /// Heads of keys and values; 0 where they are an axis of their own.
+    pub kv_num_heads: usize,
+    /// Heads of the queries; 0 where they are an axis of their own.
+    pub q_num_heads: usize,
+    /// Factor of the products; by default one by the root of the head's extent.
+    pub scale: Option<f32>,
+    /// What the last output holds.
+    pub scores: Scores,
+    /// Bound of the scores, approached by a hyperbolic tangent; 0 for none.
+    pub softcap: f32,
+    /// The type that Softmax is asked to be computed in; the reference uses f64.
+    pub softmax_precision: Option<DType>,
+}
+
 /// An operator that is carried through as it came.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UnknownOp {
@@ -105,6 +138,7 @@ pub enum Op {
         keep_dims: bool,
         select_last_index: bool,
     },
+    Attention(Box<Attention>),
     AveragePool {
         window: Window,
         count_include_pad: bool,
@@ -234,6 +268,12 @@ pub enum Op {
     Reshape {
         allow_zero: bool,
     },
+    /// `dim`: elements of a head that turn, 0 for all.
+    RotaryEmbedding {
+        interleaved: bool,
+        num_heads: usize,
+        dim: usize,
+    },
     Shape {
         start: i64,
         end: Option<i64>,
@@ -274,6 +314,7 @@ impl Op {
             Self::Activation { kind, .. } => kind.name(),
             Self::Add => "Add",
             Self::ArgReduce { kind, .. } => kind.name(),
+            Self::Attention(_) => "Attention",
             Self::AveragePool { .. } => "AveragePool",
             Self::BatchNormalization { .. } => "BatchNormalization",
             Self::Binary(kind) => kind.name(),
@@ -316,6 +357,7 @@ impl Op {
             Self::Reduce { kind, .. } => kind.name(),
             Self::Relu => "Relu",
             Self::Reshape { .. } => "Reshape",
+            Self::RotaryEmbedding { .. } => "RotaryEmbedding",
             Self::Shape { .. } => "Shape",
             Self::Sigmoid => "Sigmoid",
             Self::Softmax { .. } => "Softmax",

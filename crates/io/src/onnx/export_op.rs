@@ -3,7 +3,7 @@
 use super::attributes::kind;
 use super::dtype;
 use super::proto::AttributeProto;
-use secateur_model::{Activation, AutoPad, Binary, Family, Op, PadMode, Window};
+use secateur_model::{Activation, Attention, AutoPad, Binary, Family, Op, PadMode, Scores, Window};
 
 /// The attributes of a known operator; those at their default are left out,
 /// so that the node is valid in as many opsets as can be.
@@ -21,6 +21,7 @@ pub(super) fn attributes(op: &Op) -> Vec<AttributeProto> {
             push_flag(&mut list, "select_last_index", *select_last_index);
             list
         }
+        Op::Attention(attributes) => attention(attributes),
         Op::AveragePool {
             window: w,
             count_include_pad,
@@ -155,6 +156,17 @@ pub(super) fn attributes(op: &Op) -> Vec<AttributeProto> {
             push_flag(&mut list, "allowzero", *allow_zero);
             list
         }
+        Op::RotaryEmbedding {
+            interleaved,
+            num_heads,
+            dim,
+        } => {
+            let mut list = Vec::new();
+            push_flag(&mut list, "interleaved", *interleaved);
+            push_count(&mut list, "num_heads", *num_heads);
+            push_count(&mut list, "rotary_embedding_dim", *dim);
+            list
+        }
         Op::Shape { start, end } => {
             let mut list = Vec::new();
             if *start != 0 {
@@ -211,6 +223,25 @@ fn activation(kind: Activation, parameters: [f32; 2]) -> Vec<AttributeProto> {
     list
 }
 
+fn attention(attention: &Attention) -> Vec<AttributeProto> {
+    let mut list = Vec::new();
+    push_flag(&mut list, "is_causal", attention.is_causal);
+    push_count(&mut list, "kv_num_heads", attention.kv_num_heads);
+    push_count(&mut list, "q_num_heads", attention.q_num_heads);
+    list.extend(attention.scale.map(|scale| float("scale", scale)));
+    let mode = match attention.scores {
+        Scores::Products => 0,
+        Scores::Masked => 1,
+        Scores::Capped => 2,
+        Scores::Weights => 3,
+    };
+    push_count(&mut list, "qk_matmul_output_mode", mode);
+    list.push(float("softcap", attention.softcap));
+    let precision = attention.softmax_precision.map(dtype::to_code);
+    list.extend(precision.map(|code| int("softmax_precision", code.into())));
+    list
+}
+
 fn window(window: &Window) -> Vec<AttributeProto> {
     let mut list: Vec<AttributeProto> = [
         ("kernel_shape", &window.kernel),
@@ -247,6 +278,13 @@ fn quantization(axis: i64, block_size: i64) -> Vec<AttributeProto> {
 fn push_flag(list: &mut Vec<AttributeProto>, name: &str, value: bool) {
     if value {
         list.push(int(name, 1));
+    }
+}
+
+/// A number that is 0 by default.
+fn push_count(list: &mut Vec<AttributeProto>, name: &str, value: usize) {
+    if value != 0 {
+        list.push(int(name, value as i64));
     }
 }
 

@@ -4,8 +4,8 @@ use super::attributes::Attributes;
 use super::dtype;
 use crate::IoError;
 use secateur_model::{
-    Activation, AutoPad, Binary, DType, Extreme, Family, LossReduction, Math, Op, PadMode,
-    Reduction, Variadic, Window,
+    Activation, Attention, AutoPad, Binary, DType, Extreme, Family, LossReduction, Math, Op,
+    PadMode, Reduction, Scores, Variadic, Window,
 };
 
 /// The operator of a node of the default domain; `None` where the operator, or
@@ -18,6 +18,7 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
         "Sub" => Op::Sub,
         "Mul" => Op::Mul,
         "Div" => Op::Div,
+        "Attention" => Op::Attention(Box::new(attention(a)?)),
         "AveragePool" => Op::AveragePool {
             window: window(a)?,
             count_include_pad: a.flag("count_include_pad")?,
@@ -100,8 +101,7 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
         },
         "GlobalAveragePool" => Op::GlobalAveragePool,
         "GlobalMaxPool" => Op::GlobalMaxPool,
-        // Before, scale and bias were of the groups.
-        "GroupNormalization" if opset < 21 || stashes(a)? => return Ok(None),
+        "GroupNormalization" if stashes(a)? => return Ok(None),
         "GroupNormalization" => Op::GroupNormalization {
             groups: count(a, "num_groups", None)?,
             epsilon: a.float("epsilon", 1e-5)?,
@@ -175,6 +175,11 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
         "Reshape" => Op::Reshape {
             allow_zero: a.flag("allowzero")?,
         },
+        "RotaryEmbedding" => Op::RotaryEmbedding {
+            interleaved: a.flag("interleaved")?,
+            num_heads: count_or_zero(a, "num_heads")?,
+            dim: count_or_zero(a, "rotary_embedding_dim")?,
+        },
         "Shape" => Op::Shape {
             start: a.int("start", 0)?,
             end: a.has("end").then(|| a.int("end", 0)).transpose()?,
@@ -244,6 +249,26 @@ fn activation(a: &Attributes<'_>, kind: Activation) -> Result<Op, IoError> {
     Ok(Op::Activation { kind, parameters })
 }
 
+fn attention(a: &Attributes<'_>) -> Result<Attention, IoError> {
+    Ok(Attention {
+        is_causal: a.flag("is_causal")?,
+        kv_num_heads: count_or_zero(a, "kv_num_heads")?,
+        q_num_heads: count_or_zero(a, "q_num_heads")?,
+        scale: a.has("scale").then(|| a.float("scale", 1.0)).transpose()?,
+        scores: match a.int("qk_matmul_output_mode", 0)? {
+            0 => Scores::Products,
+            1 => Scores::Masked,
+            2 => Scores::Capped,
+            3 => Scores::Weights,
+            other => {
+                return Err(a.malformed(format!("attribute `qk_matmul_output_mode` is {other}")));
+            }
+        },
+        softcap: a.float("softcap", 0.0)?,
+        softmax_precision: element_type(a, "softmax_precision")?,
+    })
+}
+
 fn window(a: &Attributes<'_>) -> Result<Window, IoError> {
     let auto_pad = match a.string("auto_pad")?.unwrap_or_default() {
         "" | "NOTSET" => AutoPad::NotSet,
@@ -277,6 +302,14 @@ fn count(a: &Attributes<'_>, name: &str, default: Option<i64>) -> Result<usize, 
                 "attribute `{name}` must be positive, found {found}"
             ))
         })
+}
+
+/// A number that is 0 by default.
+fn count_or_zero(a: &Attributes<'_>, name: &str) -> Result<usize, IoError> {
+    match a.int(name, 0)? {
+        0 => Ok(0),
+        _ => count(a, name, None),
+    }
 }
 
 /// Whether a normalization is asked to compute in another type than f32.

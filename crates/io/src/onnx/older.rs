@@ -22,6 +22,7 @@ const SINCE: &[(&str, i64)] = &[
     ("Acosh", 9),
     ("Asinh", 9),
     ("Atanh", 9),
+    ("Attention", 23),
     ("BitShift", 11),
     ("BitwiseAnd", 18),
     ("BitwiseNot", 18),
@@ -35,6 +36,7 @@ const SINCE: &[(&str, i64)] = &[
     ("Erf", 9),
     ("Gelu", 20),
     ("GreaterOrEqual", 12),
+    // Before, scale and bias were of the groups.
     ("GroupNormalization", 21),
     ("HardSwish", 14),
     ("IsInf", 10),
@@ -47,6 +49,7 @@ const SINCE: &[(&str, i64)] = &[
     ("NegativeLogLikelihoodLoss", 12),
     ("QuantizeLinear", 10),
     ("RMSNormalization", 23),
+    ("RotaryEmbedding", 23),
     ("Round", 11),
     ("Shrink", 9),
     ("Sign", 9),

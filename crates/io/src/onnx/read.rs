@@ -196,7 +196,9 @@ impl Reader<'_> {
                 file: self.file,
                 node: &proto,
             };
+            // What an opset does not have is another's operator of the same name.
             import_op::operator(&a, self.graph.opset)?
+                .filter(|op| older::since(op) <= self.graph.opset)
         } else {
             None
         };

@@ -384,6 +384,19 @@ fn carried_operators_keep_their_opset_and_the_others_its_forms() {
 }
 
 #[test]
+fn operators_of_newer_opsets_are_carried() {
+    let groups = vec![int("num_groups", 1)];
+    let nodes = vec![node("GroupNormalization", &["x"; 3], &["y"], groups)];
+    let op = |opset| {
+        parse(&model(opset, vec![], nodes.clone())).unwrap().nodes[0]
+            .op
+            .clone()
+    };
+    assert!(matches!(op(20), Op::Unknown(_)));
+    assert!(matches!(op(21), Op::GroupNormalization { groups: 1, .. }));
+}
+
+#[test]
 fn only_sums_take_axes_as_inputs_before_opset_18() {
     let axes = vec![ints("axes", &[1])];
     let nodes = vec![

@@ -3,7 +3,9 @@
 
 use super::bytes::{Damage, Reader, Writer};
 use super::tensor::{put_dtype, read_dtype};
-use secateur_model::{Activation, AutoPad, Family, Op, PadMode, UnknownOp, Window};
+use secateur_model::{
+    Activation, Attention, AutoPad, Family, Op, PadMode, Scores, UnknownOp, Window,
+};
 
 pub(super) fn put_op(w: &mut Writer, op: &Op) {
     w.byte(code(op));
@@ -23,6 +25,7 @@ pub(super) fn put_op(w: &mut Writer, op: &Op) {
             w.signed(*axis);
             w.byte(u8::from(*keep_dims) | u8::from(*select_last_index) << 1);
         }
+        Op::Attention(attention) => put_attention(w, attention),
         Op::AveragePool {
             window,
             count_include_pad: flag,
@@ -133,6 +136,15 @@ pub(super) fn put_op(w: &mut Writer, op: &Op) {
             w.byte(u8::from(*keep_dims) | u8::from(*noop_with_empty_axes) << 1);
         }
         Op::Reshape { allow_zero } => w.byte(u8::from(*allow_zero)),
+        Op::RotaryEmbedding {
+            interleaved,
+            num_heads,
+            dim,
+        } => {
+            w.byte(u8::from(*interleaved));
+            w.size(*num_heads);
+            w.size(*dim);
+        }
         Op::Shape { start, end } => {
             w.signed(*start);
             w.byte(u8::from(end.is_some()));
@@ -245,6 +257,8 @@ fn code(op: &Op) -> u8 {
         Op::CastLike => 60,
         Op::NegativeLogLikelihoodLoss { .. } => 61,
         Op::SoftmaxCrossEntropyLoss { .. } => 62,
+        Op::Attention(_) => 63,
+        Op::RotaryEmbedding { .. } => 64,
     }
 }
 
@@ -412,6 +426,12 @@ pub(super) fn read_op(r: &mut Reader<'_>) -> Result<Op, Damage> {
             reduction: member(r)?,
             ignore_index: optional(r, Reader::signed)?,
         },
+        63 => Op::Attention(Box::new(read_attention(r)?)),
+        64 => Op::RotaryEmbedding {
+            interleaved: r.flag()?,
+            num_heads: r.size()?,
+            dim: r.size()?,
+        },
         other => return Err(r.damage(format!("no operator has number {other}"))),
     })
 }
@@ -450,6 +470,45 @@ fn read_gemm(r: &mut Reader<'_>) -> Result<Op, Damage> {
         beta: if scaled { r.f32()? } else { 1.0 },
         trans_a: flags & 1 != 0,
         trans_b: flags & 2 != 0,
+    })
+}
+
+fn put_attention(w: &mut Writer, attention: &Attention) {
+    let scores = match attention.scores {
+        Scores::Products => 0,
+        Scores::Masked => 1,
+        Scores::Capped => 2,
+        Scores::Weights => 3,
+    };
+    w.byte(u8::from(attention.is_causal) | scores << 1);
+    w.size(attention.kv_num_heads);
+    w.size(attention.q_num_heads);
+    w.f32(attention.softcap);
+    w.byte(u8::from(attention.scale.is_some()));
+    attention.scale.iter().for_each(|&scale| w.f32(scale));
+    w.byte(u8::from(attention.softmax_precision.is_some()));
+    let precision = attention.softmax_precision.iter();
+    precision.for_each(|&dtype| put_dtype(w, dtype));
+}
+
+fn read_attention(r: &mut Reader<'_>) -> Result<Attention, Damage> {
+    let flags = r.byte()?;
+    if flags > 7 {
+        return Err(r.damage(format!("flags of Attention are {flags}, at most 7")));
+    }
+    Ok(Attention {
+        is_causal: flags & 1 != 0,
+        scores: match flags >> 1 {
+            0 => Scores::Products,
+            1 => Scores::Masked,
+            2 => Scores::Capped,
+            _ => Scores::Weights,
+        },
+        kv_num_heads: r.size()?,
+        q_num_heads: r.size()?,
+        softcap: r.f32()?,
+        scale: optional(r, Reader::f32)?,
+        softmax_precision: optional(r, read_dtype)?,
     })
 }
 

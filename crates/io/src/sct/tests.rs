@@ -2,8 +2,9 @@ use super::*;
 use crate::IoError;
 use half::{bf16, f16};
 use secateur_model::{
-    Activation, AutoPad, Bitmask, Codebook, DType, Data, Dim, Family, Graph, LossReduction, Node,
-    Op, PadMode, Scale, Support, Tensor, UnknownOp, ValueInfo, Values, Weight, Window, zoo,
+    Activation, Attention, AutoPad, Bitmask, Codebook, DType, Data, Dim, Family, Graph,
+    LossReduction, Node, Op, PadMode, Scale, Scores, Support, Tensor, UnknownOp, ValueInfo, Values,
+    Weight, Window, zoo,
 };
 
 fn round_trip(graph: &Graph) -> Vec<u8> {
@@ -236,6 +237,21 @@ fn all_ops() -> Vec<Op> {
         Op::PRelu,
         Op::Where,
         Op::CastLike,
+        Op::Attention(Box::default()),
+        Op::Attention(Box::new(Attention {
+            is_causal: true,
+            kv_num_heads: 2,
+            q_num_heads: 300,
+            scale: Some(0.5),
+            scores: Scores::Weights,
+            softcap: 2.0,
+            softmax_precision: Some(DType::F32),
+        })),
+        Op::RotaryEmbedding {
+            interleaved: true,
+            num_heads: 8,
+            dim: 0,
+        },
         Op::LogSoftmax {
             axis: -1,
             flattened: false,

@@ -6,6 +6,7 @@
 //! kernel only ever sees what the rule accepts.
 
 mod args;
+mod attention;
 mod batch_norm;
 mod binary;
 mod cast;
@@ -76,6 +77,10 @@ pub fn infer(
         Op::ArgReduce {
             axis, keep_dims, ..
         } => reduce::infer_arg(&args, *axis, *keep_dims),
+        Op::Attention(attributes) => attention::infer(&args, attributes),
+        Op::RotaryEmbedding { num_heads, dim, .. } => {
+            attention::infer_rotary(&args, *num_heads, *dim)
+        }
         Op::CumSum { .. } => reduce::infer_cum_sum(&args),
         Op::Reduce {
             kind,
@@ -205,6 +210,12 @@ pub fn evaluate(node: &Node, inputs: &[Option<&Tensor>]) -> Result<Vec<Tensor>, 
             select_last_index,
             ..
         } => reduce::arg(&args, *kind, *axis, *select_last_index),
+        Op::Attention(attributes) => attention::evaluate(&args, attributes),
+        Op::RotaryEmbedding {
+            interleaved,
+            num_heads,
+            dim,
+        } => attention::rotary(&args, *num_heads, *dim, *interleaved),
         Op::CumSum { exclusive, reverse } => reduce::cum_sum(&args, *exclusive, *reverse),
         Op::Reduce {
             kind,

@@ -89,6 +89,14 @@ pub(super) fn log_softmax(x: &mut [f64], lanes: &Lanes) {
     }
 }
 
+/// `exp(x − max) / Σ exp(x − max)`.
+pub(super) fn softmax_row(x: &mut [f64]) {
+    let most = x.iter().copied().fold(f64::MIN, f64::max);
+    x.iter_mut().for_each(|x| *x = (*x - most).exp());
+    let sum: f64 = x.iter().sum();
+    x.iter_mut().for_each(|x| *x /= sum);
+}
+
 /// 1 at the first of the greatest elements, 0 elsewhere.
 pub(super) fn evaluate_hard(
     args: &Tensors<'_>,

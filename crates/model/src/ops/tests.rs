@@ -1,7 +1,9 @@
 //! What holds for every operator: unknown ones, extra outputs, multiplications.
 
 use super::{ShapeInput, evaluate, infer, macs};
-use crate::{AutoPad, DType, Data, Family, Node, Op, PadMode, Shape, Tensor, UnknownOp, Window};
+use crate::{
+    Attention, AutoPad, DType, Data, Family, Node, Op, PadMode, Shape, Tensor, UnknownOp, Window,
+};
 use proptest::prelude::*;
 
 fn shape(dims: &[usize]) -> Shape {
@@ -200,7 +202,7 @@ fn operator() -> impl Strategy<Value = Op> {
 /// The families of alike operators, and what came with them.
 fn family_operator() -> impl Strategy<Value = Op> {
     let parts = (integer(), integer(), any::<bool>(), any::<bool>());
-    (0..23usize, any::<usize>(), parts).prop_map(|(which, at, (axis, other, flag, second))| {
+    (0..25usize, any::<usize>(), parts).prop_map(|(which, at, (axis, other, flag, second))| {
         match which {
             0 => Op::Math(member(at)),
             1 => Op::Activation {
@@ -267,6 +269,17 @@ fn family_operator() -> impl Strategy<Value = Op> {
             21 => Op::SoftmaxCrossEntropyLoss {
                 reduction: member(at),
                 ignore_index: flag.then_some(axis),
+            },
+            22 => Op::Attention(Box::new(Attention {
+                is_causal: flag,
+                kv_num_heads: at % 3,
+                q_num_heads: at % 4,
+                ..Attention::default()
+            })),
+            23 => Op::RotaryEmbedding {
+                interleaved: flag,
+                num_heads: at % 3,
+                dim: at % 5,
             },
             _ => Op::PRelu,
         }
