@@ -6,8 +6,7 @@ use super::lanes::Lanes;
 use crate::{DType, Data, LossReduction, ModelError, Shape, Tensor};
 
 /// Scores are `[n, c, d…]`, targets `[n, d…]`, weights of the classes `[c]`.
-/// Outputs: the loss, and the logarithms of the probabilities.
-pub(super) fn infer(
+pub(super) fn infer_negative_log_likelihood(
     args: &Shapes<'_>,
     reduction: LossReduction,
 ) -> Result<Vec<TypedShape>, ModelError> {
@@ -33,7 +32,18 @@ pub(super) fn infer(
         LossReduction::None => target.clone(),
         LossReduction::Mean | LossReduction::Sum => Shape::scalar(),
     };
-    Ok(vec![(x.dtype, loss), (x.dtype, x.shape.clone())])
+    Ok(vec![(x.dtype, loss)])
+}
+
+/// The same, and the logarithms of the probabilities.
+pub(super) fn infer_softmax_cross_entropy(
+    args: &Shapes<'_>,
+    reduction: LossReduction,
+) -> Result<Vec<TypedShape>, ModelError> {
+    let mut outputs = infer_negative_log_likelihood(args, reduction)?;
+    let x = args.need(0)?;
+    outputs.push((x.dtype, x.shape.clone()));
+    Ok(outputs)
 }
 
 /// `−weight[target] · x[target]`, 0 for the target `ignore_index`; the mean is

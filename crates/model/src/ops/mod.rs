@@ -125,20 +125,16 @@ pub fn infer(
         Op::GroupNormalization { groups, .. } => norm::infer_group(&args, Some(*groups)),
         Op::InstanceNormalization { .. } => norm::infer_group(&args, None),
         Op::LayerNormalization { axis, .. } => norm::infer_layer(&args, *axis),
-        Op::RMSNormalization { axis, .. } => norm::infer_layer(&args, *axis).map(|mut y| {
-            y.truncate(1);
-            y
-        }),
+        Op::RMSNormalization { axis, .. } => norm::infer_root_mean_square(&args, *axis),
         Op::LpNormalization { axis, p } => norm::infer_lp(&args, *axis, *p),
         Op::Lrn { size, .. } => norm::infer_local(&args, *size),
         Op::MeanVarianceNormalization { axes } => norm::infer_mean_variance(&args, axes),
         Op::NegativeLogLikelihoodLoss { reduction, .. } => {
-            loss::infer(&args, *reduction).map(|mut y| {
-                y.truncate(1);
-                y
-            })
+            loss::infer_negative_log_likelihood(&args, *reduction)
         }
-        Op::SoftmaxCrossEntropyLoss { reduction, .. } => loss::infer(&args, *reduction),
+        Op::SoftmaxCrossEntropyLoss { reduction, .. } => {
+            loss::infer_softmax_cross_entropy(&args, *reduction)
+        }
         Op::Unknown(op) => Err(ModelError::unsupported(
             node,
             format!("operator of domain `{}` is not known", op.domain),

@@ -7,7 +7,6 @@ use super::elementwise::Broadcast;
 use super::lanes::Lanes;
 use crate::{DType, ModelError, Shape, Tensor};
 
-/// LayerNormalization and RMSNormalization.
 pub(super) fn infer_layer(args: &Shapes<'_>, axis: i64) -> Result<Vec<TypedShape>, ModelError> {
     let x = args.typed(0, FLOATS)?;
     let axis = args.axis(axis, x.shape.rank())?;
@@ -34,6 +33,18 @@ pub(super) fn infer_layer(args: &Shapes<'_>, axis: i64) -> Result<Vec<TypedShape
         (DType::F32, moments.clone()),
         (DType::F32, moments),
     ])
+}
+
+pub(super) fn infer_root_mean_square(
+    args: &Shapes<'_>,
+    axis: i64,
+) -> Result<Vec<TypedShape>, ModelError> {
+    if args.get(2).is_some() {
+        return Err(args.wrong("it has no bias"));
+    }
+    let mut outputs = infer_layer(args, axis)?;
+    outputs.truncate(1);
+    Ok(outputs)
 }
 
 /// `y = (x − mean) / √(variance + epsilon) · scale + bias` over the axes from

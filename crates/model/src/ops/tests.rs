@@ -2,7 +2,8 @@
 
 use super::{ShapeInput, evaluate, infer, macs};
 use crate::{
-    Attention, AutoPad, DType, Data, Family, Node, Op, PadMode, Shape, Tensor, UnknownOp, Window,
+    Attention, AutoPad, Binary, DType, Data, Family, Math, Node, Op, PadMode, Shape, Tensor,
+    UnknownOp, Variadic, Window,
 };
 use proptest::prelude::*;
 
@@ -57,6 +58,13 @@ fn missing_inputs_are_errors_for_every_operator() {
         Op::Reshape { allow_zero: false },
         Op::Transpose { perm: None },
         Op::Unsqueeze,
+        Op::Attention(Box::default()),
+        Op::Binary(Binary::Equal),
+        Op::CastLike,
+        Op::Math(Math::Abs),
+        Op::PRelu,
+        Op::Variadic(Variadic::Max),
+        Op::Where,
     ];
     for op in ops {
         let node = Node::new("n", op, &[], &["y"]);
