@@ -3,7 +3,7 @@
 //! Older forms are rewritten on import (attributes that became inputs become
 //! constants), so that everything behind the importer knows one form only.
 
-use crate::DType;
+use crate::{Activation, Binary, DType, Extreme, Family, LossReduction, Math, Reduction, Variadic};
 
 /// How padding follows from the input's extent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -75,6 +75,39 @@ pub enum PadMode {
     Wrap,
 }
 
+/// What Attention's last output holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Scores {
+    /// The scaled products of queries and keys.
+    #[default]
+    Products,
+    /// The same with the mask added.
+    Masked,
+    /// The same after the soft cap.
+    Capped,
+    /// The weights of the values: the same after Softmax.
+    Weights,
+}
+
+/// Attributes of Attention.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Attention {
+    /// Whether a query sees no later keys.
+    pub is_causal: bool,
+    /// Heads of keys and values; 0 where they are an axis of their own.
+    pub kv_num_heads: usize,
+    /// Heads of the queries; 0 where they are an axis of their own.
+    pub q_num_heads: usize,
+    /// Factor of the products; by default one by the root of the head's extent.
+    pub scale: Option<f32>,
+    /// What the last output holds.
+    pub scores: Scores,
+    /// Bound of the scores, approached by a hyperbolic tangent; 0 for none.
+    pub softcap: f32,
+    /// The type that Softmax is asked to be computed in; the reference uses f64.
+    pub softmax_precision: Option<DType>,
+}
+
 /// An operator that is carried through as it came.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UnknownOp {
@@ -93,7 +126,19 @@ pub struct UnknownOp {
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs)] // ONNX's own operators and attribute names
 pub enum Op {
+    /// `parameters`: the values of `kind.parameters()`, 0 where there are fewer.
+    Activation {
+        kind: Activation,
+        parameters: [f32; 2],
+    },
     Add,
+    ArgReduce {
+        kind: Extreme,
+        axis: i64,
+        keep_dims: bool,
+        select_last_index: bool,
+    },
+    Attention(Box<Attention>),
     AveragePool {
         window: Window,
         count_include_pad: bool,
@@ -101,9 +146,11 @@ pub enum Op {
     BatchNormalization {
         epsilon: f32,
     },
+    Binary(Binary),
     Cast {
         to: DType,
     },
+    CastLike,
     /// Bounds are inputs 1 and 2.
     Clip,
     Concat {
@@ -113,6 +160,10 @@ pub enum Op {
     Conv {
         window: Window,
         groups: usize,
+    },
+    CumSum {
+        exclusive: bool,
+        reverse: bool,
     },
     DequantizeLinear {
         axis: i64,
@@ -134,16 +185,62 @@ pub enum Op {
     },
     GlobalAveragePool,
     GlobalMaxPool,
+    GroupNormalization {
+        groups: usize,
+        epsilon: f32,
+    },
+    /// `flattened`: as of Softmax.
+    Hardmax {
+        axis: i64,
+        flattened: bool,
+    },
     Identity,
+    InstanceNormalization {
+        epsilon: f32,
+    },
+    IsInf {
+        negative: bool,
+        positive: bool,
+    },
+    LayerNormalization {
+        axis: i64,
+        epsilon: f32,
+    },
     LeakyRelu {
         alpha: f32,
     },
+    /// `flattened`: as of Softmax.
+    LogSoftmax {
+        axis: i64,
+        flattened: bool,
+    },
+    /// `p` is 1 or 2.
+    LpNormalization {
+        axis: i64,
+        p: i64,
+    },
+    /// Over channels.
+    Lrn {
+        alpha: f32,
+        beta: f32,
+        bias: f32,
+        size: usize,
+    },
     MatMul,
+    Math(Math),
     MaxPool {
         window: Window,
         column_major: bool,
     },
+    MeanVarianceNormalization {
+        axes: Vec<i64>,
+    },
     Mul,
+    NegativeLogLikelihoodLoss {
+        reduction: LossReduction,
+        ignore_index: Option<i64>,
+    },
+    PRelu,
     Pad {
         mode: PadMode,
     },
@@ -157,9 +254,25 @@ pub enum Op {
         block_size: i64,
         to: Option<DType>,
     },
+    RMSNormalization {
+        axis: i64,
+        epsilon: f32,
+    },
+    /// Axes are input 1.
+    Reduce {
+        kind: Reduction,
+        keep_dims: bool,
+        noop_with_empty_axes: bool,
+    },
     Relu,
     Reshape {
         allow_zero: bool,
+    },
+    /// `dim`: elements of a head that turn, 0 for all.
+    RotaryEmbedding {
+        interleaved: bool,
+        num_heads: usize,
+        dim: usize,
     },
     Shape {
         start: i64,
@@ -171,13 +284,25 @@ pub enum Op {
         axis: i64,
         flattened: bool,
     },
+    SoftmaxCrossEntropyLoss {
+        reduction: LossReduction,
+        ignore_index: Option<i64>,
+    },
     Squeeze,
     Sub,
     Tanh,
+    /// `k` is input 1.
+    TopK {
+        axis: i64,
+        largest: bool,
+        sorted: bool,
+    },
     Transpose {
         perm: Option<Vec<usize>>,
     },
     Unsqueeze,
+    Variadic(Variadic),
+    Where,
     /// Not known: carried, exported, never run.
     Unknown(Box<UnknownOp>),
 }
@@ -186,13 +311,19 @@ impl Op {
     /// ONNX's name of the operator.
     pub fn name(&self) -> &str {
         match self {
+            Self::Activation { kind, .. } => kind.name(),
             Self::Add => "Add",
+            Self::ArgReduce { kind, .. } => kind.name(),
+            Self::Attention(_) => "Attention",
             Self::AveragePool { .. } => "AveragePool",
             Self::BatchNormalization { .. } => "BatchNormalization",
+            Self::Binary(kind) => kind.name(),
             Self::Cast { .. } => "Cast",
+            Self::CastLike => "CastLike",
             Self::Clip => "Clip",
             Self::Concat { .. } => "Concat",
             Self::Conv { .. } => "Conv",
+            Self::CumSum { .. } => "CumSum",
             Self::DequantizeLinear { .. } => "DequantizeLinear",
             Self::Div => "Div",
             Self::Dropout => "Dropout",
@@ -201,25 +332,44 @@ impl Op {
             Self::Gemm { .. } => "Gemm",
             Self::GlobalAveragePool => "GlobalAveragePool",
             Self::GlobalMaxPool => "GlobalMaxPool",
+            Self::GroupNormalization { .. } => "GroupNormalization",
+            Self::Hardmax { .. } => "Hardmax",
             Self::Identity => "Identity",
+            Self::InstanceNormalization { .. } => "InstanceNormalization",
+            Self::IsInf { .. } => "IsInf",
+            Self::LayerNormalization { .. } => "LayerNormalization",
             Self::LeakyRelu { .. } => "LeakyRelu",
+            Self::LogSoftmax { .. } => "LogSoftmax",
+            Self::LpNormalization { .. } => "LpNormalization",
+            Self::Lrn { .. } => "LRN",
             Self::MatMul => "MatMul",
+            Self::Math(kind) => kind.name(),
             Self::MaxPool { .. } => "MaxPool",
+            Self::MeanVarianceNormalization { .. } => "MeanVarianceNormalization",
             Self::Mul => "Mul",
+            Self::NegativeLogLikelihoodLoss { .. } => "NegativeLogLikelihoodLoss",
+            Self::PRelu => "PRelu",
             Self::Pad { .. } => "Pad",
             Self::QLinearConv { .. } => "QLinearConv",
             Self::QLinearMatMul => "QLinearMatMul",
             Self::QuantizeLinear { .. } => "QuantizeLinear",
+            Self::RMSNormalization { .. } => "RMSNormalization",
+            Self::Reduce { kind, .. } => kind.name(),
             Self::Relu => "Relu",
             Self::Reshape { .. } => "Reshape",
+            Self::RotaryEmbedding { .. } => "RotaryEmbedding",
             Self::Shape { .. } => "Shape",
             Self::Sigmoid => "Sigmoid",
             Self::Softmax { .. } => "Softmax",
+            Self::SoftmaxCrossEntropyLoss { .. } => "SoftmaxCrossEntropyLoss",
             Self::Squeeze => "Squeeze",
             Self::Sub => "Sub",
             Self::Tanh => "Tanh",
+            Self::TopK { .. } => "TopK",
             Self::Transpose { .. } => "Transpose",
             Self::Unsqueeze => "Unsqueeze",
+            Self::Variadic(kind) => kind.name(),
+            Self::Where => "Where",
             Self::Unknown(op) => &op.op_type,
         }
     }

@@ -3,12 +3,25 @@
 use super::attributes::kind;
 use super::dtype;
 use super::proto::AttributeProto;
-use secateur_model::{AutoPad, Op, PadMode, Window};
+use secateur_model::{Activation, Attention, AutoPad, Binary, Family, Op, PadMode, Scores, Window};
 
 /// The attributes of a known operator; those at their default are left out,
 /// so that the node is valid in as many opsets as can be.
 pub(super) fn attributes(op: &Op) -> Vec<AttributeProto> {
     match op {
+        Op::Activation { kind, parameters } => activation(*kind, *parameters),
+        Op::ArgReduce {
+            axis,
+            keep_dims,
+            select_last_index,
+            ..
+        } => {
+            let mut list = vec![int("axis", *axis)];
+            push_unset(&mut list, "keepdims", *keep_dims);
+            push_flag(&mut list, "select_last_index", *select_last_index);
+            list
+        }
+        Op::Attention(attributes) => attention(attributes),
         Op::AveragePool {
             window: w,
             count_include_pad,
@@ -32,12 +45,65 @@ pub(super) fn attributes(op: &Op) -> Vec<AttributeProto> {
             }
             list
         }
-        Op::BatchNormalization { epsilon } => vec![float("epsilon", *epsilon)],
+        Op::BatchNormalization { epsilon } | Op::InstanceNormalization { epsilon } => {
+            vec![float("epsilon", *epsilon)]
+        }
+        Op::Binary(kind) => match kind {
+            Binary::BitShiftLeft => vec![string("direction", "LEFT")],
+            Binary::BitShiftRight => vec![string("direction", "RIGHT")],
+            Binary::Fmod => vec![int("fmod", 1)],
+            _ => Vec::new(),
+        },
         Op::Cast { to } => vec![int("to", i64::from(dtype::to_code(*to)))],
         Op::Concat { axis } | Op::Flatten { axis } | Op::Gather { axis } => {
             vec![int("axis", *axis)]
         }
-        Op::Softmax { axis, .. } => vec![int("axis", *axis)],
+        Op::Hardmax { axis, .. } | Op::LogSoftmax { axis, .. } | Op::Softmax { axis, .. } => {
+            vec![int("axis", *axis)]
+        }
+        Op::GroupNormalization { groups, epsilon } => vec![
+            int("num_groups", *groups as i64),
+            float("epsilon", *epsilon),
+        ],
+        Op::LayerNormalization { axis, epsilon } | Op::RMSNormalization { axis, epsilon } => {
+            vec![int("axis", *axis), float("epsilon", *epsilon)]
+        }
+        Op::LpNormalization { axis, p } => vec![int("axis", *axis), int("p", *p)],
+        Op::Lrn {
+            alpha,
+            beta,
+            bias,
+            size,
+        } => vec![
+            float("alpha", *alpha),
+            float("beta", *beta),
+            float("bias", *bias),
+            int("size", *size as i64),
+        ],
+        Op::MeanVarianceNormalization { axes } => vec![AttributeProto {
+            name: "axes".into(),
+            r#type: kind::INTS,
+            ints: axes.clone(),
+            ..AttributeProto::default()
+        }],
+        Op::NegativeLogLikelihoodLoss {
+            reduction,
+            ignore_index,
+        }
+        | Op::SoftmaxCrossEntropyLoss {
+            reduction,
+            ignore_index,
+        } => {
+            let mut list = vec![string("reduction", reduction.name())];
+            list.extend(ignore_index.map(|index| int("ignore_index", index)));
+            list
+        }
+        Op::CumSum { exclusive, reverse } => {
+            let mut list = Vec::new();
+            push_flag(&mut list, "exclusive", *exclusive);
+            push_flag(&mut list, "reverse", *reverse);
+            list
+        }
         Op::DequantizeLinear { axis, block_size } => quantization(*axis, *block_size),
         Op::QuantizeLinear {
             axis,
@@ -59,6 +125,12 @@ pub(super) fn attributes(op: &Op) -> Vec<AttributeProto> {
             push_flag(&mut list, "transB", *trans_b);
             list
         }
+        Op::IsInf { negative, positive } => {
+            let mut list = Vec::new();
+            push_unset(&mut list, "detect_negative", *negative);
+            push_unset(&mut list, "detect_positive", *positive);
+            list
+        }
         Op::LeakyRelu { alpha } => vec![float("alpha", *alpha)],
         Op::Pad { mode } => {
             let mode = match mode {
@@ -69,9 +141,30 @@ pub(super) fn attributes(op: &Op) -> Vec<AttributeProto> {
             };
             vec![string("mode", mode)]
         }
+        Op::Reduce {
+            keep_dims,
+            noop_with_empty_axes,
+            ..
+        } => {
+            let mut list = Vec::new();
+            push_unset(&mut list, "keepdims", *keep_dims);
+            push_flag(&mut list, "noop_with_empty_axes", *noop_with_empty_axes);
+            list
+        }
         Op::Reshape { allow_zero } => {
             let mut list = Vec::new();
             push_flag(&mut list, "allowzero", *allow_zero);
+            list
+        }
+        Op::RotaryEmbedding {
+            interleaved,
+            num_heads,
+            dim,
+        } => {
+            let mut list = Vec::new();
+            push_flag(&mut list, "interleaved", *interleaved);
+            push_count(&mut list, "num_heads", *num_heads);
+            push_count(&mut list, "rotary_embedding_dim", *dim);
             list
         }
         Op::Shape { start, end } => {
@@ -82,8 +175,19 @@ pub(super) fn attributes(op: &Op) -> Vec<AttributeProto> {
             list.extend(end.map(|end| int("end", end)));
             list
         }
+        Op::TopK {
+            axis,
+            largest,
+            sorted,
+        } => {
+            let mut list = vec![int("axis", *axis)];
+            push_unset(&mut list, "largest", *largest);
+            push_unset(&mut list, "sorted", *sorted);
+            list
+        }
         Op::Transpose { perm } => perm.iter().map(|perm| extents("perm", perm)).collect(),
         Op::Add
+        | Op::CastLike
         | Op::Clip
         | Op::Div
         | Op::Dropout
@@ -91,7 +195,9 @@ pub(super) fn attributes(op: &Op) -> Vec<AttributeProto> {
         | Op::GlobalMaxPool
         | Op::Identity
         | Op::MatMul
+        | Op::Math(_)
         | Op::Mul
+        | Op::PRelu
         | Op::QLinearMatMul
         | Op::Relu
         | Op::Sigmoid
@@ -99,8 +205,41 @@ pub(super) fn attributes(op: &Op) -> Vec<AttributeProto> {
         | Op::Sub
         | Op::Tanh
         | Op::Unsqueeze
+        | Op::Variadic(_)
+        | Op::Where
         | Op::Unknown(_) => Vec::new(),
     }
+}
+
+fn activation(kind: Activation, parameters: [f32; 2]) -> Vec<AttributeProto> {
+    let names = kind.parameters().iter().map(|(name, _)| *name);
+    let mut list: Vec<AttributeProto> = names
+        .zip(parameters)
+        .map(|(name, value)| float(name, value))
+        .collect();
+    if kind == Activation::GeluTanh {
+        list.push(string("approximate", "tanh"));
+    }
+    list
+}
+
+fn attention(attention: &Attention) -> Vec<AttributeProto> {
+    let mut list = Vec::new();
+    push_flag(&mut list, "is_causal", attention.is_causal);
+    push_count(&mut list, "kv_num_heads", attention.kv_num_heads);
+    push_count(&mut list, "q_num_heads", attention.q_num_heads);
+    list.extend(attention.scale.map(|scale| float("scale", scale)));
+    let mode = match attention.scores {
+        Scores::Products => 0,
+        Scores::Masked => 1,
+        Scores::Capped => 2,
+        Scores::Weights => 3,
+    };
+    push_count(&mut list, "qk_matmul_output_mode", mode);
+    list.push(float("softcap", attention.softcap));
+    let precision = attention.softmax_precision.map(dtype::to_code);
+    list.extend(precision.map(|code| int("softmax_precision", code.into())));
+    list
 }
 
 fn window(window: &Window) -> Vec<AttributeProto> {
@@ -139,6 +278,20 @@ fn quantization(axis: i64, block_size: i64) -> Vec<AttributeProto> {
 fn push_flag(list: &mut Vec<AttributeProto>, name: &str, value: bool) {
     if value {
         list.push(int(name, 1));
+    }
+}
+
+/// A number that is 0 by default.
+fn push_count(list: &mut Vec<AttributeProto>, name: &str, value: usize) {
+    if value != 0 {
+        list.push(int(name, value as i64));
+    }
+}
+
+/// A flag that is set by default.
+fn push_unset(list: &mut Vec<AttributeProto>, name: &str, value: bool) {
+    if !value {
+        list.push(int(name, 0));
     }
 }
 

@@ -3,7 +3,10 @@
 use super::attributes::Attributes;
 use super::dtype;
 use crate::IoError;
-use secateur_model::{AutoPad, DType, Op, PadMode, Window};
+use secateur_model::{
+    Activation, Attention, AutoPad, Binary, DType, Extreme, Family, LossReduction, Math, Op,
+    PadMode, Reduction, Scores, Variadic, Window,
+};
 
 /// The operator of a node of the default domain; `None` where the operator, or
 /// the form it is used in, is not known and the node is carried as it came.
@@ -15,6 +18,7 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
         "Sub" => Op::Sub,
         "Mul" => Op::Mul,
         "Div" => Op::Div,
+        "Attention" => Op::Attention(Box::new(attention(a)?)),
         "AveragePool" => Op::AveragePool {
             window: window(a)?,
             count_include_pad: a.flag("count_include_pad")?,
@@ -32,10 +36,18 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
                 epsilon: a.float("epsilon", 1e-5)?,
             }
         }
+        "BitShift" => Op::Binary(match a.string("direction")? {
+            Some("LEFT") => Binary::BitShiftLeft,
+            Some("RIGHT") => Binary::BitShiftRight,
+            other => return Err(a.malformed(format!("attribute `direction` is {other:?}"))),
+        }),
         "Cast" => match element_type(a, "to")? {
             Some(to) if !matches!(to, DType::Opaque(_)) => Op::Cast { to },
             _ => return Ok(None),
         },
+        // Attributes that matter to types that are not computed with.
+        "CastLike" if a.int("saturate", 1)? == 0 || a.has("round_mode") => return Ok(None),
+        "CastLike" => Op::CastLike,
         "Clip" => Op::Clip,
         "Concat" if a.has("axis") => Op::Concat {
             axis: a.int("axis", 0)?,
@@ -50,6 +62,10 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
             groups: groups(a)?,
         },
         "QLinearMatMul" => Op::QLinearMatMul,
+        "CumSum" => Op::CumSum {
+            exclusive: a.flag("exclusive")?,
+            reverse: a.flag("reverse")?,
+        },
         "DequantizeLinear" => {
             if a.int("output_dtype", 0)? != 0 {
                 return Ok(None);
@@ -85,11 +101,63 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
         },
         "GlobalAveragePool" => Op::GlobalAveragePool,
         "GlobalMaxPool" => Op::GlobalMaxPool,
+        "GroupNormalization" if stashes(a)? => return Ok(None),
+        "GroupNormalization" => Op::GroupNormalization {
+            groups: count(a, "num_groups", None)?,
+            epsilon: a.float("epsilon", 1e-5)?,
+        },
+        "Hardmax" | "LogSoftmax" => {
+            let flattened = opset < 13;
+            let axis = a.int("axis", if flattened { 1 } else { -1 })?;
+            match a.node.op_type.as_str() {
+                "Hardmax" => Op::Hardmax { axis, flattened },
+                _ => Op::LogSoftmax { axis, flattened },
+            }
+        }
         "Identity" => Op::Identity,
+        "InstanceNormalization" => Op::InstanceNormalization {
+            epsilon: a.float("epsilon", 1e-5)?,
+        },
+        "IsInf" => Op::IsInf {
+            negative: a.int("detect_negative", 1)? != 0,
+            positive: a.int("detect_positive", 1)? != 0,
+        },
+        "LayerNormalization" | "RMSNormalization" if stashes(a)? => return Ok(None),
+        "LayerNormalization" => Op::LayerNormalization {
+            axis: a.int("axis", -1)?,
+            epsilon: a.float("epsilon", 1e-5)?,
+        },
+        "LRN" => Op::Lrn {
+            alpha: a.float("alpha", 1e-4)?,
+            beta: a.float("beta", 0.75)?,
+            bias: a.float("bias", 1.0)?,
+            size: count(a, "size", None)?,
+        },
+        "LpNormalization" => match a.int("p", 2)? {
+            p @ 1..=2 => Op::LpNormalization {
+                axis: a.int("axis", -1)?,
+                p,
+            },
+            _ => return Ok(None),
+        },
         "LeakyRelu" => Op::LeakyRelu {
             alpha: a.float("alpha", 0.01)?,
         },
         "MatMul" => Op::MatMul,
+        "MeanVarianceNormalization" => Op::MeanVarianceNormalization {
+            axes: a.ints("axes")?.unwrap_or(&[0, 2, 3]).to_vec(),
+        },
+        "NegativeLogLikelihoodLoss" => Op::NegativeLogLikelihoodLoss {
+            reduction: loss_reduction(a)?,
+            ignore_index: ignore_index(a)?,
+        },
+        "SoftmaxCrossEntropyLoss" => Op::SoftmaxCrossEntropyLoss {
+            reduction: loss_reduction(a)?,
+            ignore_index: ignore_index(a)?,
+        },
+        "Mod" if a.flag("fmod")? => Op::Binary(Binary::Fmod),
+        "Mod" => Op::Binary(Binary::Mod),
+        "PRelu" => Op::PRelu,
         "Pad" => Op::Pad {
             mode: match a.string("mode")?.unwrap_or("constant") {
                 "constant" => PadMode::Constant,
@@ -99,9 +167,18 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
                 other => return Err(a.malformed(format!("attribute `mode` is {other:?}"))),
             },
         },
+        "RMSNormalization" => Op::RMSNormalization {
+            axis: a.int("axis", -1)?,
+            epsilon: a.float("epsilon", 1e-5)?,
+        },
         "Relu" => Op::Relu,
         "Reshape" => Op::Reshape {
             allow_zero: a.flag("allowzero")?,
+        },
+        "RotaryEmbedding" => Op::RotaryEmbedding {
+            interleaved: a.flag("interleaved")?,
+            num_heads: count_or_zero(a, "num_heads")?,
+            dim: count_or_zero(a, "rotary_embedding_dim")?,
         },
         "Shape" => Op::Shape {
             start: a.int("start", 0)?,
@@ -118,12 +195,78 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
         },
         "Squeeze" => Op::Squeeze,
         "Tanh" => Op::Tanh,
+        "TopK" => Op::TopK {
+            axis: a.int("axis", -1)?,
+            largest: a.int("largest", 1)? != 0,
+            sorted: a.int("sorted", 1)? != 0,
+        },
         "Transpose" => Op::Transpose {
             perm: a.has("perm").then(|| a.extents("perm")).transpose()?,
         },
         "Unsqueeze" => Op::Unsqueeze,
-        _ => return Ok(None),
+        "Where" => Op::Where,
+        name => {
+            return if let Some(kind) = Activation::named(name) {
+                activation(a, kind).map(Some)
+            } else if let Some(kind) = Reduction::named(name) {
+                Ok(Some(Op::Reduce {
+                    kind,
+                    keep_dims: a.int("keepdims", 1)? != 0,
+                    noop_with_empty_axes: a.flag("noop_with_empty_axes")?,
+                }))
+            } else if let Some(kind) = Extreme::named(name) {
+                Ok(Some(Op::ArgReduce {
+                    kind,
+                    axis: a.int("axis", 0)?,
+                    keep_dims: a.int("keepdims", 1)? != 0,
+                    select_last_index: a.flag("select_last_index")?,
+                }))
+            } else {
+                Ok(plain(name))
+            };
+        }
     }))
+}
+
+/// The operator of a family without attributes.
+fn plain(name: &str) -> Option<Op> {
+    Math::named(name)
+        .map(Op::Math)
+        .or_else(|| Binary::named(name).map(Op::Binary))
+        .or_else(|| Variadic::named(name).map(Op::Variadic))
+}
+
+fn activation(a: &Attributes<'_>, kind: Activation) -> Result<Op, IoError> {
+    let kind = match a.string("approximate")?.unwrap_or("none") {
+        "tanh" if kind == Activation::Gelu => Activation::GeluTanh,
+        "none" => kind,
+        other => return Err(a.malformed(format!("attribute `approximate` is {other:?}"))),
+    };
+    let mut parameters = [0.0; 2];
+    for (value, (name, default)) in parameters.iter_mut().zip(kind.parameters()) {
+        *value = a.float(name, *default)?;
+    }
+    Ok(Op::Activation { kind, parameters })
+}
+
+fn attention(a: &Attributes<'_>) -> Result<Attention, IoError> {
+    Ok(Attention {
+        is_causal: a.flag("is_causal")?,
+        kv_num_heads: count_or_zero(a, "kv_num_heads")?,
+        q_num_heads: count_or_zero(a, "q_num_heads")?,
+        scale: a.has("scale").then(|| a.float("scale", 1.0)).transpose()?,
+        scores: match a.int("qk_matmul_output_mode", 0)? {
+            0 => Scores::Products,
+            1 => Scores::Masked,
+            2 => Scores::Capped,
+            3 => Scores::Weights,
+            other => {
+                return Err(a.malformed(format!("attribute `qk_matmul_output_mode` is {other}")));
+            }
+        },
+        softcap: a.float("softcap", 0.0)?,
+        softmax_precision: element_type(a, "softmax_precision")?,
+    })
 }
 
 fn window(a: &Attributes<'_>) -> Result<Window, IoError> {
@@ -145,15 +288,45 @@ fn window(a: &Attributes<'_>) -> Result<Window, IoError> {
 }
 
 fn groups(a: &Attributes<'_>) -> Result<usize, IoError> {
-    let groups = a.int("group", 1)?;
-    usize::try_from(groups)
+    count(a, "group", Some(1))
+}
+
+/// A positive number.
+fn count(a: &Attributes<'_>, name: &str, default: Option<i64>) -> Result<usize, IoError> {
+    let found = a.int(name, default.unwrap_or(0))?;
+    usize::try_from(found)
         .ok()
-        .filter(|&g| g > 0)
+        .filter(|&count| count > 0)
         .ok_or_else(|| {
             a.malformed(format!(
-                "attribute `group` must be positive, found {groups}"
+                "attribute `{name}` must be positive, found {found}"
             ))
         })
+}
+
+/// A number that is 0 by default.
+fn count_or_zero(a: &Attributes<'_>, name: &str) -> Result<usize, IoError> {
+    match a.int(name, 0)? {
+        0 => Ok(0),
+        _ => count(a, name, None),
+    }
+}
+
+/// Whether a normalization is asked to compute in another type than f32.
+fn stashes(a: &Attributes<'_>) -> Result<bool, IoError> {
+    Ok(a.int("stash_type", 1)? != 1)
+}
+
+fn loss_reduction(a: &Attributes<'_>) -> Result<LossReduction, IoError> {
+    let name = a.string("reduction")?.unwrap_or("mean");
+    LossReduction::named(name)
+        .ok_or_else(|| a.malformed(format!("attribute `reduction` is {name:?}")))
+}
+
+fn ignore_index(a: &Attributes<'_>) -> Result<Option<i64>, IoError> {
+    a.has("ignore_index")
+        .then(|| a.int("ignore_index", 0))
+        .transpose()
 }
 
 /// An element type by its number; `None` when absent or 0.

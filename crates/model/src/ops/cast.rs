@@ -19,6 +19,11 @@ pub(super) fn infer(args: &Shapes<'_>, to: DType) -> Result<Vec<TypedShape>, Mod
     Ok(vec![(to, x.shape.clone())])
 }
 
+/// CastLike: the type is that of input 1.
+pub(super) fn infer_like(args: &Shapes<'_>) -> Result<Vec<TypedShape>, ModelError> {
+    infer(args, args.need(1)?.dtype)
+}
+
 pub(super) fn evaluate(args: &Tensors<'_>, to: DType) -> Result<Vec<Tensor>, ModelError> {
     let x = args.need(0)?;
     let data = match x.data() {
@@ -32,7 +37,7 @@ pub(super) fn evaluate(args: &Tensors<'_>, to: DType) -> Result<Vec<Tensor>, Mod
     args.single(data)
 }
 
-fn from_floats(args: &Tensors<'_>, to: DType, x: &[f64]) -> Result<Data, ModelError> {
+pub(super) fn from_floats(args: &Tensors<'_>, to: DType, x: &[f64]) -> Result<Data, ModelError> {
     macro_rules! saturate {
         ($variant:ident, $type:ty) => {
             Data::$variant(x.iter().map(|&x| x as $type).collect())
@@ -53,7 +58,7 @@ fn from_floats(args: &Tensors<'_>, to: DType, x: &[f64]) -> Result<Data, ModelEr
 }
 
 /// Every integer type and bool fits.
-fn widen(data: &Data) -> Option<Vec<i128>> {
+pub(super) fn widen(data: &Data) -> Option<Vec<i128>> {
     macro_rules! wide {
         ($v:expr) => {
             $v.iter().map(|&x| i128::from(x)).collect()
@@ -73,7 +78,7 @@ fn widen(data: &Data) -> Option<Vec<i128>> {
     })
 }
 
-fn from_integers(args: &Tensors<'_>, to: DType, x: &[i128]) -> Result<Data, ModelError> {
+pub(super) fn from_integers(args: &Tensors<'_>, to: DType, x: &[i128]) -> Result<Data, ModelError> {
     macro_rules! wrap {
         ($variant:ident, $type:ty) => {
             Data::$variant(x.iter().map(|&x| x as $type).collect())
