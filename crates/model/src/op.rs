@@ -4,6 +4,7 @@
 //! constants), so that everything behind the importer knows one form only.
 
 use crate::DType;
+use crate::ops::{CosineWindow, Reduction};
 
 /// How padding follows from the input's extent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -104,8 +105,16 @@ pub enum Op {
     Cast {
         to: DType,
     },
+    /// Extents are input 1; without axes, of all of them.
+    CenterCropPad {
+        axes: Vec<i64>,
+    },
     /// Bounds are inputs 1 and 2.
     Clip,
+    /// Without an axis, of the elements.
+    Compress {
+        axis: Option<i64>,
+    },
     Concat {
         axis: i64,
     },
@@ -114,17 +123,40 @@ pub enum Op {
         window: Window,
         groups: usize,
     },
+    /// BlackmanWindow, HammingWindow, HannWindow.
+    CosineWindow {
+        window: CosineWindow,
+        periodic: bool,
+        to: DType,
+    },
+    /// `channel_first` is ONNX's mode CRD, otherwise DCR.
+    DepthToSpace {
+        block: usize,
+        channel_first: bool,
+    },
     DequantizeLinear {
         axis: i64,
         block_size: i64,
     },
     Div,
     Dropout,
+    /// ConstantOfShape too: its value is input 0.
+    Expand,
+    EyeLike {
+        k: i64,
+        to: Option<DType>,
+    },
     Flatten {
         axis: i64,
     },
     Gather {
         axis: i64,
+    },
+    GatherElements {
+        axis: i64,
+    },
+    GatherND {
+        batch_dims: usize,
     },
     Gemm {
         alpha: f32,
@@ -144,6 +176,10 @@ pub enum Op {
         column_major: bool,
     },
     Mul,
+    NonZero,
+    OneHot {
+        axis: i64,
+    },
     Pad {
         mode: PadMode,
     },
@@ -157,25 +193,61 @@ pub enum Op {
         block_size: i64,
         to: Option<DType>,
     },
+    Range,
     Relu,
     Reshape {
         allow_zero: bool,
+    },
+    ReverseSequence {
+        batch_axis: usize,
+        time_axis: usize,
+    },
+    ScatterElements {
+        axis: i64,
+        reduction: Reduction,
+    },
+    ScatterND {
+        reduction: Reduction,
     },
     Shape {
         start: i64,
         end: Option<i64>,
     },
     Sigmoid,
+    Size,
+    Slice,
     /// `flattened`: the meaning before opset 13, over all axes from `axis` on.
     Softmax {
         axis: i64,
         flattened: bool,
     },
+    SpaceToDepth {
+        block: usize,
+    },
+    /// Extents are input 1; without it, `num_outputs` even ones, of which the
+    /// last may be smaller.
+    Split {
+        axis: i64,
+        num_outputs: Option<usize>,
+    },
     Squeeze,
     Sub,
     Tanh,
+    TensorScatter {
+        axis: i64,
+        circular: bool,
+    },
+    Tile,
     Transpose {
         perm: Option<Vec<usize>>,
+    },
+    Trilu {
+        upper: bool,
+    },
+    /// Without an axis, of the elements.
+    Unique {
+        axis: Option<i64>,
+        sorted: bool,
     },
     Unsqueeze,
     /// Not known: carried, exported, never run.
@@ -190,14 +262,26 @@ impl Op {
             Self::AveragePool { .. } => "AveragePool",
             Self::BatchNormalization { .. } => "BatchNormalization",
             Self::Cast { .. } => "Cast",
+            Self::CenterCropPad { .. } => "CenterCropPad",
             Self::Clip => "Clip",
+            Self::Compress { .. } => "Compress",
             Self::Concat { .. } => "Concat",
             Self::Conv { .. } => "Conv",
+            Self::CosineWindow { window, .. } => match window {
+                CosineWindow::Blackman => "BlackmanWindow",
+                CosineWindow::Hamming => "HammingWindow",
+                CosineWindow::Hann => "HannWindow",
+            },
+            Self::DepthToSpace { .. } => "DepthToSpace",
             Self::DequantizeLinear { .. } => "DequantizeLinear",
             Self::Div => "Div",
             Self::Dropout => "Dropout",
+            Self::Expand => "Expand",
+            Self::EyeLike { .. } => "EyeLike",
             Self::Flatten { .. } => "Flatten",
             Self::Gather { .. } => "Gather",
+            Self::GatherElements { .. } => "GatherElements",
+            Self::GatherND { .. } => "GatherND",
             Self::Gemm { .. } => "Gemm",
             Self::GlobalAveragePool => "GlobalAveragePool",
             Self::GlobalMaxPool => "GlobalMaxPool",
@@ -206,19 +290,33 @@ impl Op {
             Self::MatMul => "MatMul",
             Self::MaxPool { .. } => "MaxPool",
             Self::Mul => "Mul",
+            Self::NonZero => "NonZero",
+            Self::OneHot { .. } => "OneHot",
             Self::Pad { .. } => "Pad",
             Self::QLinearConv { .. } => "QLinearConv",
             Self::QLinearMatMul => "QLinearMatMul",
             Self::QuantizeLinear { .. } => "QuantizeLinear",
+            Self::Range => "Range",
             Self::Relu => "Relu",
             Self::Reshape { .. } => "Reshape",
+            Self::ReverseSequence { .. } => "ReverseSequence",
+            Self::ScatterElements { .. } => "ScatterElements",
+            Self::ScatterND { .. } => "ScatterND",
             Self::Shape { .. } => "Shape",
             Self::Sigmoid => "Sigmoid",
+            Self::Size => "Size",
+            Self::Slice => "Slice",
             Self::Softmax { .. } => "Softmax",
+            Self::SpaceToDepth { .. } => "SpaceToDepth",
+            Self::Split { .. } => "Split",
             Self::Squeeze => "Squeeze",
             Self::Sub => "Sub",
             Self::Tanh => "Tanh",
+            Self::TensorScatter { .. } => "TensorScatter",
+            Self::Tile => "Tile",
             Self::Transpose { .. } => "Transpose",
+            Self::Trilu { .. } => "Trilu",
+            Self::Unique { .. } => "Unique",
             Self::Unsqueeze => "Unsqueeze",
             Self::Unknown(op) => &op.op_type,
         }

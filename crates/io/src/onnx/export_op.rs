@@ -3,7 +3,7 @@
 use super::attributes::kind;
 use super::dtype;
 use super::proto::AttributeProto;
-use secateur_model::{AutoPad, Op, PadMode, Window};
+use secateur_model::{AutoPad, Op, PadMode, Reduction, Window};
 
 /// The attributes of a known operator; those at their default are left out,
 /// so that the node is valid in as many opsets as can be.
@@ -34,8 +34,62 @@ pub(super) fn attributes(op: &Op) -> Vec<AttributeProto> {
         }
         Op::BatchNormalization { epsilon } => vec![float("epsilon", *epsilon)],
         Op::Cast { to } => vec![int("to", i64::from(dtype::to_code(*to)))],
-        Op::Concat { axis } | Op::Flatten { axis } | Op::Gather { axis } => {
-            vec![int("axis", *axis)]
+        Op::CenterCropPad { axes } if axes.is_empty() => Vec::new(),
+        Op::CenterCropPad { axes } => vec![ints("axes", axes)],
+        Op::Compress { axis } => axis.iter().map(|&axis| int("axis", axis)).collect(),
+        Op::Concat { axis }
+        | Op::Flatten { axis }
+        | Op::Gather { axis }
+        | Op::GatherElements { axis }
+        | Op::OneHot { axis } => vec![int("axis", *axis)],
+        Op::CosineWindow { periodic, to, .. } => vec![
+            int("output_datatype", i64::from(dtype::to_code(*to))),
+            int("periodic", i64::from(*periodic)),
+        ],
+        Op::DepthToSpace {
+            block,
+            channel_first,
+        } => {
+            let mut list = vec![int("blocksize", *block as i64)];
+            list.extend(channel_first.then(|| string("mode", "CRD")));
+            list
+        }
+        Op::EyeLike { k, to } => {
+            let mut list = vec![int("k", *k)];
+            list.extend(to.map(|to| int("dtype", i64::from(dtype::to_code(to)))));
+            list
+        }
+        Op::GatherND { batch_dims: 0 } => Vec::new(),
+        Op::GatherND { batch_dims } => vec![int("batch_dims", *batch_dims as i64)],
+        Op::ReverseSequence {
+            batch_axis,
+            time_axis,
+        } => vec![
+            int("batch_axis", *batch_axis as i64),
+            int("time_axis", *time_axis as i64),
+        ],
+        Op::ScatterElements { axis, reduction } => {
+            let mut list = vec![int("axis", *axis)];
+            list.extend(reduction_of(*reduction));
+            list
+        }
+        Op::ScatterND { reduction } => reduction_of(*reduction).into_iter().collect(),
+        Op::SpaceToDepth { block } => vec![int("blocksize", *block as i64)],
+        Op::Split { axis, num_outputs } => {
+            let mut list = vec![int("axis", *axis)];
+            list.extend(num_outputs.map(|n| int("num_outputs", n as i64)));
+            list
+        }
+        Op::TensorScatter { axis, circular } => {
+            let mut list = vec![int("axis", *axis)];
+            list.extend(circular.then(|| string("mode", "circular")));
+            list
+        }
+        Op::Trilu { upper } => vec![int("upper", i64::from(*upper))],
+        Op::Unique { axis, sorted } => {
+            let mut list = vec![int("sorted", i64::from(*sorted))];
+            list.extend(axis.map(|axis| int("axis", axis)));
+            list
         }
         Op::Softmax { axis, .. } => vec![int("axis", *axis)],
         Op::DequantizeLinear { axis, block_size } => quantization(*axis, *block_size),
@@ -87,20 +141,37 @@ pub(super) fn attributes(op: &Op) -> Vec<AttributeProto> {
         | Op::Clip
         | Op::Div
         | Op::Dropout
+        | Op::Expand
         | Op::GlobalAveragePool
         | Op::GlobalMaxPool
         | Op::Identity
         | Op::MatMul
         | Op::Mul
+        | Op::NonZero
         | Op::QLinearMatMul
+        | Op::Range
         | Op::Relu
         | Op::Sigmoid
+        | Op::Size
+        | Op::Slice
         | Op::Squeeze
         | Op::Sub
         | Op::Tanh
+        | Op::Tile
         | Op::Unsqueeze
         | Op::Unknown(_) => Vec::new(),
     }
+}
+
+fn reduction_of(reduction: Reduction) -> Option<AttributeProto> {
+    let name = match reduction {
+        Reduction::None => return None,
+        Reduction::Add => "add",
+        Reduction::Mul => "mul",
+        Reduction::Max => "max",
+        Reduction::Min => "min",
+    };
+    Some(string("reduction", name))
 }
 
 fn window(window: &Window) -> Vec<AttributeProto> {
@@ -167,6 +238,15 @@ fn string(name: &str, value: &str) -> AttributeProto {
         name: name.into(),
         r#type: kind::STRING,
         s: Some(value.into()),
+        ..AttributeProto::default()
+    }
+}
+
+fn ints(name: &str, values: &[i64]) -> AttributeProto {
+    AttributeProto {
+        name: name.into(),
+        r#type: kind::INTS,
+        ints: values.to_vec(),
         ..AttributeProto::default()
     }
 }

@@ -3,7 +3,7 @@
 use super::attributes::Attributes;
 use super::dtype;
 use crate::IoError;
-use secateur_model::{AutoPad, DType, Op, PadMode, Window};
+use secateur_model::{AutoPad, CosineWindow, DType, Op, PadMode, Reduction, Window};
 
 /// The operator of a node of the default domain; `None` where the operator, or
 /// the form it is used in, is not known and the node is carried as it came.
@@ -36,11 +36,18 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
             Some(to) if !matches!(to, DType::Opaque(_)) => Op::Cast { to },
             _ => return Ok(None),
         },
+        "CenterCropPad" => Op::CenterCropPad {
+            axes: a.ints("axes")?.unwrap_or_default().to_vec(),
+        },
         "Clip" => Op::Clip,
+        "Compress" => Op::Compress {
+            axis: optional(a, "axis")?,
+        },
         "Concat" if a.has("axis") => Op::Concat {
             axis: a.int("axis", 0)?,
         },
         "Concat" => return Err(a.malformed("attribute `axis` is missing")),
+        "ConstantOfShape" => Op::Expand,
         "Conv" => Op::Conv {
             window: window(a)?,
             groups: groups(a)?,
@@ -50,6 +57,26 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
             groups: groups(a)?,
         },
         "QLinearMatMul" => Op::QLinearMatMul,
+        "BlackmanWindow" => match cosine_window(a, CosineWindow::Blackman)? {
+            Some(op) => op,
+            None => return Ok(None),
+        },
+        "HammingWindow" => match cosine_window(a, CosineWindow::Hamming)? {
+            Some(op) => op,
+            None => return Ok(None),
+        },
+        "HannWindow" => match cosine_window(a, CosineWindow::Hann)? {
+            Some(op) => op,
+            None => return Ok(None),
+        },
+        "DepthToSpace" => Op::DepthToSpace {
+            block: extent(a, "blocksize", 0)?,
+            channel_first: match a.string("mode")?.unwrap_or("DCR") {
+                "DCR" => false,
+                "CRD" => true,
+                other => return Err(a.malformed(format!("attribute `mode` is {other:?}"))),
+            },
+        },
         "DequantizeLinear" => {
             if a.int("output_dtype", 0)? != 0 {
                 return Ok(None);
@@ -71,11 +98,28 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
             }
         }
         "Dropout" => Op::Dropout,
+        "Expand" => Op::Expand,
+        "EyeLike" => {
+            let to = element_type(a, "dtype")?;
+            if matches!(to, Some(DType::Opaque(_))) {
+                return Ok(None);
+            }
+            Op::EyeLike {
+                k: a.int("k", 0)?,
+                to,
+            }
+        }
         "Flatten" => Op::Flatten {
             axis: a.int("axis", 1)?,
         },
         "Gather" => Op::Gather {
             axis: a.int("axis", 0)?,
+        },
+        "GatherElements" => Op::GatherElements {
+            axis: a.int("axis", 0)?,
+        },
+        "GatherND" => Op::GatherND {
+            batch_dims: extent(a, "batch_dims", 0)?,
         },
         "Gemm" => Op::Gemm {
             alpha: a.float("alpha", 1.0)?,
@@ -90,6 +134,10 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
             alpha: a.float("alpha", 0.01)?,
         },
         "MatMul" => Op::MatMul,
+        "NonZero" => Op::NonZero,
+        "OneHot" => Op::OneHot {
+            axis: a.int("axis", -1)?,
+        },
         "Pad" => Op::Pad {
             mode: match a.string("mode")?.unwrap_or("constant") {
                 "constant" => PadMode::Constant,
@@ -99,15 +147,29 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
                 other => return Err(a.malformed(format!("attribute `mode` is {other:?}"))),
             },
         },
+        "Range" => Op::Range,
         "Relu" => Op::Relu,
         "Reshape" => Op::Reshape {
             allow_zero: a.flag("allowzero")?,
+        },
+        "ReverseSequence" => Op::ReverseSequence {
+            batch_axis: extent(a, "batch_axis", 1)?,
+            time_axis: extent(a, "time_axis", 0)?,
+        },
+        "Scatter" | "ScatterElements" => Op::ScatterElements {
+            axis: a.int("axis", 0)?,
+            reduction: reduction(a)?,
+        },
+        "ScatterND" => Op::ScatterND {
+            reduction: reduction(a)?,
         },
         "Shape" => Op::Shape {
             start: a.int("start", 0)?,
             end: a.has("end").then(|| a.int("end", 0)).transpose()?,
         },
         "Sigmoid" => Op::Sigmoid,
+        "Size" => Op::Size,
+        "Slice" => Op::Slice,
         "Softmax" if opset < 13 => Op::Softmax {
             axis: a.int("axis", 1)?,
             flattened: true,
@@ -116,14 +178,79 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
             axis: a.int("axis", -1)?,
             flattened: false,
         },
+        "SpaceToDepth" => Op::SpaceToDepth {
+            block: extent(a, "blocksize", 0)?,
+        },
+        "Split" => {
+            // Before opset 18, as many parts as there are outputs.
+            let given = a.node.input.len() > 1 || a.has("split");
+            let default = if given { 0 } else { a.node.output.len() };
+            let count = extent(a, "num_outputs", default)?;
+            Op::Split {
+                axis: a.int("axis", 0)?,
+                num_outputs: Some(count).filter(|&n| n > 0),
+            }
+        }
         "Squeeze" => Op::Squeeze,
         "Tanh" => Op::Tanh,
+        "TensorScatter" => Op::TensorScatter {
+            axis: a.int("axis", -2)?,
+            circular: match a.string("mode")?.unwrap_or("linear") {
+                "linear" => false,
+                "circular" => true,
+                other => return Err(a.malformed(format!("attribute `mode` is {other:?}"))),
+            },
+        },
+        "Tile" => Op::Tile,
         "Transpose" => Op::Transpose {
             perm: a.has("perm").then(|| a.extents("perm")).transpose()?,
+        },
+        "Trilu" => Op::Trilu {
+            upper: a.int("upper", 1)? != 0,
+        },
+        "Unique" => Op::Unique {
+            axis: optional(a, "axis")?,
+            sorted: a.int("sorted", 1)? != 0,
         },
         "Unsqueeze" => Op::Unsqueeze,
         _ => return Ok(None),
     }))
+}
+
+fn optional(a: &Attributes<'_>, name: &str) -> Result<Option<i64>, IoError> {
+    a.has(name).then(|| a.int(name, 0)).transpose()
+}
+
+fn extent(a: &Attributes<'_>, name: &str, default: usize) -> Result<usize, IoError> {
+    let value = a.int(name, default as i64)?;
+    usize::try_from(value).map_err(|_| {
+        a.malformed(format!(
+            "attribute `{name}` must not be negative, found {value}"
+        ))
+    })
+}
+
+fn cosine_window(a: &Attributes<'_>, window: CosineWindow) -> Result<Option<Op>, IoError> {
+    let to = element_type(a, "output_datatype")?.unwrap_or(DType::F32);
+    if matches!(to, DType::Opaque(_)) {
+        return Ok(None);
+    }
+    Ok(Some(Op::CosineWindow {
+        window,
+        periodic: a.int("periodic", 1)? != 0,
+        to,
+    }))
+}
+
+fn reduction(a: &Attributes<'_>) -> Result<Reduction, IoError> {
+    Ok(match a.string("reduction")?.unwrap_or("none") {
+        "none" => Reduction::None,
+        "add" => Reduction::Add,
+        "mul" => Reduction::Mul,
+        "max" => Reduction::Max,
+        "min" => Reduction::Min,
+        other => return Err(a.malformed(format!("attribute `reduction` is {other:?}"))),
+    })
 }
 
 fn window(a: &Attributes<'_>) -> Result<Window, IoError> {

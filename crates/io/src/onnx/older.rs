@@ -5,7 +5,7 @@ use super::attributes::kind;
 use super::export_op;
 use super::proto::{AttributeProto, GraphProto, NodeProto, TensorProto};
 use crate::IoError;
-use secateur_model::{Data, Graph, Op};
+use secateur_model::{Data, Graph, Op, Reduction};
 use std::collections::HashSet;
 
 /// The opset whose forms the graph's known operators have; older ones differ.
@@ -14,6 +14,13 @@ pub(super) const NEWER: i64 = 13;
 const BOUNDS_ARE_INPUTS: i64 = 11;
 /// The opset that has QuantizeLinear and DequantizeLinear.
 const QUANTIZES: i64 = 10;
+
+/// The opset in which Slice takes inputs.
+const SLICES_BY_INPUTS: i64 = 10;
+/// The opset in which Scatter became ScatterElements.
+const SCATTERS_ELEMENTS: i64 = 11;
+/// The opset in which Split has the number of its parts as an attribute.
+pub(super) const COUNTS_PARTS: i64 = 18;
 
 /// Refuses what an older opset cannot say.
 pub(super) fn check(graph: &Graph, opset: i64) -> Result<(), IoError> {
@@ -24,7 +31,7 @@ pub(super) fn check(graph: &Graph, opset: i64) -> Result<(), IoError> {
                 axis,
                 flattened: false,
             } if axis != -1 => NEWER,
-            _ => continue,
+            _ => since(&node.op),
         };
         if opset < needed {
             return Err(IoError::unsupported(
@@ -39,6 +46,39 @@ pub(super) fn check(graph: &Graph, opset: i64) -> Result<(), IoError> {
     Ok(())
 }
 
+/// The opset that first has the operator in the form that is written.
+fn since(op: &Op) -> i64 {
+    match op {
+        Op::Expand => 8,
+        Op::Compress { .. } | Op::EyeLike { .. } | Op::NonZero | Op::OneHot { .. } => 9,
+        Op::ReverseSequence { .. } => 10,
+        Op::DepthToSpace {
+            channel_first: true,
+            ..
+        }
+        | Op::GatherElements { .. }
+        | Op::GatherND { batch_dims: 0 }
+        | Op::Range
+        | Op::Unique { .. } => 11,
+        Op::ScatterElements { reduction, .. } => match reduction {
+            Reduction::None => 9,
+            Reduction::Add | Reduction::Mul => 16,
+            Reduction::Max | Reduction::Min => 18,
+        },
+        Op::ScatterND { reduction } => match reduction {
+            Reduction::None => 11,
+            Reduction::Add | Reduction::Mul => 16,
+            Reduction::Max | Reduction::Min => 18,
+        },
+        Op::GatherND { .. } => 12,
+        Op::Trilu { .. } => 14,
+        Op::CosineWindow { .. } => 17,
+        Op::CenterCropPad { .. } => 18,
+        Op::TensorScatter { .. } => 24,
+        _ => 0,
+    }
+}
+
 /// Puts inputs back into attributes, and drops the constants that they were.
 pub(super) fn rewrite(graph: &Graph, proto: &mut GraphProto, opset: i64) -> Result<(), IoError> {
     let file = graph.name.as_str();
@@ -47,9 +87,14 @@ pub(super) fn rewrite(graph: &Graph, proto: &mut GraphProto, opset: i64) -> Resu
         if !node.domain.is_empty() {
             continue;
         }
+        if node.op_type == "ScatterElements" && opset < SCATTERS_ELEMENTS {
+            node.op_type = "Scatter".into();
+        }
         let parts: &[&str] = match node.op_type.as_str() {
             "Clip" if opset < BOUNDS_ARE_INPUTS => &["min", "max"],
             "Pad" if opset < BOUNDS_ARE_INPUTS => &["pads", "value"],
+            "Slice" if opset < SLICES_BY_INPUTS => &["starts", "ends", "axes"],
+            "Split" => &["split"],
             "Squeeze" | "Unsqueeze" => &["axes"],
             _ => continue,
         };

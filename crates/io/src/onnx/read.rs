@@ -253,6 +253,37 @@ impl Reader<'_> {
                 let value = Tensor::scalar_f32(a.float("value", 0.0)?);
                 inputs.push(self.made(stem, "value", value)?);
             }
+            Op::Expand if proto.op_type == "ConstantOfShape" => {
+                let value = match a.tensor("value")? {
+                    Some(value) => tensor::read(self.file, value, self.folder)?,
+                    None => Tensor::scalar_f32(0.0),
+                };
+                if matches!(value.data(), Data::Opaque { .. }) {
+                    return Ok(None);
+                }
+                let value = value
+                    .reshaped(Shape::scalar())
+                    .map_err(|_| a.malformed("attribute `value` must be one value"))?;
+                inputs.insert(0, self.made(stem, "value", value)?);
+            }
+            Op::Slice if opset < 10 => {
+                inputs.truncate(1);
+                for part in ["starts", "ends", "axes"] {
+                    if let Some(values) = a.ints(part)? {
+                        let values = self.integers(values)?;
+                        inputs.push(self.made(stem, part, values)?);
+                    } else if part != "axes" {
+                        return Err(a.malformed(format!("attribute `{part}` is missing")));
+                    }
+                }
+            }
+            Op::Split { .. } if opset < 13 => {
+                inputs.truncate(1);
+                if let Some(parts) = a.ints("split")? {
+                    let parts = self.integers(parts)?;
+                    inputs.push(self.made(stem, "split", parts)?);
+                }
+            }
             Op::Squeeze | Op::Unsqueeze if opset < 13 => {
                 inputs.truncate(1);
                 if let Some(axes) = a.ints("axes")? {

@@ -175,6 +175,10 @@ fn write_node(
             axis,
             flattened: true,
         } if opset >= older::NEWER => write_flattened_softmax(names, written, *axis, proto),
+        Op::Split { .. } if opset < older::COUNTS_PARTS => {
+            written.attribute.retain(|a| a.name != "num_outputs");
+            proto.node.push(written);
+        }
         _ => proto.node.push(written),
     }
     Ok(())

@@ -3,7 +3,7 @@
 
 use super::bytes::{Damage, Reader, Writer};
 use super::tensor::{put_dtype, read_dtype};
-use secateur_model::{AutoPad, Op, PadMode, UnknownOp, Window};
+use secateur_model::{AutoPad, CosineWindow, Op, PadMode, Reduction, UnknownOp, Window};
 
 pub(super) fn put_op(w: &mut Writer, op: &Op) {
     w.byte(code(op));
@@ -21,15 +21,50 @@ pub(super) fn put_op(w: &mut Writer, op: &Op) {
         }
         Op::BatchNormalization { epsilon: v } | Op::LeakyRelu { alpha: v } => w.f32(*v),
         Op::Cast { to } => put_dtype(w, *to),
-        Op::Concat { axis } | Op::Flatten { axis } | Op::Gather { axis } => w.signed(*axis),
+        Op::CenterCropPad { axes } => {
+            w.size(axes.len());
+            axes.iter().for_each(|&axis| w.signed(axis));
+        }
+        Op::Compress { axis } => put_optional(w, *axis),
+        Op::Concat { axis }
+        | Op::Flatten { axis }
+        | Op::Gather { axis }
+        | Op::GatherElements { axis }
+        | Op::OneHot { axis } => w.signed(*axis),
         Op::Conv { window, groups } | Op::QLinearConv { window, groups } => {
             put_window(w, window);
             w.size(*groups);
+        }
+        Op::CosineWindow {
+            window,
+            periodic,
+            to,
+        } => {
+            w.byte(match window {
+                CosineWindow::Blackman => 0,
+                CosineWindow::Hamming => 1,
+                CosineWindow::Hann => 2,
+            });
+            w.byte(u8::from(*periodic));
+            put_dtype(w, *to);
+        }
+        Op::DepthToSpace {
+            block,
+            channel_first,
+        } => {
+            w.size(*block);
+            w.byte(u8::from(*channel_first));
         }
         Op::DequantizeLinear { axis, block_size } => {
             w.signed(*axis);
             w.signed(*block_size);
         }
+        Op::EyeLike { k, to } => {
+            w.signed(*k);
+            w.byte(u8::from(to.is_some()));
+            to.iter().for_each(|&to| put_dtype(w, to));
+        }
+        Op::GatherND { batch_dims: size } | Op::SpaceToDepth { block: size } => w.size(*size),
         Op::Gemm {
             alpha,
             beta,
@@ -61,6 +96,18 @@ pub(super) fn put_op(w: &mut Writer, op: &Op) {
             to.iter().for_each(|&to| put_dtype(w, to));
         }
         Op::Reshape { allow_zero } => w.byte(u8::from(*allow_zero)),
+        Op::ReverseSequence {
+            batch_axis,
+            time_axis,
+        } => {
+            w.size(*batch_axis);
+            w.size(*time_axis);
+        }
+        Op::ScatterElements { axis, reduction } => {
+            w.signed(*axis);
+            put_reduction(w, *reduction);
+        }
+        Op::ScatterND { reduction } => put_reduction(w, *reduction),
         Op::Shape { start, end } => {
             w.signed(*start);
             w.byte(u8::from(end.is_some()));
@@ -69,6 +116,23 @@ pub(super) fn put_op(w: &mut Writer, op: &Op) {
         Op::Softmax { axis, flattened } => {
             w.signed(*axis);
             w.byte(u8::from(*flattened));
+        }
+        Op::Split { axis, num_outputs } => {
+            w.signed(*axis);
+            w.byte(u8::from(num_outputs.is_some()));
+            num_outputs.iter().for_each(|&n| w.size(n));
+        }
+        Op::TensorScatter {
+            axis,
+            circular: flag,
+        } => {
+            w.signed(*axis);
+            w.byte(u8::from(*flag));
+        }
+        Op::Trilu { upper } => w.byte(u8::from(*upper)),
+        Op::Unique { axis, sorted } => {
+            put_optional(w, *axis);
+            w.byte(u8::from(*sorted));
         }
         Op::Transpose { perm } => {
             w.byte(u8::from(perm.is_some()));
@@ -84,17 +148,23 @@ pub(super) fn put_op(w: &mut Writer, op: &Op) {
         | Op::Clip
         | Op::Div
         | Op::Dropout
+        | Op::Expand
         | Op::GlobalAveragePool
         | Op::GlobalMaxPool
         | Op::Identity
         | Op::MatMul
         | Op::Mul
+        | Op::NonZero
         | Op::QLinearMatMul
+        | Op::Range
         | Op::Relu
         | Op::Sigmoid
+        | Op::Size
+        | Op::Slice
         | Op::Squeeze
         | Op::Sub
         | Op::Tanh
+        | Op::Tile
         | Op::Unsqueeze => {}
     }
 }
@@ -136,6 +206,28 @@ fn code(op: &Op) -> u8 {
         Op::Tanh => 32,
         Op::Transpose { .. } => 33,
         Op::Unsqueeze => 34,
+        Op::CenterCropPad { .. } => 90,
+        Op::Compress { .. } => 91,
+        Op::CosineWindow { .. } => 92,
+        Op::DepthToSpace { .. } => 93,
+        Op::Expand => 94,
+        Op::EyeLike { .. } => 95,
+        Op::GatherElements { .. } => 96,
+        Op::GatherND { .. } => 97,
+        Op::NonZero => 98,
+        Op::OneHot { .. } => 99,
+        Op::Range => 100,
+        Op::ReverseSequence { .. } => 101,
+        Op::ScatterElements { .. } => 102,
+        Op::ScatterND { .. } => 103,
+        Op::Size => 104,
+        Op::Slice => 105,
+        Op::SpaceToDepth { .. } => 106,
+        Op::Split { .. } => 107,
+        Op::TensorScatter { .. } => 108,
+        Op::Tile => 109,
+        Op::Trilu { .. } => 110,
+        Op::Unique { .. } => 111,
     }
 }
 
@@ -218,6 +310,66 @@ pub(super) fn read_op(r: &mut Reader<'_>) -> Result<Op, Damage> {
             perm: optional(r, Reader::sizes)?,
         },
         34 => Op::Unsqueeze,
+        90 => Op::CenterCropPad {
+            axes: r.list(Reader::signed)?,
+        },
+        91 => Op::Compress {
+            axis: optional(r, Reader::signed)?,
+        },
+        92 => Op::CosineWindow {
+            window: match r.byte()? {
+                0 => CosineWindow::Blackman,
+                1 => CosineWindow::Hamming,
+                2 => CosineWindow::Hann,
+                other => return Err(r.damage(format!("no window has number {other}"))),
+            },
+            periodic: r.flag()?,
+            to: read_dtype(r)?,
+        },
+        93 => Op::DepthToSpace {
+            block: r.size()?,
+            channel_first: r.flag()?,
+        },
+        94 => Op::Expand,
+        95 => Op::EyeLike {
+            k: r.signed()?,
+            to: optional(r, read_dtype)?,
+        },
+        96 => Op::GatherElements { axis: r.signed()? },
+        97 => Op::GatherND {
+            batch_dims: r.size()?,
+        },
+        98 => Op::NonZero,
+        99 => Op::OneHot { axis: r.signed()? },
+        100 => Op::Range,
+        101 => Op::ReverseSequence {
+            batch_axis: r.size()?,
+            time_axis: r.size()?,
+        },
+        102 => Op::ScatterElements {
+            axis: r.signed()?,
+            reduction: read_reduction(r)?,
+        },
+        103 => Op::ScatterND {
+            reduction: read_reduction(r)?,
+        },
+        104 => Op::Size,
+        105 => Op::Slice,
+        106 => Op::SpaceToDepth { block: r.size()? },
+        107 => Op::Split {
+            axis: r.signed()?,
+            num_outputs: optional(r, Reader::size)?,
+        },
+        108 => Op::TensorScatter {
+            axis: r.signed()?,
+            circular: r.flag()?,
+        },
+        109 => Op::Tile,
+        110 => Op::Trilu { upper: r.flag()? },
+        111 => Op::Unique {
+            axis: optional(r, Reader::signed)?,
+            sorted: r.flag()?,
+        },
         other => return Err(r.damage(format!("no operator has number {other}"))),
     })
 }
@@ -233,6 +385,32 @@ fn read_gemm(r: &mut Reader<'_>) -> Result<Op, Damage> {
         beta: if scaled { r.f32()? } else { 1.0 },
         trans_a: flags & 1 != 0,
         trans_b: flags & 2 != 0,
+    })
+}
+
+fn put_optional(w: &mut Writer, value: Option<i64>) {
+    w.byte(u8::from(value.is_some()));
+    value.iter().for_each(|&value| w.signed(value));
+}
+
+fn put_reduction(w: &mut Writer, reduction: Reduction) {
+    w.byte(match reduction {
+        Reduction::None => 0,
+        Reduction::Add => 1,
+        Reduction::Mul => 2,
+        Reduction::Max => 3,
+        Reduction::Min => 4,
+    });
+}
+
+fn read_reduction(r: &mut Reader<'_>) -> Result<Reduction, Damage> {
+    Ok(match r.byte()? {
+        0 => Reduction::None,
+        1 => Reduction::Add,
+        2 => Reduction::Mul,
+        3 => Reduction::Max,
+        4 => Reduction::Min,
+        other => return Err(r.damage(format!("no reduction has number {other}"))),
     })
 }
 

@@ -205,6 +205,7 @@ fn all_ops() -> Vec<Op> {
         PadMode::Wrap,
     ];
     ops.extend(modes.map(|mode| Op::Pad { mode }));
+    ops.extend(moving_ops());
     ops.extend([
         Op::Add,
         Op::Clip,
@@ -227,6 +228,80 @@ fn all_ops() -> Vec<Op> {
 }
 
 /// A chain of one node for each operator.
+fn moving_ops() -> Vec<Op> {
+    use secateur_model::{CosineWindow, Reduction};
+    let reductions = [
+        Reduction::None,
+        Reduction::Add,
+        Reduction::Mul,
+        Reduction::Max,
+        Reduction::Min,
+    ];
+    let windows = [
+        CosineWindow::Blackman,
+        CosineWindow::Hamming,
+        CosineWindow::Hann,
+    ];
+    let scatters = reductions.map(|reduction| Op::ScatterElements {
+        axis: -1,
+        reduction,
+    });
+    let windows = windows.map(|window| Op::CosineWindow {
+        window,
+        periodic: true,
+        to: DType::F64,
+    });
+    let rest = [
+        Op::CenterCropPad { axes: vec![-1, 2] },
+        Op::Compress { axis: None },
+        Op::Compress { axis: Some(-1) },
+        Op::DepthToSpace {
+            block: 2,
+            channel_first: true,
+        },
+        Op::Expand,
+        Op::EyeLike {
+            k: -3,
+            to: Some(DType::Bool),
+        },
+        Op::EyeLike { k: 3, to: None },
+        Op::GatherElements { axis: 1 },
+        Op::GatherND { batch_dims: 2 },
+        Op::NonZero,
+        Op::OneHot { axis: -1 },
+        Op::Range,
+        Op::ReverseSequence {
+            batch_axis: 1,
+            time_axis: 0,
+        },
+        Op::ScatterND {
+            reduction: Reduction::Max,
+        },
+        Op::Size,
+        Op::Slice,
+        Op::SpaceToDepth { block: 3 },
+        Op::Split {
+            axis: 1,
+            num_outputs: Some(2),
+        },
+        Op::Split {
+            axis: -1,
+            num_outputs: None,
+        },
+        Op::TensorScatter {
+            axis: -2,
+            circular: true,
+        },
+        Op::Tile,
+        Op::Trilu { upper: false },
+        Op::Unique {
+            axis: Some(1),
+            sorted: true,
+        },
+    ];
+    rest.into_iter().chain(scatters).chain(windows).collect()
+}
+
 fn all_kinds() -> Graph {
     let nodes: Vec<Node> = (0..)
         .zip(all_ops())

@@ -12,18 +12,27 @@ mod concat;
 mod conv;
 mod element;
 mod elementwise;
+mod gather;
+mod generate;
 mod matmul;
 mod pad;
 mod pool;
 mod qlinear;
 mod quantize;
+mod rearrange;
+mod repeat;
 mod reshape;
+mod scatter;
+mod select;
+mod slice;
 mod softmax;
 mod transpose;
 mod window;
 
 pub use args::ShapeInput;
-pub(crate) use reshape::shape_value;
+pub use generate::CosineWindow;
+pub(crate) use reshape::{shape_value, size_value};
+pub use scatter::Reduction;
 
 use crate::{DType, ModelError, Node, Op, Shape, Tensor};
 use args::{Shapes, Tensors};
@@ -80,6 +89,32 @@ pub fn infer(
         Op::DequantizeLinear { axis, block_size } => {
             quantize::infer_dequantize(&args, *axis, *block_size)
         }
+        Op::CosineWindow { to, .. } => generate::infer_window(&args, *to),
+        Op::EyeLike { to, .. } => generate::infer_eye(&args, *to),
+        Op::OneHot { axis } => generate::infer_one_hot(&args, *axis),
+        Op::Range => generate::infer_range(&args),
+        Op::GatherElements { axis } => gather::infer_elements(&args, *axis),
+        Op::GatherND { batch_dims } => gather::infer_nd(&args, *batch_dims),
+        Op::ScatterElements { axis, reduction } => {
+            scatter::infer_elements(&args, *axis, *reduction)
+        }
+        Op::ScatterND { reduction } => scatter::infer_nd(&args, *reduction),
+        Op::TensorScatter { axis, .. } => scatter::infer_cache(&args, *axis),
+        Op::DepthToSpace { block, .. } | Op::SpaceToDepth { block } => {
+            rearrange::infer_blocks(&args, *block)
+        }
+        Op::ReverseSequence {
+            batch_axis,
+            time_axis,
+        } => rearrange::infer_reverse(&args, *batch_axis, *time_axis),
+        Op::Trilu { .. } => rearrange::infer_triangle(&args),
+        Op::Compress { axis } => select::infer_compress(&args, *axis),
+        Op::NonZero => select::infer_nonzero(&args),
+        Op::Unique { axis, sorted } => select::infer_unique(&args, *axis, *sorted),
+        Op::CenterCropPad { axes } => slice::infer_center(&args, axes),
+        Op::Slice => slice::infer_slice(&args),
+        Op::Split { axis, num_outputs } => slice::infer_split(&args, *axis, *num_outputs),
+        Op::Expand | Op::Tile => repeat::infer(&args),
         Op::Pad { mode } => pad::infer(&args, *mode),
         Op::Transpose { perm } => transpose::infer(&args, perm.as_deref()),
         Op::Dropout
@@ -87,6 +122,7 @@ pub fn infer(
         | Op::Identity
         | Op::Reshape { .. }
         | Op::Shape { .. }
+        | Op::Size
         | Op::Squeeze
         | Op::Unsqueeze => reshape::infer(&args),
         Op::Softmax { axis, .. } => softmax::infer(&args, *axis),
@@ -178,6 +214,34 @@ pub fn evaluate(node: &Node, inputs: &[Option<&Tensor>]) -> Result<Vec<Tensor>, 
         Op::DequantizeLinear { axis, block_size } => {
             quantize::dequantize(&args, *axis, *block_size)
         }
+        Op::CosineWindow {
+            window, periodic, ..
+        } => generate::window(&args, *window, *periodic),
+        Op::EyeLike { k, .. } => generate::eye(&args, *k),
+        Op::OneHot { axis } => generate::one_hot(&args, *axis),
+        Op::Range => generate::range(&args),
+        Op::GatherElements { axis } => gather::elements(&args, *axis),
+        Op::GatherND { batch_dims } => gather::nd(&args, *batch_dims),
+        Op::ScatterElements { axis, reduction } => scatter::elements(&args, *axis, *reduction),
+        Op::ScatterND { reduction } => scatter::nd(&args, *reduction),
+        Op::TensorScatter { axis, circular } => scatter::cache(&args, *axis, *circular),
+        Op::DepthToSpace {
+            block,
+            channel_first,
+        } => rearrange::depth_to_space(&args, *block, *channel_first),
+        Op::SpaceToDepth { block } => rearrange::space_to_depth(&args, *block),
+        Op::ReverseSequence {
+            batch_axis,
+            time_axis,
+        } => rearrange::reverse(&args, *batch_axis, *time_axis),
+        Op::Trilu { upper } => rearrange::triangle(&args, *upper),
+        Op::Compress { axis } => select::compress(&args, *axis),
+        Op::NonZero => select::nonzero(&args),
+        Op::Unique { axis, sorted } => select::unique(&args, *axis, *sorted),
+        Op::CenterCropPad { .. } => slice::center(&args),
+        Op::Slice => slice::slice(&args),
+        Op::Split { axis, .. } => slice::split(&args, *axis),
+        Op::Expand | Op::Tile => repeat::evaluate(&args),
         Op::Pad { mode } => pad::evaluate(&args, *mode),
         Op::Transpose { perm } => transpose::evaluate(&args, perm.as_deref()),
         Op::Dropout
@@ -185,6 +249,7 @@ pub fn evaluate(node: &Node, inputs: &[Option<&Tensor>]) -> Result<Vec<Tensor>, 
         | Op::Identity
         | Op::Reshape { .. }
         | Op::Shape { .. }
+        | Op::Size
         | Op::Squeeze
         | Op::Unsqueeze => reshape::evaluate(&args),
         Op::Softmax { axis, flattened } => softmax::evaluate(&args, *axis, *flattened),
