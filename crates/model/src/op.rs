@@ -4,7 +4,7 @@
 //! constants), so that everything behind the importer knows one form only.
 
 use crate::DType;
-use crate::ops::{CosineWindow, Reduction};
+use crate::ops::{Cell, ConvTranspose, CosineWindow, Recurrent, Reduction, Resize};
 
 /// How padding follows from the input's extent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -123,6 +123,11 @@ pub enum Op {
         window: Window,
         groups: usize,
     },
+    ConvInteger {
+        window: Window,
+        groups: usize,
+    },
+    ConvTranspose(Box<ConvTranspose>),
     /// BlackmanWindow, HammingWindow, HannWindow.
     CosineWindow {
         window: CosineWindow,
@@ -140,6 +145,7 @@ pub enum Op {
     },
     Div,
     Dropout,
+    DynamicQuantizeLinear,
     /// ConstantOfShape too: its value is input 0.
     Expand,
     EyeLike {
@@ -171,6 +177,7 @@ pub enum Op {
         alpha: f32,
     },
     MatMul,
+    MatMulInteger,
     MaxPool {
         window: Window,
         column_major: bool,
@@ -194,10 +201,14 @@ pub enum Op {
         to: Option<DType>,
     },
     Range,
+    /// GRU, LSTM, RNN.
+    Recurrent(Box<Recurrent>),
     Relu,
     Reshape {
         allow_zero: bool,
     },
+    /// Upsample too.
+    Resize(Box<Resize>),
     ReverseSequence {
         batch_axis: usize,
         time_axis: usize,
@@ -267,6 +278,8 @@ impl Op {
             Self::Compress { .. } => "Compress",
             Self::Concat { .. } => "Concat",
             Self::Conv { .. } => "Conv",
+            Self::ConvInteger { .. } => "ConvInteger",
+            Self::ConvTranspose(_) => "ConvTranspose",
             Self::CosineWindow { window, .. } => match window {
                 CosineWindow::Blackman => "BlackmanWindow",
                 CosineWindow::Hamming => "HammingWindow",
@@ -276,6 +289,7 @@ impl Op {
             Self::DequantizeLinear { .. } => "DequantizeLinear",
             Self::Div => "Div",
             Self::Dropout => "Dropout",
+            Self::DynamicQuantizeLinear => "DynamicQuantizeLinear",
             Self::Expand => "Expand",
             Self::EyeLike { .. } => "EyeLike",
             Self::Flatten { .. } => "Flatten",
@@ -288,6 +302,7 @@ impl Op {
             Self::Identity => "Identity",
             Self::LeakyRelu { .. } => "LeakyRelu",
             Self::MatMul => "MatMul",
+            Self::MatMulInteger => "MatMulInteger",
             Self::MaxPool { .. } => "MaxPool",
             Self::Mul => "Mul",
             Self::NonZero => "NonZero",
@@ -297,8 +312,14 @@ impl Op {
             Self::QLinearMatMul => "QLinearMatMul",
             Self::QuantizeLinear { .. } => "QuantizeLinear",
             Self::Range => "Range",
+            Self::Recurrent(layer) => match layer.cell {
+                Cell::Gru => "GRU",
+                Cell::Lstm => "LSTM",
+                Cell::Rnn => "RNN",
+            },
             Self::Relu => "Relu",
             Self::Reshape { .. } => "Reshape",
+            Self::Resize(_) => "Resize",
             Self::ReverseSequence { .. } => "ReverseSequence",
             Self::ScatterElements { .. } => "ScatterElements",
             Self::ScatterND { .. } => "ScatterND",

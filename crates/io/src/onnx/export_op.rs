@@ -3,6 +3,8 @@
 use super::attributes::kind;
 use super::dtype;
 use super::proto::AttributeProto;
+use super::spelling::{self, ACTIVATION, ASPECT, COORDINATES, DIRECTION, ROUNDING};
+use secateur_model::ops::{Aspect, ConvTranspose, Interpolation, Recurrent, Resize};
 use secateur_model::{AutoPad, Op, PadMode, Reduction, Window};
 
 /// The attributes of a known operator; those at their default are left out,
@@ -25,13 +27,18 @@ pub(super) fn attributes(op: &Op) -> Vec<AttributeProto> {
             push_flag(&mut list, "storage_order", *column_major);
             list
         }
-        Op::Conv { window: w, groups } | Op::QLinearConv { window: w, groups } => {
+        Op::Conv { window: w, groups }
+        | Op::ConvInteger { window: w, groups }
+        | Op::QLinearConv { window: w, groups } => {
             let mut list = window(w);
             if *groups != 1 {
                 list.push(int("group", *groups as i64));
             }
             list
         }
+        Op::ConvTranspose(conv) => conv_transpose(conv),
+        Op::Recurrent(layer) => recurrent(layer),
+        Op::Resize(r) => resize(r),
         Op::BatchNormalization { epsilon } => vec![float("epsilon", *epsilon)],
         Op::Cast { to } => vec![int("to", i64::from(dtype::to_code(*to)))],
         Op::CenterCropPad { axes } if axes.is_empty() => Vec::new(),
@@ -141,11 +148,13 @@ pub(super) fn attributes(op: &Op) -> Vec<AttributeProto> {
         | Op::Clip
         | Op::Div
         | Op::Dropout
+        | Op::DynamicQuantizeLinear
         | Op::Expand
         | Op::GlobalAveragePool
         | Op::GlobalMaxPool
         | Op::Identity
         | Op::MatMul
+        | Op::MatMulInteger
         | Op::Mul
         | Op::NonZero
         | Op::QLinearMatMul
@@ -161,6 +170,73 @@ pub(super) fn attributes(op: &Op) -> Vec<AttributeProto> {
         | Op::Unsqueeze
         | Op::Unknown(_) => Vec::new(),
     }
+}
+
+fn conv_transpose(conv: &ConvTranspose) -> Vec<AttributeProto> {
+    let mut list = window(&conv.window);
+    if conv.groups != 1 {
+        list.push(int("group", conv.groups as i64));
+    }
+    for (name, values) in [
+        ("output_padding", &conv.output_padding),
+        ("output_shape", &conv.output_shape),
+    ] {
+        if !values.is_empty() {
+            list.push(extents(name, values));
+        }
+    }
+    list
+}
+
+fn recurrent(layer: &Recurrent) -> Vec<AttributeProto> {
+    let mut list = vec![string(
+        "direction",
+        spelling::name(&layer.direction, DIRECTION),
+    )];
+    if !layer.activations.is_empty() {
+        let names = layer.activations.iter();
+        let names = names.map(|activation| spelling::name(activation, ACTIVATION).into());
+        list.push(AttributeProto {
+            name: "activations".into(),
+            r#type: kind::STRINGS,
+            strings: names.collect(),
+            ..AttributeProto::default()
+        });
+    }
+    list.extend(layer.clip.map(|clip| float("clip", clip)));
+    list.extend(layer.hidden.map(|n| int("hidden_size", n as i64)));
+    push_flag(&mut list, "layout", layer.batch_first);
+    push_flag(&mut list, "linear_before_reset", layer.linear_before_reset);
+    list
+}
+
+fn resize(resize: &Resize) -> Vec<AttributeProto> {
+    let coordinates = spelling::name(&resize.coordinates, COORDINATES);
+    let mut list = vec![string("coordinate_transformation_mode", coordinates)];
+    match resize.interpolation {
+        Interpolation::Nearest(rounding) => {
+            list.push(string("mode", "nearest"));
+            list.push(string("nearest_mode", spelling::name(&rounding, ROUNDING)));
+        }
+        Interpolation::Linear => list.push(string("mode", "linear")),
+        Interpolation::Cubic(a) => {
+            list.push(string("mode", "cubic"));
+            list.push(float("cubic_coeff_a", a));
+        }
+    }
+    if resize.aspect != Aspect::Stretch {
+        let aspect = spelling::name(&resize.aspect, ASPECT);
+        list.push(string("keep_aspect_ratio_policy", aspect));
+    }
+    if !resize.axes.is_empty() {
+        list.push(ints("axes", &resize.axes));
+    }
+    push_flag(&mut list, "antialias", resize.antialias);
+    push_flag(&mut list, "exclude_outside", resize.exclude_outside);
+    if resize.extrapolation != 0.0 {
+        list.push(float("extrapolation_value", resize.extrapolation));
+    }
+    list
 }
 
 fn reduction_of(reduction: Reduction) -> Option<AttributeProto> {

@@ -2,7 +2,11 @@
 
 use super::attributes::Attributes;
 use super::dtype;
+use super::spelling::{self, ACTIVATION, ASPECT, COORDINATES, DIRECTION, ROUNDING};
 use crate::IoError;
+use secateur_model::ops::{
+    Aspect, Cell, ConvTranspose, Coordinates, Interpolation, Recurrent, Resize, Rounding,
+};
 use secateur_model::{AutoPad, CosineWindow, DType, Op, PadMode, Reduction, Window};
 
 /// The operator of a node of the default domain; `None` where the operator, or
@@ -52,6 +56,16 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
             window: window(a)?,
             groups: groups(a)?,
         },
+        "ConvInteger" => Op::ConvInteger {
+            window: window(a)?,
+            groups: groups(a)?,
+        },
+        "ConvTranspose" => Op::ConvTranspose(Box::new(ConvTranspose {
+            window: window(a)?,
+            groups: groups(a)?,
+            output_padding: a.extents("output_padding")?,
+            output_shape: a.extents("output_shape")?,
+        })),
         "QLinearConv" => Op::QLinearConv {
             window: window(a)?,
             groups: groups(a)?,
@@ -98,6 +112,7 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
             }
         }
         "Dropout" => Op::Dropout,
+        "DynamicQuantizeLinear" => Op::DynamicQuantizeLinear,
         "Expand" => Op::Expand,
         "EyeLike" => {
             let to = element_type(a, "dtype")?;
@@ -134,6 +149,7 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
             alpha: a.float("alpha", 0.01)?,
         },
         "MatMul" => Op::MatMul,
+        "MatMulInteger" => Op::MatMulInteger,
         "NonZero" => Op::NonZero,
         "OneHot" => Op::OneHot {
             axis: a.int("axis", -1)?,
@@ -148,6 +164,14 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
             },
         },
         "Range" => Op::Range,
+        "GRU" | "LSTM" | "RNN" => match recurrent(a)? {
+            Some(layer) => Op::Recurrent(Box::new(layer)),
+            None => return Ok(None),
+        },
+        "Resize" | "Upsample" => match resize(a, opset)? {
+            Some(resize) => Op::Resize(Box::new(resize)),
+            None => return Ok(None),
+        },
         "Relu" => Op::Relu,
         "Reshape" => Op::Reshape {
             allow_zero: a.flag("allowzero")?,
@@ -239,6 +263,72 @@ fn cosine_window(a: &Attributes<'_>, window: CosineWindow) -> Result<Option<Op>,
         window,
         periodic: a.int("periodic", 1)? != 0,
         to,
+    }))
+}
+
+/// `None` for activations with parameters and coupled gates.
+fn recurrent(a: &Attributes<'_>) -> Result<Option<Recurrent>, IoError> {
+    let parameters = a.has("activation_alpha") || a.has("activation_beta");
+    let activations = a.strings("activations")?;
+    let activations = activations
+        .iter()
+        .map(|text| spelling::find(text, ACTIVATION));
+    let (Some(activations), false, Some(direction)) = (
+        activations.collect(),
+        parameters || a.flag("input_forget")?,
+        spelling::value(a, "direction", DIRECTION)?,
+    ) else {
+        return Ok(None);
+    };
+    Ok(Some(Recurrent {
+        cell: match a.node.op_type.as_str() {
+            "GRU" => Cell::Gru,
+            "LSTM" => Cell::Lstm,
+            _ => Cell::Rnn,
+        },
+        direction,
+        activations,
+        clip: a.has("clip").then(|| a.float("clip", 0.0)).transpose()?,
+        hidden: Some(extent(a, "hidden_size", 0)?).filter(|&hidden| hidden > 0),
+        batch_first: a.flag("layout")?,
+        linear_before_reset: a.flag("linear_before_reset")?,
+    }))
+}
+
+/// `None` for modes that are not known. Before opset 11 positions are
+/// `x / scale`, rounded down.
+fn resize(a: &Attributes<'_>, opset: i64) -> Result<Option<Resize>, IoError> {
+    let old = opset < 11 || a.node.op_type == "Upsample";
+    let (Some(rounding), Some(coordinates), Some(aspect)) = (
+        match old {
+            true => Some(Rounding::Floor),
+            false => spelling::value(a, "nearest_mode", ROUNDING)?,
+        },
+        match old {
+            true => Some(Coordinates::Asymmetric),
+            false => spelling::value(a, "coordinate_transformation_mode", COORDINATES)?,
+        },
+        match old {
+            true => Some(Aspect::Stretch),
+            false => spelling::value(a, "keep_aspect_ratio_policy", ASPECT)?,
+        },
+    ) else {
+        return Ok(None);
+    };
+    let interpolation = match a.string("mode")?.unwrap_or("nearest") {
+        "nearest" => Interpolation::Nearest(rounding),
+        "linear" => Interpolation::Linear,
+        "cubic" if !old => Interpolation::Cubic(a.float("cubic_coeff_a", -0.75)?),
+        _ => return Ok(None),
+    };
+    Ok(Some(Resize {
+        interpolation,
+        coordinates,
+        axes: a.ints("axes")?.unwrap_or_default().to_vec(),
+        aspect,
+        antialias: a.flag("antialias")?,
+        exclude_outside: a.flag("exclude_outside")?,
+        extrapolation: a.float("extrapolation_value", 0.0)?,
     }))
 }
 

@@ -5,6 +5,7 @@ use super::attributes::kind;
 use super::export_op;
 use super::proto::{AttributeProto, GraphProto, NodeProto, TensorProto};
 use crate::IoError;
+use secateur_model::ops::{Aspect, Coordinates, Interpolation, Resize, Rounding};
 use secateur_model::{Data, Graph, Op, Reduction};
 use std::collections::HashSet;
 
@@ -17,6 +18,12 @@ const QUANTIZES: i64 = 10;
 
 /// The opset in which Slice takes inputs.
 const SLICES_BY_INPUTS: i64 = 10;
+/// The opset in which Upsample takes inputs.
+const UPSAMPLES_BY_INPUTS: i64 = 9;
+/// The opset in which Upsample became Resize.
+const RESIZES: i64 = 10;
+/// The opset whose Resize has modes of positions and rounding.
+const RESIZES_SMOOTHLY: i64 = 11;
 /// The opset in which Scatter became ScatterElements.
 const SCATTERS_ELEMENTS: i64 = 11;
 /// The opset in which Split has the number of its parts as an attribute.
@@ -51,11 +58,12 @@ fn since(op: &Op) -> i64 {
     match op {
         Op::Expand => 8,
         Op::Compress { .. } | Op::EyeLike { .. } | Op::NonZero | Op::OneHot { .. } => 9,
-        Op::ReverseSequence { .. } => 10,
+        Op::ConvInteger { .. } | Op::MatMulInteger | Op::ReverseSequence { .. } => 10,
         Op::DepthToSpace {
             channel_first: true,
             ..
         }
+        | Op::DynamicQuantizeLinear
         | Op::GatherElements { .. }
         | Op::GatherND { batch_dims: 0 }
         | Op::Range
@@ -71,12 +79,43 @@ fn since(op: &Op) -> i64 {
             Reduction::Max | Reduction::Min => 18,
         },
         Op::GatherND { .. } => 12,
+        Op::Recurrent(layer) if layer.batch_first => 14,
+        Op::Resize(resize) => resizes(resize),
         Op::Trilu { .. } => 14,
         Op::CosineWindow { .. } => 17,
         Op::CenterCropPad { .. } => 18,
         Op::TensorScatter { .. } => 24,
         _ => 0,
     }
+}
+
+fn resizes(resize: &Resize) -> i64 {
+    let plain = matches!(
+        resize.interpolation,
+        Interpolation::Nearest(Rounding::Floor) | Interpolation::Linear
+    );
+    match resize {
+        r if r.coordinates == Coordinates::HalfPixelSymmetric => 19,
+        r if r.antialias || r.aspect != Aspect::Stretch || !r.axes.is_empty() => 18,
+        r if plain && r.coordinates == Coordinates::Asymmetric && !r.exclude_outside => 7,
+        _ => RESIZES_SMOOTHLY,
+    }
+}
+
+/// Resize as Resize of opset 10 or Upsample, scaled by input 1.
+fn upsample(node: &mut NodeProto, opset: i64) -> bool {
+    if opset < RESIZES {
+        node.op_type = "Upsample".into();
+    }
+    node.attribute.retain(|a| a.name == "mode");
+    // Neither a region nor sizes can be said.
+    let said = |input: Option<&String>| input.is_some_and(|name| !name.is_empty());
+    if said(node.input.get(1)) || said(node.input.get(3)) || node.input.len() < 3 {
+        return false;
+    }
+    node.input.truncate(3);
+    node.input.remove(1);
+    true
 }
 
 /// Puts inputs back into attributes, and drops the constants that they were.
@@ -90,12 +129,17 @@ pub(super) fn rewrite(graph: &Graph, proto: &mut GraphProto, opset: i64) -> Resu
         if node.op_type == "ScatterElements" && opset < SCATTERS_ELEMENTS {
             node.op_type = "Scatter".into();
         }
+        let resizes = node.op_type == "Resize" && opset < RESIZES_SMOOTHLY;
+        if resizes && !upsample(node, opset) {
+            return Err(no_form(file, node, opset));
+        }
         let parts: &[&str] = match node.op_type.as_str() {
             "Clip" if opset < BOUNDS_ARE_INPUTS => &["min", "max"],
             "Pad" if opset < BOUNDS_ARE_INPUTS => &["pads", "value"],
             "Slice" if opset < SLICES_BY_INPUTS => &["starts", "ends", "axes"],
             "Split" => &["split"],
             "Squeeze" | "Unsqueeze" => &["axes"],
+            "Upsample" if opset < UPSAMPLES_BY_INPUTS => &["scales"],
             _ => continue,
         };
         if node.input.len() > 1 + parts.len() {
@@ -144,6 +188,12 @@ fn attribute(file: &str, name: &str, tensor: &TensorProto) -> Option<AttributePr
             name: name.into(),
             r#type: kind::INTS,
             ints: values.clone(),
+            ..AttributeProto::default()
+        }),
+        Data::F32(values) if name == "scales" => Some(AttributeProto {
+            name: name.into(),
+            r#type: kind::FLOATS,
+            floats: values.clone(),
             ..AttributeProto::default()
         }),
         Data::F32(values) => match values.as_slice() {

@@ -266,6 +266,21 @@ impl Reader<'_> {
                     .map_err(|_| a.malformed("attribute `value` must be one value"))?;
                 inputs.insert(0, self.made(stem, "value", value)?);
             }
+            Op::Resize(_) if opset < 11 || proto.op_type == "Upsample" => {
+                let scales = match a.floats("scales")? {
+                    Some(scales) => {
+                        let scales = Tensor::f32(&[scales.len()], scales.to_vec())
+                            .map_err(IoError::model(self.file, "scales"))?;
+                        self.made(stem, "scales", scales)?
+                    }
+                    None => inputs
+                        .get(1)
+                        .cloned()
+                        .ok_or_else(|| a.malformed("scales are missing"))?,
+                };
+                inputs.truncate(1);
+                inputs.extend([String::new(), scales]);
+            }
             Op::Slice if opset < 10 => {
                 inputs.truncate(1);
                 for part in ["starts", "ends", "axes"] {

@@ -3,6 +3,10 @@
 
 use super::bytes::{Damage, Reader, Writer};
 use super::tensor::{put_dtype, read_dtype};
+use secateur_model::ops::{
+    Activation, Aspect, Cell, ConvTranspose, Coordinates, Direction, Interpolation, Recurrent,
+    Resize, Rounding,
+};
 use secateur_model::{AutoPad, CosineWindow, Op, PadMode, Reduction, UnknownOp, Window};
 
 pub(super) fn put_op(w: &mut Writer, op: &Op) {
@@ -31,7 +35,17 @@ pub(super) fn put_op(w: &mut Writer, op: &Op) {
         | Op::Gather { axis }
         | Op::GatherElements { axis }
         | Op::OneHot { axis } => w.signed(*axis),
-        Op::Conv { window, groups } | Op::QLinearConv { window, groups } => {
+        Op::ConvTranspose(conv) => {
+            put_window(w, &conv.window);
+            w.size(conv.groups);
+            w.sizes(&conv.output_padding);
+            w.sizes(&conv.output_shape);
+        }
+        Op::Recurrent(layer) => put_recurrent(w, layer),
+        Op::Resize(resize) => put_resize(w, resize),
+        Op::Conv { window, groups }
+        | Op::ConvInteger { window, groups }
+        | Op::QLinearConv { window, groups } => {
             put_window(w, window);
             w.size(*groups);
         }
@@ -148,11 +162,13 @@ pub(super) fn put_op(w: &mut Writer, op: &Op) {
         | Op::Clip
         | Op::Div
         | Op::Dropout
+        | Op::DynamicQuantizeLinear
         | Op::Expand
         | Op::GlobalAveragePool
         | Op::GlobalMaxPool
         | Op::Identity
         | Op::MatMul
+        | Op::MatMulInteger
         | Op::Mul
         | Op::NonZero
         | Op::QLinearMatMul
@@ -228,6 +244,12 @@ fn code(op: &Op) -> u8 {
         Op::Tile => 109,
         Op::Trilu { .. } => 110,
         Op::Unique { .. } => 111,
+        Op::Resize(_) => 112,
+        Op::ConvTranspose(_) => 113,
+        Op::ConvInteger { .. } => 114,
+        Op::MatMulInteger => 115,
+        Op::DynamicQuantizeLinear => 116,
+        Op::Recurrent(_) => 117,
     }
 }
 
@@ -370,6 +392,20 @@ pub(super) fn read_op(r: &mut Reader<'_>) -> Result<Op, Damage> {
             axis: optional(r, Reader::signed)?,
             sorted: r.flag()?,
         },
+        112 => Op::Resize(Box::new(read_resize(r)?)),
+        113 => Op::ConvTranspose(Box::new(ConvTranspose {
+            window: read_window(r)?,
+            groups: r.size()?,
+            output_padding: r.sizes()?,
+            output_shape: r.sizes()?,
+        })),
+        114 => Op::ConvInteger {
+            window: read_window(r)?,
+            groups: r.size()?,
+        },
+        115 => Op::MatMulInteger,
+        116 => Op::DynamicQuantizeLinear,
+        117 => Op::Recurrent(Box::new(read_recurrent(r)?)),
         other => return Err(r.damage(format!("no operator has number {other}"))),
     })
 }
@@ -391,6 +427,113 @@ fn read_gemm(r: &mut Reader<'_>) -> Result<Op, Damage> {
 fn put_optional(w: &mut Writer, value: Option<i64>) {
     w.byte(u8::from(value.is_some()));
     value.iter().for_each(|&value| w.signed(value));
+}
+
+// The order of these lists is part of the format.
+const CELLS: &[Cell] = &[Cell::Rnn, Cell::Gru, Cell::Lstm];
+const DIRECTIONS: &[Direction] = &[
+    Direction::Forward,
+    Direction::Reverse,
+    Direction::Bidirectional,
+];
+const ACTIVATIONS: &[Activation] = &[
+    Activation::Relu,
+    Activation::Sigmoid,
+    Activation::Softplus,
+    Activation::Softsign,
+    Activation::Tanh,
+];
+const ROUNDINGS: &[Rounding] = &[
+    Rounding::PreferFloor,
+    Rounding::PreferCeil,
+    Rounding::Floor,
+    Rounding::Ceil,
+];
+const COORDINATES: &[Coordinates] = &[
+    Coordinates::HalfPixel,
+    Coordinates::HalfPixelSymmetric,
+    Coordinates::PytorchHalfPixel,
+    Coordinates::AlignCorners,
+    Coordinates::Asymmetric,
+    Coordinates::CropAndResize,
+];
+const ASPECTS: &[Aspect] = &[Aspect::Stretch, Aspect::NotLarger, Aspect::NotSmaller];
+
+/// A value by its place in a list.
+fn put_choice<T: PartialEq>(w: &mut Writer, value: &T, list: &[T]) {
+    let place = list.iter().position(|listed| listed == value);
+    w.byte(place.unwrap_or_default() as u8);
+}
+
+fn read_choice<T: Copy>(r: &mut Reader<'_>, list: &[T]) -> Result<T, Damage> {
+    let place = r.byte()?;
+    let found = list.get(usize::from(place)).copied();
+    found.ok_or_else(|| r.damage(format!("choice {place} of {}", list.len())))
+}
+
+fn put_recurrent(w: &mut Writer, layer: &Recurrent) {
+    put_choice(w, &layer.cell, CELLS);
+    put_choice(w, &layer.direction, DIRECTIONS);
+    w.size(layer.activations.len());
+    for activation in &layer.activations {
+        put_choice(w, activation, ACTIVATIONS);
+    }
+    w.byte(u8::from(layer.clip.is_some()));
+    layer.clip.iter().for_each(|&clip| w.f32(clip));
+    w.byte(u8::from(layer.hidden.is_some()));
+    layer.hidden.iter().for_each(|&hidden| w.size(hidden));
+    w.byte(u8::from(layer.batch_first));
+    w.byte(u8::from(layer.linear_before_reset));
+}
+
+fn read_recurrent(r: &mut Reader<'_>) -> Result<Recurrent, Damage> {
+    Ok(Recurrent {
+        cell: read_choice(r, CELLS)?,
+        direction: read_choice(r, DIRECTIONS)?,
+        activations: r.list(|r| read_choice(r, ACTIVATIONS))?,
+        clip: optional(r, Reader::f32)?,
+        hidden: optional(r, Reader::size)?,
+        batch_first: r.flag()?,
+        linear_before_reset: r.flag()?,
+    })
+}
+
+fn put_resize(w: &mut Writer, resize: &Resize) {
+    match resize.interpolation {
+        Interpolation::Nearest(rounding) => {
+            w.byte(0);
+            put_choice(w, &rounding, ROUNDINGS);
+        }
+        Interpolation::Linear => w.byte(1),
+        Interpolation::Cubic(a) => {
+            w.byte(2);
+            w.f32(a);
+        }
+    }
+    put_choice(w, &resize.coordinates, COORDINATES);
+    put_choice(w, &resize.aspect, ASPECTS);
+    w.byte(u8::from(resize.antialias));
+    w.byte(u8::from(resize.exclude_outside));
+    w.f32(resize.extrapolation);
+    w.size(resize.axes.len());
+    resize.axes.iter().for_each(|&axis| w.signed(axis));
+}
+
+fn read_resize(r: &mut Reader<'_>) -> Result<Resize, Damage> {
+    Ok(Resize {
+        interpolation: match r.byte()? {
+            0 => Interpolation::Nearest(read_choice(r, ROUNDINGS)?),
+            1 => Interpolation::Linear,
+            2 => Interpolation::Cubic(r.f32()?),
+            other => return Err(r.damage(format!("no interpolation has number {other}"))),
+        },
+        coordinates: read_choice(r, COORDINATES)?,
+        aspect: read_choice(r, ASPECTS)?,
+        antialias: r.flag()?,
+        exclude_outside: r.flag()?,
+        extrapolation: r.f32()?,
+        axes: r.list(Reader::signed)?,
+    })
 }
 
 fn put_reduction(w: &mut Writer, reduction: Reduction) {

@@ -206,6 +206,7 @@ fn all_ops() -> Vec<Op> {
     ];
     ops.extend(modes.map(|mode| Op::Pad { mode }));
     ops.extend(moving_ops());
+    ops.extend(layers());
     ops.extend([
         Op::Add,
         Op::Clip,
@@ -228,6 +229,53 @@ fn all_ops() -> Vec<Op> {
 }
 
 /// A chain of one node for each operator.
+fn layers() -> Vec<Op> {
+    use secateur_model::ops::{
+        Activation, Aspect, Cell, ConvTranspose, Coordinates, Direction, Interpolation, Recurrent,
+        Resize, Rounding,
+    };
+    let resize = |interpolation| Resize {
+        interpolation,
+        coordinates: Coordinates::CropAndResize,
+        axes: vec![-1, 2],
+        aspect: Aspect::NotSmaller,
+        antialias: true,
+        exclude_outside: true,
+        extrapolation: 0.5,
+    };
+    let modes = [
+        Interpolation::Nearest(Rounding::Ceil),
+        Interpolation::Linear,
+        Interpolation::Cubic(-0.5),
+    ];
+    let layer = |cell| Recurrent {
+        cell,
+        direction: Direction::Bidirectional,
+        activations: vec![Activation::Relu, Activation::Tanh],
+        clip: Some(1.5),
+        hidden: Some(7),
+        batch_first: true,
+        linear_before_reset: true,
+    };
+    let resizes = modes.map(|mode| Op::Resize(Box::new(resize(mode))));
+    let layers = [Cell::Gru, Cell::Lstm, Cell::Rnn].map(|c| Op::Recurrent(Box::new(layer(c))));
+    let rest = [
+        Op::ConvInteger {
+            window: Window::new(&[3]),
+            groups: 2,
+        },
+        Op::ConvTranspose(Box::new(ConvTranspose {
+            window: Window::new(&[3]).stride(&[2]),
+            groups: 2,
+            output_padding: vec![1],
+            output_shape: vec![8],
+        })),
+        Op::DynamicQuantizeLinear,
+        Op::MatMulInteger,
+    ];
+    rest.into_iter().chain(resizes).chain(layers).collect()
+}
+
 fn moving_ops() -> Vec<Op> {
     use secateur_model::{CosineWindow, Reduction};
     let reductions = [

@@ -10,18 +10,22 @@ mod batch_norm;
 mod cast;
 mod concat;
 mod conv;
+mod conv_transpose;
 mod element;
 mod elementwise;
 mod gather;
 mod generate;
+mod integer;
 mod matmul;
 mod pad;
 mod pool;
 mod qlinear;
 mod quantize;
 mod rearrange;
+mod recurrent;
 mod repeat;
 mod reshape;
+mod resize;
 mod scatter;
 mod select;
 mod slice;
@@ -30,8 +34,11 @@ mod transpose;
 mod window;
 
 pub use args::ShapeInput;
+pub use conv_transpose::ConvTranspose;
 pub use generate::CosineWindow;
+pub use recurrent::{Activation, Cell, Direction, Recurrent};
 pub(crate) use reshape::{shape_value, size_value};
+pub use resize::{Aspect, Coordinates, Interpolation, Resize, Rounding};
 pub use scatter::Reduction;
 
 use crate::{DType, ModelError, Node, Op, Shape, Tensor};
@@ -89,6 +96,12 @@ pub fn infer(
         Op::DequantizeLinear { axis, block_size } => {
             quantize::infer_dequantize(&args, *axis, *block_size)
         }
+        Op::ConvInteger { window, groups } => integer::infer_conv(&args, window, *groups),
+        Op::MatMulInteger => integer::infer_matmul(&args),
+        Op::DynamicQuantizeLinear => integer::infer_dynamic(&args),
+        Op::ConvTranspose(conv) => conv_transpose::infer(&args, conv),
+        Op::Recurrent(layer) => recurrent::infer(&args, layer),
+        Op::Resize(resize) => resize::infer(&args, resize),
         Op::CosineWindow { to, .. } => generate::infer_window(&args, *to),
         Op::EyeLike { to, .. } => generate::infer_eye(&args, *to),
         Op::OneHot { axis } => generate::infer_one_hot(&args, *axis),
@@ -214,6 +227,12 @@ pub fn evaluate(node: &Node, inputs: &[Option<&Tensor>]) -> Result<Vec<Tensor>, 
         Op::DequantizeLinear { axis, block_size } => {
             quantize::dequantize(&args, *axis, *block_size)
         }
+        Op::ConvInteger { window, groups } => integer::conv(&args, window, *groups),
+        Op::MatMulInteger => integer::matmul(&args),
+        Op::DynamicQuantizeLinear => integer::dynamic(&args),
+        Op::ConvTranspose(conv) => conv_transpose::evaluate(&args, conv),
+        Op::Recurrent(layer) => recurrent::evaluate(&args, layer),
+        Op::Resize(resize) => resize::evaluate(&args, resize),
         Op::CosineWindow {
             window, periodic, ..
         } => generate::window(&args, *window, *periodic),
