@@ -4,7 +4,10 @@
 //! constants), so that everything behind the importer knows one form only.
 
 use crate::DType;
-use crate::ops::{Cell, ConvTranspose, CosineWindow, Recurrent, Reduction, Resize};
+use crate::ops::{
+    Cell, ConvTranspose, CosineWindow, GridMode, GridPadding, Recurrent, Reduction, Resize,
+    RoiAlign,
+};
 
 /// How padding follows from the input's extent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -95,6 +98,9 @@ pub struct UnknownOp {
 #[allow(missing_docs)] // ONNX's own operators and attribute names
 pub enum Op {
     Add,
+    AffineGrid {
+        align_corners: bool,
+    },
     AveragePool {
         window: Window,
         count_include_pad: bool,
@@ -111,6 +117,10 @@ pub enum Op {
     },
     /// Bounds are inputs 1 and 2.
     Clip,
+    /// Extents of the image and of a block are inputs 1 and 2.
+    Col2Im {
+        window: Window,
+    },
     /// Without an axis, of the elements.
     Compress {
         axis: Option<i64>,
@@ -134,6 +144,11 @@ pub enum Op {
         periodic: bool,
         to: DType,
     },
+    DeformConv {
+        window: Window,
+        groups: usize,
+        offset_groups: usize,
+    },
     /// `channel_first` is ONNX's mode CRD, otherwise DCR.
     DepthToSpace {
         block: usize,
@@ -143,9 +158,18 @@ pub enum Op {
         axis: i64,
         block_size: i64,
     },
+    Det,
+    /// Length and axis are inputs 1 and 2.
+    Dft {
+        inverse: bool,
+        onesided: bool,
+    },
     Div,
     Dropout,
     DynamicQuantizeLinear,
+    Einsum {
+        equation: String,
+    },
     /// ConstantOfShape too: its value is input 0.
     Expand,
     EyeLike {
@@ -172,9 +196,18 @@ pub enum Op {
     },
     GlobalAveragePool,
     GlobalMaxPool,
+    GridSample {
+        mode: GridMode,
+        padding: GridPadding,
+        align_corners: bool,
+    },
     Identity,
     LeakyRelu {
         alpha: f32,
+    },
+    LpPool {
+        window: Window,
+        p: u32,
     },
     MatMul,
     MatMulInteger,
@@ -182,7 +215,13 @@ pub enum Op {
         window: Window,
         column_major: bool,
     },
+    MaxUnpool {
+        window: Window,
+    },
     Mul,
+    NonMaxSuppression {
+        center_point_box: bool,
+    },
     NonZero,
     OneHot {
         axis: i64,
@@ -213,6 +252,7 @@ pub enum Op {
         batch_axis: usize,
         time_axis: usize,
     },
+    RoiAlign(Box<RoiAlign>),
     ScatterElements {
         axis: i64,
         reduction: Reduction,
@@ -270,11 +310,13 @@ impl Op {
     pub fn name(&self) -> &str {
         match self {
             Self::Add => "Add",
+            Self::AffineGrid { .. } => "AffineGrid",
             Self::AveragePool { .. } => "AveragePool",
             Self::BatchNormalization { .. } => "BatchNormalization",
             Self::Cast { .. } => "Cast",
             Self::CenterCropPad { .. } => "CenterCropPad",
             Self::Clip => "Clip",
+            Self::Col2Im { .. } => "Col2Im",
             Self::Compress { .. } => "Compress",
             Self::Concat { .. } => "Concat",
             Self::Conv { .. } => "Conv",
@@ -285,11 +327,15 @@ impl Op {
                 CosineWindow::Hamming => "HammingWindow",
                 CosineWindow::Hann => "HannWindow",
             },
+            Self::DeformConv { .. } => "DeformConv",
             Self::DepthToSpace { .. } => "DepthToSpace",
             Self::DequantizeLinear { .. } => "DequantizeLinear",
+            Self::Det => "Det",
+            Self::Dft { .. } => "DFT",
             Self::Div => "Div",
             Self::Dropout => "Dropout",
             Self::DynamicQuantizeLinear => "DynamicQuantizeLinear",
+            Self::Einsum { .. } => "Einsum",
             Self::Expand => "Expand",
             Self::EyeLike { .. } => "EyeLike",
             Self::Flatten { .. } => "Flatten",
@@ -299,12 +345,16 @@ impl Op {
             Self::Gemm { .. } => "Gemm",
             Self::GlobalAveragePool => "GlobalAveragePool",
             Self::GlobalMaxPool => "GlobalMaxPool",
+            Self::GridSample { .. } => "GridSample",
             Self::Identity => "Identity",
             Self::LeakyRelu { .. } => "LeakyRelu",
+            Self::LpPool { .. } => "LpPool",
             Self::MatMul => "MatMul",
             Self::MatMulInteger => "MatMulInteger",
             Self::MaxPool { .. } => "MaxPool",
+            Self::MaxUnpool { .. } => "MaxUnpool",
             Self::Mul => "Mul",
+            Self::NonMaxSuppression { .. } => "NonMaxSuppression",
             Self::NonZero => "NonZero",
             Self::OneHot { .. } => "OneHot",
             Self::Pad { .. } => "Pad",
@@ -321,6 +371,7 @@ impl Op {
             Self::Reshape { .. } => "Reshape",
             Self::Resize(_) => "Resize",
             Self::ReverseSequence { .. } => "ReverseSequence",
+            Self::RoiAlign(_) => "RoiAlign",
             Self::ScatterElements { .. } => "ScatterElements",
             Self::ScatterND { .. } => "ScatterND",
             Self::Shape { .. } => "Shape",

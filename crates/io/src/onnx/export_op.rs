@@ -3,8 +3,10 @@
 use super::attributes::kind;
 use super::dtype;
 use super::proto::AttributeProto;
-use super::spelling::{self, ACTIVATION, ASPECT, COORDINATES, DIRECTION, ROUNDING};
-use secateur_model::ops::{Aspect, ConvTranspose, Interpolation, Recurrent, Resize};
+use super::spelling::{
+    self, ACTIVATION, ASPECT, COORDINATES, DIRECTION, GRID_MODE, GRID_PADDING, ROUNDING,
+};
+use secateur_model::ops::{Aspect, ConvTranspose, Interpolation, Recurrent, Resize, RoiAlign};
 use secateur_model::{AutoPad, Op, PadMode, Reduction, Window};
 
 /// The attributes of a known operator; those at their default are left out,
@@ -36,6 +38,43 @@ pub(super) fn attributes(op: &Op) -> Vec<AttributeProto> {
             }
             list
         }
+        Op::AffineGrid { align_corners } => {
+            vec![int("align_corners", i64::from(*align_corners))]
+        }
+        Op::Col2Im { window: w } | Op::MaxUnpool { window: w } => window(w),
+        Op::DeformConv {
+            window: w,
+            groups,
+            offset_groups,
+        } => {
+            let mut list = window(w);
+            list.push(int("group", *groups as i64));
+            list.push(int("offset_group", *offset_groups as i64));
+            list
+        }
+        Op::Dft { inverse, onesided } => vec![
+            int("inverse", i64::from(*inverse)),
+            int("onesided", i64::from(*onesided)),
+        ],
+        Op::Einsum { equation } => vec![string("equation", equation)],
+        Op::GridSample {
+            mode,
+            padding,
+            align_corners,
+        } => vec![
+            string("mode", spelling::name(mode, GRID_MODE)),
+            string("padding_mode", spelling::name(padding, GRID_PADDING)),
+            int("align_corners", i64::from(*align_corners)),
+        ],
+        Op::LpPool { window: w, p } => {
+            let mut list = window(w);
+            list.push(int("p", i64::from(*p)));
+            list
+        }
+        Op::NonMaxSuppression { center_point_box } => {
+            vec![int("center_point_box", i64::from(*center_point_box))]
+        }
+        Op::RoiAlign(align) => roi_align(align),
         Op::ConvTranspose(conv) => conv_transpose(conv),
         Op::Recurrent(layer) => recurrent(layer),
         Op::Resize(r) => resize(r),
@@ -146,6 +185,7 @@ pub(super) fn attributes(op: &Op) -> Vec<AttributeProto> {
         Op::Transpose { perm } => perm.iter().map(|perm| extents("perm", perm)).collect(),
         Op::Add
         | Op::Clip
+        | Op::Det
         | Op::Div
         | Op::Dropout
         | Op::DynamicQuantizeLinear
@@ -239,6 +279,21 @@ fn resize(resize: &Resize) -> Vec<AttributeProto> {
     list
 }
 
+fn roi_align(align: &RoiAlign) -> Vec<AttributeProto> {
+    let centers = match align.half_pixel {
+        true => "half_pixel",
+        false => "output_half_pixel",
+    };
+    vec![
+        string("coordinate_transformation_mode", centers),
+        string("mode", if align.max { "max" } else { "avg" }),
+        int("output_height", align.output[0] as i64),
+        int("output_width", align.output[1] as i64),
+        int("sampling_ratio", align.samples as i64),
+        float("spatial_scale", align.scale),
+    ]
+}
+
 fn reduction_of(reduction: Reduction) -> Option<AttributeProto> {
     let name = match reduction {
         Reduction::None => return None,
@@ -309,7 +364,8 @@ pub(super) fn float(name: &str, value: f32) -> AttributeProto {
     }
 }
 
-fn string(name: &str, value: &str) -> AttributeProto {
+/// A text as an attribute.
+pub(super) fn string(name: &str, value: &str) -> AttributeProto {
     AttributeProto {
         name: name.into(),
         r#type: kind::STRING,

@@ -2,10 +2,12 @@
 
 use super::attributes::Attributes;
 use super::dtype;
-use super::spelling::{self, ACTIVATION, ASPECT, COORDINATES, DIRECTION, ROUNDING};
+use super::spelling::{
+    self, ACTIVATION, ASPECT, COORDINATES, DIRECTION, GRID_MODE, GRID_PADDING, ROUNDING,
+};
 use crate::IoError;
 use secateur_model::ops::{
-    Aspect, Cell, ConvTranspose, Coordinates, Interpolation, Recurrent, Resize, Rounding,
+    Aspect, Cell, ConvTranspose, Coordinates, Interpolation, Recurrent, Resize, RoiAlign, Rounding,
 };
 use secateur_model::{AutoPad, CosineWindow, DType, Op, PadMode, Reduction, Window};
 
@@ -19,6 +21,9 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
         "Sub" => Op::Sub,
         "Mul" => Op::Mul,
         "Div" => Op::Div,
+        "AffineGrid" => Op::AffineGrid {
+            align_corners: a.flag("align_corners")?,
+        },
         "AveragePool" => Op::AveragePool {
             window: window(a)?,
             count_include_pad: a.flag("count_include_pad")?,
@@ -44,6 +49,7 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
             axes: a.ints("axes")?.unwrap_or_default().to_vec(),
         },
         "Clip" => Op::Clip,
+        "Col2Im" => Op::Col2Im { window: window(a)? },
         "Compress" => Op::Compress {
             axis: optional(a, "axis")?,
         },
@@ -83,6 +89,19 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
             Some(op) => op,
             None => return Ok(None),
         },
+        "DFT" => {
+            let (inverse, onesided) = (a.flag("inverse")?, a.flag("onesided")?);
+            if inverse && onesided {
+                return Ok(None);
+            }
+            Op::Dft { inverse, onesided }
+        }
+        "DeformConv" => Op::DeformConv {
+            window: window(a)?,
+            groups: groups(a)?,
+            offset_groups: extent(a, "offset_group", 1)?,
+        },
+        "Det" => Op::Det,
         "DepthToSpace" => Op::DepthToSpace {
             block: extent(a, "blocksize", 0)?,
             channel_first: match a.string("mode")?.unwrap_or("DCR") {
@@ -113,6 +132,9 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
         }
         "Dropout" => Op::Dropout,
         "DynamicQuantizeLinear" => Op::DynamicQuantizeLinear,
+        "Einsum" => Op::Einsum {
+            equation: a.string("equation")?.unwrap_or_default().to_owned(),
+        },
         "Expand" => Op::Expand,
         "EyeLike" => {
             let to = element_type(a, "dtype")?;
@@ -144,12 +166,34 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
         },
         "GlobalAveragePool" => Op::GlobalAveragePool,
         "GlobalMaxPool" => Op::GlobalMaxPool,
+        "GridSample" => match (
+            spelling::value(a, "mode", GRID_MODE)?,
+            spelling::value(a, "padding_mode", GRID_PADDING)?,
+        ) {
+            (Some(mode), Some(padding)) => Op::GridSample {
+                mode,
+                padding,
+                align_corners: a.flag("align_corners")?,
+            },
+            _ => return Ok(None),
+        },
         "Identity" => Op::Identity,
         "LeakyRelu" => Op::LeakyRelu {
             alpha: a.float("alpha", 0.01)?,
         },
+        "LpPool" => match u32::try_from(a.int("p", 2)?) {
+            Ok(p) if p > 0 => Op::LpPool {
+                window: window(a)?,
+                p,
+            },
+            _ => return Ok(None),
+        },
         "MatMul" => Op::MatMul,
         "MatMulInteger" => Op::MatMulInteger,
+        "MaxUnpool" => Op::MaxUnpool { window: window(a)? },
+        "NonMaxSuppression" => Op::NonMaxSuppression {
+            center_point_box: a.flag("center_point_box")?,
+        },
         "NonZero" => Op::NonZero,
         "OneHot" => Op::OneHot {
             axis: a.int("axis", -1)?,
@@ -179,6 +223,10 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
         "ReverseSequence" => Op::ReverseSequence {
             batch_axis: extent(a, "batch_axis", 1)?,
             time_axis: extent(a, "time_axis", 0)?,
+        },
+        "RoiAlign" => match roi_align(a, opset)? {
+            Some(align) => Op::RoiAlign(Box::new(align)),
+            None => return Ok(None),
         },
         "Scatter" | "ScatterElements" => Op::ScatterElements {
             axis: a.int("axis", 0)?,
@@ -329,6 +377,37 @@ fn resize(a: &Attributes<'_>, opset: i64) -> Result<Option<Resize>, IoError> {
         antialias: a.flag("antialias")?,
         exclude_outside: a.flag("exclude_outside")?,
         extrapolation: a.float("extrapolation_value", 0.0)?,
+    }))
+}
+
+/// `None` for modes that are not known. Before opset 16 cells have no half.
+fn roi_align(a: &Attributes<'_>, opset: i64) -> Result<Option<RoiAlign>, IoError> {
+    let max = match a.string("mode")?.unwrap_or("avg") {
+        "avg" => false,
+        "max" => true,
+        _ => return Ok(None),
+    };
+    let default = match opset {
+        ..16 => "output_half_pixel",
+        _ => "half_pixel",
+    };
+    let half_pixel = match a
+        .string("coordinate_transformation_mode")?
+        .unwrap_or(default)
+    {
+        "half_pixel" => true,
+        "output_half_pixel" => false,
+        _ => return Ok(None),
+    };
+    Ok(Some(RoiAlign {
+        max,
+        output: [
+            extent(a, "output_height", 1)?,
+            extent(a, "output_width", 1)?,
+        ],
+        samples: extent(a, "sampling_ratio", 0)?,
+        scale: a.float("spatial_scale", 1.0)?,
+        half_pixel,
     }))
 }
 

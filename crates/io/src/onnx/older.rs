@@ -29,6 +29,11 @@ const SCATTERS_ELEMENTS: i64 = 11;
 /// The opset in which Split has the number of its parts as an attribute.
 pub(super) const COUNTS_PARTS: i64 = 18;
 
+/// The opset in which GridSample names its modes for any number of axes.
+pub(super) const SAMPLES_GRIDS: i64 = 20;
+/// The opset in which RoiAlign says where the centres of cells are.
+pub(super) const ALIGNS_CENTERS: i64 = 16;
+
 /// Refuses what an older opset cannot say.
 pub(super) fn check(graph: &Graph, opset: i64) -> Result<(), IoError> {
     for node in &graph.nodes {
@@ -57,13 +62,21 @@ pub(super) fn check(graph: &Graph, opset: i64) -> Result<(), IoError> {
 fn since(op: &Op) -> i64 {
     match op {
         Op::Expand => 8,
-        Op::Compress { .. } | Op::EyeLike { .. } | Op::NonZero | Op::OneHot { .. } => 9,
-        Op::ConvInteger { .. } | Op::MatMulInteger | Op::ReverseSequence { .. } => 10,
+        Op::MaxUnpool { .. }
+        | Op::Compress { .. }
+        | Op::EyeLike { .. }
+        | Op::NonZero
+        | Op::OneHot { .. } => 9,
+        Op::ConvInteger { .. }
+        | Op::MatMulInteger
+        | Op::NonMaxSuppression { .. }
+        | Op::ReverseSequence { .. } => 10,
         Op::DepthToSpace {
             channel_first: true,
             ..
         }
         | Op::DynamicQuantizeLinear
+        | Op::Det
         | Op::GatherElements { .. }
         | Op::GatherND { batch_dims: 0 }
         | Op::Range
@@ -78,12 +91,17 @@ fn since(op: &Op) -> i64 {
             Reduction::Add | Reduction::Mul => 16,
             Reduction::Max | Reduction::Min => 18,
         },
-        Op::GatherND { .. } => 12,
+        Op::RoiAlign(align) if align.half_pixel => 16,
+        Op::RoiAlign(_) => 10,
+        Op::Einsum { .. } | Op::GatherND { .. } => 12,
         Op::Recurrent(layer) if layer.batch_first => 14,
         Op::Resize(resize) => resizes(resize),
         Op::Trilu { .. } => 14,
+        Op::GridSample { .. } => 16,
         Op::CosineWindow { .. } => 17,
-        Op::CenterCropPad { .. } => 18,
+        Op::CenterCropPad { .. } | Op::Col2Im { .. } => 18,
+        Op::DeformConv { .. } => 19,
+        Op::AffineGrid { .. } | Op::Dft { .. } => 20,
         Op::TensorScatter { .. } => 24,
         _ => 0,
     }

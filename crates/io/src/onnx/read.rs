@@ -281,6 +281,13 @@ impl Reader<'_> {
                 inputs.truncate(1);
                 inputs.extend([String::new(), scales]);
             }
+            Op::Dft { .. } if opset < 20 => {
+                inputs.resize(2, String::new());
+                let axis = a.int("axis", 1)?;
+                let axis =
+                    Tensor::i64(&[], vec![axis]).map_err(IoError::model(self.file, "axis"))?;
+                inputs.push(self.made(stem, "axis", axis)?);
+            }
             Op::Slice if opset < 10 => {
                 inputs.truncate(1);
                 for part in ["starts", "ends", "axes"] {

@@ -2,7 +2,9 @@
 
 use super::attributes::Attributes;
 use crate::IoError;
-use secateur_model::ops::{Activation, Aspect, Coordinates, Direction, Rounding};
+use secateur_model::ops::{
+    Activation, Aspect, Coordinates, Direction, GridMode, GridPadding, Rounding,
+};
 
 pub(super) type Spelling<T> = [(&'static str, T)];
 
@@ -40,6 +42,21 @@ pub(super) const ACTIVATION: &Spelling<Activation> = &[
     ("Softplus", Activation::Softplus),
     ("Softsign", Activation::Softsign),
     ("Tanh", Activation::Tanh),
+];
+
+pub(super) const GRID_MODE: &Spelling<GridMode> = &[
+    ("linear", GridMode::Linear),
+    ("nearest", GridMode::Nearest),
+    ("cubic", GridMode::Cubic),
+    // Before opset 20.
+    ("bilinear", GridMode::Linear),
+    ("bicubic", GridMode::Cubic),
+];
+
+pub(super) const GRID_PADDING: &Spelling<GridPadding> = &[
+    ("zeros", GridPadding::Zeros),
+    ("border", GridPadding::Border),
+    ("reflection", GridPadding::Reflection),
 ];
 
 /// The value of a text attribute, the first of the table where it is absent;

@@ -4,8 +4,8 @@
 use super::bytes::{Damage, Reader, Writer};
 use super::tensor::{put_dtype, read_dtype};
 use secateur_model::ops::{
-    Activation, Aspect, Cell, ConvTranspose, Coordinates, Direction, Interpolation, Recurrent,
-    Resize, Rounding,
+    Activation, Aspect, Cell, ConvTranspose, Coordinates, Direction, GridMode, GridPadding,
+    Interpolation, Recurrent, Resize, RoiAlign, Rounding,
 };
 use secateur_model::{AutoPad, CosineWindow, Op, PadMode, Reduction, UnknownOp, Window};
 
@@ -35,6 +35,48 @@ pub(super) fn put_op(w: &mut Writer, op: &Op) {
         | Op::Gather { axis }
         | Op::GatherElements { axis }
         | Op::OneHot { axis } => w.signed(*axis),
+        Op::AffineGrid {
+            align_corners: flag,
+        }
+        | Op::NonMaxSuppression {
+            center_point_box: flag,
+        } => w.byte(u8::from(*flag)),
+        Op::Col2Im { window } | Op::MaxUnpool { window } => put_window(w, window),
+        Op::DeformConv {
+            window,
+            groups,
+            offset_groups,
+        } => {
+            put_window(w, window);
+            w.size(*groups);
+            w.size(*offset_groups);
+        }
+        Op::Dft { inverse, onesided } => {
+            w.byte(u8::from(*inverse));
+            w.byte(u8::from(*onesided));
+        }
+        Op::Einsum { equation } => w.blob(equation.as_bytes()),
+        Op::GridSample {
+            mode,
+            padding,
+            align_corners,
+        } => {
+            put_choice(w, mode, GRID_MODES);
+            put_choice(w, padding, GRID_PADDINGS);
+            w.byte(u8::from(*align_corners));
+        }
+        Op::LpPool { window, p } => {
+            put_window(w, window);
+            w.size(*p as usize);
+        }
+        Op::RoiAlign(align) => {
+            w.byte(u8::from(align.max));
+            w.byte(u8::from(align.half_pixel));
+            w.size(align.output[0]);
+            w.size(align.output[1]);
+            w.size(align.samples);
+            w.f32(align.scale);
+        }
         Op::ConvTranspose(conv) => {
             put_window(w, &conv.window);
             w.size(conv.groups);
@@ -160,6 +202,7 @@ pub(super) fn put_op(w: &mut Writer, op: &Op) {
         }
         Op::Add
         | Op::Clip
+        | Op::Det
         | Op::Div
         | Op::Dropout
         | Op::DynamicQuantizeLinear
@@ -250,6 +293,17 @@ fn code(op: &Op) -> u8 {
         Op::MatMulInteger => 115,
         Op::DynamicQuantizeLinear => 116,
         Op::Recurrent(_) => 117,
+        Op::Einsum { .. } => 118,
+        Op::NonMaxSuppression { .. } => 119,
+        Op::GridSample { .. } => 120,
+        Op::RoiAlign(_) => 121,
+        Op::LpPool { .. } => 122,
+        Op::MaxUnpool { .. } => 123,
+        Op::Col2Im { .. } => 124,
+        Op::DeformConv { .. } => 125,
+        Op::Det => 126,
+        Op::Dft { .. } => 127,
+        Op::AffineGrid { .. } => 128,
     }
 }
 
@@ -406,6 +460,50 @@ pub(super) fn read_op(r: &mut Reader<'_>) -> Result<Op, Damage> {
         115 => Op::MatMulInteger,
         116 => Op::DynamicQuantizeLinear,
         117 => Op::Recurrent(Box::new(read_recurrent(r)?)),
+        118 => Op::Einsum {
+            equation: r.text()?,
+        },
+        119 => Op::NonMaxSuppression {
+            center_point_box: r.flag()?,
+        },
+        120 => Op::GridSample {
+            mode: read_choice(r, GRID_MODES)?,
+            padding: read_choice(r, GRID_PADDINGS)?,
+            align_corners: r.flag()?,
+        },
+        121 => Op::RoiAlign(Box::new(RoiAlign {
+            max: r.flag()?,
+            half_pixel: r.flag()?,
+            output: [r.size()?, r.size()?],
+            samples: r.size()?,
+            scale: r.f32()?,
+        })),
+        122 => Op::LpPool {
+            window: read_window(r)?,
+            p: u32::try_from(r.size()?)
+                .ok()
+                .filter(|&p| p > 0)
+                .ok_or_else(|| r.damage("a norm that does not exist"))?,
+        },
+        123 => Op::MaxUnpool {
+            window: read_window(r)?,
+        },
+        124 => Op::Col2Im {
+            window: read_window(r)?,
+        },
+        125 => Op::DeformConv {
+            window: read_window(r)?,
+            groups: r.size()?,
+            offset_groups: r.size()?,
+        },
+        126 => Op::Det,
+        127 => Op::Dft {
+            inverse: r.flag()?,
+            onesided: r.flag()?,
+        },
+        128 => Op::AffineGrid {
+            align_corners: r.flag()?,
+        },
         other => return Err(r.damage(format!("no operator has number {other}"))),
     })
 }
@@ -458,6 +556,13 @@ const COORDINATES: &[Coordinates] = &[
     Coordinates::CropAndResize,
 ];
 const ASPECTS: &[Aspect] = &[Aspect::Stretch, Aspect::NotLarger, Aspect::NotSmaller];
+
+const GRID_MODES: &[GridMode] = &[GridMode::Linear, GridMode::Nearest, GridMode::Cubic];
+const GRID_PADDINGS: &[GridPadding] = &[
+    GridPadding::Zeros,
+    GridPadding::Border,
+    GridPadding::Reflection,
+];
 
 /// A value by its place in a list.
 fn put_choice<T: PartialEq>(w: &mut Writer, value: &T, list: &[T]) {

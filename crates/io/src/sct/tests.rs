@@ -231,8 +231,8 @@ fn all_ops() -> Vec<Op> {
 /// A chain of one node for each operator.
 fn layers() -> Vec<Op> {
     use secateur_model::ops::{
-        Activation, Aspect, Cell, ConvTranspose, Coordinates, Direction, Interpolation, Recurrent,
-        Resize, Rounding,
+        Activation, Aspect, Cell, ConvTranspose, Coordinates, Direction, GridMode, GridPadding,
+        Interpolation, Recurrent, Resize, RoiAlign, Rounding,
     };
     let resize = |interpolation| Resize {
         interpolation,
@@ -260,6 +260,47 @@ fn layers() -> Vec<Op> {
     let resizes = modes.map(|mode| Op::Resize(Box::new(resize(mode))));
     let layers = [Cell::Gru, Cell::Lstm, Cell::Rnn].map(|c| Op::Recurrent(Box::new(layer(c))));
     let rest = [
+        Op::AffineGrid {
+            align_corners: true,
+        },
+        Op::Col2Im {
+            window: Window::default().pad(&[1, 1]),
+        },
+        Op::DeformConv {
+            window: Window::new(&[3, 3]),
+            groups: 2,
+            offset_groups: 3,
+        },
+        Op::Det,
+        Op::Dft {
+            inverse: false,
+            onesided: true,
+        },
+        Op::Einsum {
+            equation: "ij,jk->ik".into(),
+        },
+        Op::GridSample {
+            mode: GridMode::Cubic,
+            padding: GridPadding::Reflection,
+            align_corners: true,
+        },
+        Op::LpPool {
+            window: Window::new(&[2]),
+            p: 3,
+        },
+        Op::MaxUnpool {
+            window: Window::new(&[2]),
+        },
+        Op::NonMaxSuppression {
+            center_point_box: true,
+        },
+        Op::RoiAlign(Box::new(RoiAlign {
+            max: true,
+            output: [2, 3],
+            samples: 4,
+            scale: 0.5,
+            half_pixel: false,
+        })),
         Op::ConvInteger {
             window: Window::new(&[3]),
             groups: 2,

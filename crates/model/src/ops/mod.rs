@@ -5,16 +5,21 @@
 //! Evaluating first applies the shape rule with every value known, so that a
 //! kernel only ever sees what the rule accepts.
 
+mod algebra;
 mod args;
 mod batch_norm;
 mod cast;
 mod concat;
 mod conv;
 mod conv_transpose;
+mod deform_conv;
+mod detect;
+mod einsum;
 mod element;
 mod elementwise;
 mod gather;
 mod generate;
+mod grid;
 mod integer;
 mod matmul;
 mod pad;
@@ -31,11 +36,14 @@ mod select;
 mod slice;
 mod softmax;
 mod transpose;
+mod unpool;
 mod window;
 
 pub use args::ShapeInput;
 pub use conv_transpose::ConvTranspose;
+pub use detect::RoiAlign;
 pub use generate::CosineWindow;
+pub use grid::{GridMode, GridPadding};
 pub use recurrent::{Activation, Cell, Direction, Recurrent};
 pub(crate) use reshape::{shape_value, size_value};
 pub use resize::{Aspect, Coordinates, Interpolation, Resize, Rounding};
@@ -75,7 +83,9 @@ pub fn infer(
         Op::Relu | Op::LeakyRelu { .. } | Op::Sigmoid | Op::Tanh | Op::Clip => {
             elementwise::infer_unary(&args)
         }
-        Op::AveragePool { window, .. } | Op::MaxPool { window, .. } => pool::infer(&args, window),
+        Op::AveragePool { window, .. } | Op::LpPool { window, .. } | Op::MaxPool { window, .. } => {
+            pool::infer(&args, window)
+        }
         Op::GlobalAveragePool | Op::GlobalMaxPool => pool::infer_global(&args),
         Op::BatchNormalization { .. } => batch_norm::infer(&args),
         Op::Cast { to } => cast::infer(&args, *to),
@@ -96,6 +106,20 @@ pub fn infer(
         Op::DequantizeLinear { axis, block_size } => {
             quantize::infer_dequantize(&args, *axis, *block_size)
         }
+        Op::AffineGrid { align_corners } => grid::infer_affine(&args, *align_corners),
+        Op::GridSample { .. } => grid::infer_sample(&args),
+        Op::Col2Im { window } => unpool::infer_col2im(&args, window),
+        Op::MaxUnpool { window } => unpool::infer_max(&args, window),
+        Op::DeformConv {
+            window,
+            groups,
+            offset_groups,
+        } => deform_conv::infer(&args, window, *groups, *offset_groups),
+        Op::Det => algebra::infer_det(&args),
+        Op::Dft { onesided, .. } => algebra::infer_dft(&args, *onesided),
+        Op::Einsum { equation } => einsum::infer(&args, equation),
+        Op::NonMaxSuppression { center_point_box } => detect::infer_nms(&args, *center_point_box),
+        Op::RoiAlign(align) => detect::infer_align(&args, align),
         Op::ConvInteger { window, groups } => integer::infer_conv(&args, window, *groups),
         Op::MatMulInteger => integer::infer_matmul(&args),
         Op::DynamicQuantizeLinear => integer::infer_dynamic(&args),
@@ -227,6 +251,25 @@ pub fn evaluate(node: &Node, inputs: &[Option<&Tensor>]) -> Result<Vec<Tensor>, 
         Op::DequantizeLinear { axis, block_size } => {
             quantize::dequantize(&args, *axis, *block_size)
         }
+        Op::AffineGrid { align_corners } => grid::affine(&args, *align_corners),
+        Op::GridSample {
+            mode,
+            padding,
+            align_corners,
+        } => grid::sample(&args, *mode, *padding, *align_corners),
+        Op::Col2Im { window } => unpool::col2im(&args, window),
+        Op::MaxUnpool { window } => unpool::max(&args, window),
+        Op::DeformConv {
+            window,
+            groups,
+            offset_groups,
+        } => deform_conv::evaluate(&args, window, *groups, *offset_groups),
+        Op::Det => algebra::det(&args),
+        Op::Dft { inverse, onesided } => algebra::dft(&args, *inverse, *onesided),
+        Op::Einsum { equation } => einsum::evaluate(&args, equation),
+        Op::LpPool { window, p } => pool::lp(&args, window, *p),
+        Op::NonMaxSuppression { center_point_box } => detect::nms(&args, *center_point_box),
+        Op::RoiAlign(align) => detect::align(&args, align),
         Op::ConvInteger { window, groups } => integer::conv(&args, window, *groups),
         Op::MatMulInteger => integer::matmul(&args),
         Op::DynamicQuantizeLinear => integer::dynamic(&args),
