@@ -190,7 +190,12 @@ impl Geometry {
             };
             return Some((begin, full.checked_sub(begin)?.checked_sub(end)?));
         };
-        let total = full.checked_sub(asked)?;
+        // An output that the windows do not fill goes on at its end.
+        let total = match full.checked_sub(asked) {
+            Some(total) => total,
+            None if same => return None,
+            None => 0,
+        };
         let begin = match auto_pad {
             AutoPad::SameUpper => total / 2,
             _ => total - total / 2,
@@ -278,6 +283,9 @@ mod tests {
         padded.window = padded.window.pad(&[1, 0]);
         padded.output_padding = vec![1];
         assert_eq!(run(padded).unwrap()[..6], whole[1..]);
+        let mut large = strided();
+        large.output_shape = vec![8];
+        assert_eq!(run(large).unwrap(), [&whole[..], &[0.5]].concat());
         let mut shaped = strided();
         shaped.output_shape = vec![6];
         assert_eq!(run(shaped.clone()).unwrap(), whole[1..]);
@@ -288,6 +296,7 @@ mod tests {
     #[test]
     fn contradictions_are_refused() {
         let mut large = strided();
+        large.window.auto_pad = AutoPad::SameUpper;
         large.output_shape = vec![8];
         assert!(run(large).is_err());
         let mut still = strided();
