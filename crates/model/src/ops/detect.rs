@@ -5,8 +5,8 @@ use super::args::{FLOATS, Shapes, Tensors};
 use super::gather::indices;
 use crate::{DType, Data, ModelError, Tensor};
 
-/// Most samples along a side of a bin of RoiAlign.
-const MAX_SAMPLES: usize = 1 << 12;
+/// Most samples along a side of the output of RoiAlign.
+const MAX_SAMPLES: usize = 1 << 20;
 
 /// How RoiAlign computes.
 #[derive(Debug, Clone, PartialEq)]
@@ -223,8 +223,8 @@ fn samples(
         0 => bin.ceil().max(0.0) as usize,
         given => given,
     };
-    if count > MAX_SAMPLES {
-        return Err(args.unsupported(format!("{count} samples along a bin")));
+    if bins.saturating_mul(count.max(1)) > MAX_SAMPLES {
+        return Err(args.unsupported(format!("{bins} bins of {count} samples")));
     }
     let last = extent - 1;
     let sample = |at: f64| {

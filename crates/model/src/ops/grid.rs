@@ -44,6 +44,10 @@ pub(super) fn infer_sample(args: &Shapes<'_>) -> Result<Vec<TypedShape>, ModelEr
     if !fits {
         return Err(args.wrong(format!("input {} and grid {}", x.shape, grid.shape)));
     }
+    // A sample has up to 4 taps along each axis.
+    if spatial.len() > 4 {
+        return Err(args.unsupported(format!("{} spatial axes", spatial.len())));
+    }
     let dims = [&[*batch, *channels], places].concat();
     Ok(vec![(x.dtype, args.shape(&dims)?)])
 }

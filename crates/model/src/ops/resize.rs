@@ -81,6 +81,9 @@ pub enum Aspect {
     NotSmaller,
 }
 
+/// Most elements of a smooth output, whose sums and taps are kept in f64.
+const MAX_SMOOTH: usize = 1 << 28;
+
 /// Scale and output extent of each axis.
 struct Plan {
     scales: Vec<f64>,
@@ -245,6 +248,9 @@ pub(super) fn evaluate(args: &Tensors<'_>, resize: &Resize) -> Result<Vec<Tensor
             )
         })?;
         return args.single(data);
+    }
+    if output.elements() > MAX_SMOOTH {
+        return Err(args.unsupported(format!("a smooth output of {output}")));
     }
     let taps: Vec<Vec<Taps>> = axes
         .iter()
