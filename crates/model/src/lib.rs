@@ -26,7 +26,7 @@ pub use eval::eval;
 pub use graph::{Constant, Dim, Graph, Node, ValueInfo};
 pub use infer::infer;
 pub use op::{AutoPad, Op, PadMode, UnknownOp, Window};
-pub use ops::{CosineWindow, Reduction};
+pub use ops::{CosineWindow, ScatterReduction};
 pub use shape::Shape;
 pub use tensor::{Data, Tensor};
 pub use weight::{Codebook, Scale, Support, Values, Weight};

@@ -5,8 +5,8 @@
 
 use crate::DType;
 use crate::ops::{
-    Cell, ConvTranspose, CosineWindow, GridMode, GridPadding, Recurrent, Reduction, Resize,
-    RoiAlign,
+    Cell, ConvTranspose, CosineWindow, GridMode, GridPadding, Recurrent, Resize, RoiAlign,
+    ScatterReduction,
 };
 
 /// How padding follows from the input's extent.
@@ -255,10 +255,10 @@ pub enum Op {
     RoiAlign(Box<RoiAlign>),
     ScatterElements {
         axis: i64,
-        reduction: Reduction,
+        reduction: ScatterReduction,
     },
     ScatterND {
-        reduction: Reduction,
+        reduction: ScatterReduction,
     },
     Shape {
         start: i64,

@@ -7,7 +7,7 @@ use super::spelling::{
     self, ACTIVATION, ASPECT, COORDINATES, DIRECTION, GRID_MODE, GRID_PADDING, ROUNDING,
 };
 use secateur_model::ops::{Aspect, ConvTranspose, Interpolation, Recurrent, Resize, RoiAlign};
-use secateur_model::{AutoPad, Op, PadMode, Reduction, Window};
+use secateur_model::{AutoPad, Op, PadMode, ScatterReduction, Window};
 
 /// The attributes of a known operator; those at their default are left out,
 /// so that the node is valid in as many opsets as can be.
@@ -294,13 +294,13 @@ fn roi_align(align: &RoiAlign) -> Vec<AttributeProto> {
     ]
 }
 
-fn reduction_of(reduction: Reduction) -> Option<AttributeProto> {
+fn reduction_of(reduction: ScatterReduction) -> Option<AttributeProto> {
     let name = match reduction {
-        Reduction::None => return None,
-        Reduction::Add => "add",
-        Reduction::Mul => "mul",
-        Reduction::Max => "max",
-        Reduction::Min => "min",
+        ScatterReduction::None => return None,
+        ScatterReduction::Add => "add",
+        ScatterReduction::Mul => "mul",
+        ScatterReduction::Max => "max",
+        ScatterReduction::Min => "min",
     };
     Some(string("reduction", name))
 }

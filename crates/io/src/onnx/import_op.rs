@@ -9,7 +9,7 @@ use crate::IoError;
 use secateur_model::ops::{
     Aspect, Cell, ConvTranspose, Coordinates, Interpolation, Recurrent, Resize, RoiAlign, Rounding,
 };
-use secateur_model::{AutoPad, CosineWindow, DType, Op, PadMode, Reduction, Window};
+use secateur_model::{AutoPad, CosineWindow, DType, Op, PadMode, ScatterReduction, Window};
 
 /// The operator of a node of the default domain; `None` where the operator, or
 /// the form it is used in, is not known and the node is carried as it came.
@@ -411,13 +411,13 @@ fn roi_align(a: &Attributes<'_>, opset: i64) -> Result<Option<RoiAlign>, IoError
     }))
 }
 
-fn reduction(a: &Attributes<'_>) -> Result<Reduction, IoError> {
+fn reduction(a: &Attributes<'_>) -> Result<ScatterReduction, IoError> {
     Ok(match a.string("reduction")?.unwrap_or("none") {
-        "none" => Reduction::None,
-        "add" => Reduction::Add,
-        "mul" => Reduction::Mul,
-        "max" => Reduction::Max,
-        "min" => Reduction::Min,
+        "none" => ScatterReduction::None,
+        "add" => ScatterReduction::Add,
+        "mul" => ScatterReduction::Mul,
+        "max" => ScatterReduction::Max,
+        "min" => ScatterReduction::Min,
         other => return Err(a.malformed(format!("attribute `reduction` is {other:?}"))),
     })
 }

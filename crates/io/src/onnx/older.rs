@@ -6,7 +6,7 @@ use super::export_op;
 use super::proto::{AttributeProto, GraphProto, NodeProto, TensorProto};
 use crate::IoError;
 use secateur_model::ops::{Aspect, Coordinates, Interpolation, Resize, Rounding};
-use secateur_model::{Data, Graph, Op, Reduction};
+use secateur_model::{Data, Graph, Op, ScatterReduction};
 use std::collections::HashSet;
 
 /// The opset whose forms the graph's known operators have; older ones differ.
@@ -82,14 +82,14 @@ fn since(op: &Op) -> i64 {
         | Op::Range
         | Op::Unique { .. } => 11,
         Op::ScatterElements { reduction, .. } => match reduction {
-            Reduction::None => 9,
-            Reduction::Add | Reduction::Mul => 16,
-            Reduction::Max | Reduction::Min => 18,
+            ScatterReduction::None => 9,
+            ScatterReduction::Add | ScatterReduction::Mul => 16,
+            ScatterReduction::Max | ScatterReduction::Min => 18,
         },
         Op::ScatterND { reduction } => match reduction {
-            Reduction::None => 11,
-            Reduction::Add | Reduction::Mul => 16,
-            Reduction::Max | Reduction::Min => 18,
+            ScatterReduction::None => 11,
+            ScatterReduction::Add | ScatterReduction::Mul => 16,
+            ScatterReduction::Max | ScatterReduction::Min => 18,
         },
         Op::RoiAlign(align) if align.half_pixel => 16,
         Op::RoiAlign(_) => 10,

@@ -3,7 +3,7 @@
 use super::attributes::Attributes;
 use crate::IoError;
 use secateur_model::ops::{
-    Activation, Aspect, Coordinates, Direction, GridMode, GridPadding, Rounding,
+    Aspect, CellActivation, Coordinates, Direction, GridMode, GridPadding, Rounding,
 };
 
 pub(super) type Spelling<T> = [(&'static str, T)];
@@ -36,12 +36,12 @@ pub(super) const DIRECTION: &Spelling<Direction> = &[
     ("bidirectional", Direction::Bidirectional),
 ];
 
-pub(super) const ACTIVATION: &Spelling<Activation> = &[
-    ("Relu", Activation::Relu),
-    ("Sigmoid", Activation::Sigmoid),
-    ("Softplus", Activation::Softplus),
-    ("Softsign", Activation::Softsign),
-    ("Tanh", Activation::Tanh),
+pub(super) const ACTIVATION: &Spelling<CellActivation> = &[
+    ("Relu", CellActivation::Relu),
+    ("Sigmoid", CellActivation::Sigmoid),
+    ("Softplus", CellActivation::Softplus),
+    ("Softsign", CellActivation::Softsign),
+    ("Tanh", CellActivation::Tanh),
 ];
 
 pub(super) const GRID_MODE: &Spelling<GridMode> = &[

@@ -4,10 +4,10 @@
 use super::bytes::{Damage, Reader, Writer};
 use super::tensor::{put_dtype, read_dtype};
 use secateur_model::ops::{
-    Activation, Aspect, Cell, ConvTranspose, Coordinates, Direction, GridMode, GridPadding,
+    Aspect, Cell, CellActivation, ConvTranspose, Coordinates, Direction, GridMode, GridPadding,
     Interpolation, Recurrent, Resize, RoiAlign, Rounding,
 };
-use secateur_model::{AutoPad, CosineWindow, Op, PadMode, Reduction, UnknownOp, Window};
+use secateur_model::{AutoPad, CosineWindow, Op, PadMode, ScatterReduction, UnknownOp, Window};
 
 pub(super) fn put_op(w: &mut Writer, op: &Op) {
     w.byte(code(op));
@@ -534,12 +534,12 @@ const DIRECTIONS: &[Direction] = &[
     Direction::Reverse,
     Direction::Bidirectional,
 ];
-const ACTIVATIONS: &[Activation] = &[
-    Activation::Relu,
-    Activation::Sigmoid,
-    Activation::Softplus,
-    Activation::Softsign,
-    Activation::Tanh,
+const ACTIVATIONS: &[CellActivation] = &[
+    CellActivation::Relu,
+    CellActivation::Sigmoid,
+    CellActivation::Softplus,
+    CellActivation::Softsign,
+    CellActivation::Tanh,
 ];
 const ROUNDINGS: &[Rounding] = &[
     Rounding::PreferFloor,
@@ -641,23 +641,23 @@ fn read_resize(r: &mut Reader<'_>) -> Result<Resize, Damage> {
     })
 }
 
-fn put_reduction(w: &mut Writer, reduction: Reduction) {
+fn put_reduction(w: &mut Writer, reduction: ScatterReduction) {
     w.byte(match reduction {
-        Reduction::None => 0,
-        Reduction::Add => 1,
-        Reduction::Mul => 2,
-        Reduction::Max => 3,
-        Reduction::Min => 4,
+        ScatterReduction::None => 0,
+        ScatterReduction::Add => 1,
+        ScatterReduction::Mul => 2,
+        ScatterReduction::Max => 3,
+        ScatterReduction::Min => 4,
     });
 }
 
-fn read_reduction(r: &mut Reader<'_>) -> Result<Reduction, Damage> {
+fn read_reduction(r: &mut Reader<'_>) -> Result<ScatterReduction, Damage> {
     Ok(match r.byte()? {
-        0 => Reduction::None,
-        1 => Reduction::Add,
-        2 => Reduction::Mul,
-        3 => Reduction::Max,
-        4 => Reduction::Min,
+        0 => ScatterReduction::None,
+        1 => ScatterReduction::Add,
+        2 => ScatterReduction::Mul,
+        3 => ScatterReduction::Max,
+        4 => ScatterReduction::Min,
         other => return Err(r.damage(format!("no reduction has number {other}"))),
     })
 }

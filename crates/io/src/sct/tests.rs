@@ -231,7 +231,7 @@ fn all_ops() -> Vec<Op> {
 /// A chain of one node for each operator.
 fn layers() -> Vec<Op> {
     use secateur_model::ops::{
-        Activation, Aspect, Cell, ConvTranspose, Coordinates, Direction, GridMode, GridPadding,
+        Aspect, Cell, CellActivation, ConvTranspose, Coordinates, Direction, GridMode, GridPadding,
         Interpolation, Recurrent, Resize, RoiAlign, Rounding,
     };
     let resize = |interpolation| Resize {
@@ -251,7 +251,7 @@ fn layers() -> Vec<Op> {
     let layer = |cell| Recurrent {
         cell,
         direction: Direction::Bidirectional,
-        activations: vec![Activation::Relu, Activation::Tanh],
+        activations: vec![CellActivation::Relu, CellActivation::Tanh],
         clip: Some(1.5),
         hidden: Some(7),
         batch_first: true,
@@ -318,13 +318,13 @@ fn layers() -> Vec<Op> {
 }
 
 fn moving_ops() -> Vec<Op> {
-    use secateur_model::{CosineWindow, Reduction};
+    use secateur_model::{CosineWindow, ScatterReduction};
     let reductions = [
-        Reduction::None,
-        Reduction::Add,
-        Reduction::Mul,
-        Reduction::Max,
-        Reduction::Min,
+        ScatterReduction::None,
+        ScatterReduction::Add,
+        ScatterReduction::Mul,
+        ScatterReduction::Max,
+        ScatterReduction::Min,
     ];
     let windows = [
         CosineWindow::Blackman,
@@ -364,7 +364,7 @@ fn moving_ops() -> Vec<Op> {
             time_axis: 0,
         },
         Op::ScatterND {
-            reduction: Reduction::Max,
+            reduction: ScatterReduction::Max,
         },
         Op::Size,
         Op::Slice,

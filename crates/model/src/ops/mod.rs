@@ -44,10 +44,10 @@ pub use conv_transpose::ConvTranspose;
 pub use detect::RoiAlign;
 pub use generate::CosineWindow;
 pub use grid::{GridMode, GridPadding};
-pub use recurrent::{Activation, Cell, Direction, Recurrent};
+pub use recurrent::{Cell, CellActivation, Direction, Recurrent};
 pub(crate) use reshape::{shape_value, size_value};
 pub use resize::{Aspect, Coordinates, Interpolation, Resize, Rounding};
-pub use scatter::Reduction;
+pub use scatter::ScatterReduction;
 
 use crate::{DType, ModelError, Node, Op, Shape, Tensor};
 use args::{Shapes, Tensors};

@@ -14,7 +14,7 @@ pub struct Recurrent {
     pub direction: Direction,
     /// Activations of the first direction, then those of the second; the cell's
     /// own when empty.
-    pub activations: Vec<Activation>,
+    pub activations: Vec<CellActivation>,
     /// Bound of what goes into an activation.
     pub clip: Option<f32>,
     /// Hidden units, if said; they follow from the weights.
@@ -50,7 +50,7 @@ pub enum Direction {
 
 /// An activation without parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Activation {
+pub enum CellActivation {
     /// `max(x, 0)`.
     Relu,
     /// `1 / (1 + e⁻ˣ)`.
@@ -63,7 +63,7 @@ pub enum Activation {
     Tanh,
 }
 
-impl Activation {
+impl CellActivation {
     fn apply(self, x: f64) -> f64 {
         match self {
             Self::Relu => x.max(0.0),
@@ -84,11 +84,15 @@ impl Cell {
         }
     }
 
-    fn activations(self) -> &'static [Activation] {
+    fn activations(self) -> &'static [CellActivation] {
         match self {
-            Self::Rnn => &[Activation::Tanh],
-            Self::Gru => &[Activation::Sigmoid, Activation::Tanh],
-            Self::Lstm => &[Activation::Sigmoid, Activation::Tanh, Activation::Tanh],
+            Self::Rnn => &[CellActivation::Tanh],
+            Self::Gru => &[CellActivation::Sigmoid, CellActivation::Tanh],
+            Self::Lstm => &[
+                CellActivation::Sigmoid,
+                CellActivation::Tanh,
+                CellActivation::Tanh,
+            ],
         }
     }
 }
@@ -269,7 +273,7 @@ pub(super) fn evaluate(args: &Tensors<'_>, layer: &Recurrent) -> Result<Vec<Tens
 }
 
 impl Recurrent {
-    fn activations_of(&self, direction: usize) -> &[Activation] {
+    fn activations_of(&self, direction: usize) -> &[CellActivation] {
         let own = self.cell.activations();
         let start = direction * own.len();
         self.activations
@@ -281,7 +285,7 @@ impl Recurrent {
 /// The parameters of one direction.
 struct Weights<'a> {
     layer: &'a Recurrent,
-    activations: &'a [Activation],
+    activations: &'a [CellActivation],
     hidden: usize,
     w: &'a [f64],
     r: &'a [f64],
@@ -395,7 +399,7 @@ mod tests {
     #[test]
     fn steps_go_either_way_and_rows_end() {
         let mut both = layer(Cell::Rnn, Direction::Bidirectional);
-        both.activations = vec![Activation::Relu; 2];
+        both.activations = vec![CellActivation::Relu; 2];
         let x = cube([3, 2, 1], &[1., 10., 2., 20., 3., 30.]);
         let w = cube([2, 1, 1], &[1., 1.]);
         let r = cube([2, 1, 1], &[2., 2.]);

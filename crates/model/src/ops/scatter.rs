@@ -9,7 +9,7 @@ use crate::{DType, Data, ModelError, Tensor, match_data};
 
 /// What becomes of the element that an update meets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Reduction {
+pub enum ScatterReduction {
     /// It is replaced.
     #[default]
     None,
@@ -26,7 +26,7 @@ pub enum Reduction {
 pub(super) fn infer_elements(
     args: &Shapes<'_>,
     axis: i64,
-    reduction: Reduction,
+    reduction: ScatterReduction,
 ) -> Result<Vec<TypedShape>, ModelError> {
     let (x, indices) = (args.need(0)?, args.typed(1, gather::INDICES)?);
     let axis = args.axis(axis, x.shape.rank())?;
@@ -37,7 +37,7 @@ pub(super) fn infer_elements(
 
 pub(super) fn infer_nd(
     args: &Shapes<'_>,
-    reduction: Reduction,
+    reduction: ScatterReduction,
 ) -> Result<Vec<TypedShape>, ModelError> {
     let (x, indices) = (args.need(0)?, args.typed(1, &[DType::I64])?);
     let (needed, _) = gather::block(args, &x.shape, &indices.shape, 0)?;
@@ -48,10 +48,10 @@ pub(super) fn infer_nd(
 fn check_updates(
     args: &Shapes<'_>,
     needed: &crate::Shape,
-    reduction: Reduction,
+    reduction: ScatterReduction,
 ) -> Result<(), ModelError> {
     args.same_type(2)?;
-    if reduction != Reduction::None {
+    if reduction != ScatterReduction::None {
         args.typed(0, NUMBERS)?;
     }
     let updates = &args.need(2)?.shape;
@@ -68,14 +68,17 @@ fn check_updates(
 pub(super) fn elements(
     args: &Tensors<'_>,
     axis: i64,
-    reduction: Reduction,
+    reduction: ScatterReduction,
 ) -> Result<Vec<Tensor>, ModelError> {
     let places = gather::element_places(args, axis)?;
     update(args, 2, &places, 1, reduction)
 }
 
 /// `y = x`, then `y[indices[i…], :] = updates[i…, :]`.
-pub(super) fn nd(args: &Tensors<'_>, reduction: Reduction) -> Result<Vec<Tensor>, ModelError> {
+pub(super) fn nd(
+    args: &Tensors<'_>,
+    reduction: ScatterReduction,
+) -> Result<Vec<Tensor>, ModelError> {
     let places = gather::block_starts(args, 0)?;
     let depth = args.need(1)?.shape().last().copied().unwrap_or(0);
     let run = args.need(0)?.shape().iter().skip(depth).product();
@@ -88,7 +91,7 @@ fn update(
     index: usize,
     places: &[usize],
     run: usize,
-    reduction: Reduction,
+    reduction: ScatterReduction,
 ) -> Result<Vec<Tensor>, ModelError> {
     fn combine<T: Element>(
         args: &Tensors<'_>,
@@ -107,20 +110,20 @@ fn update(
         }
         Ok(T::wrap(y))
     }
-    fn arithmetic<T: Number>(reduction: Reduction) -> fn(T, T) -> T {
+    fn arithmetic<T: Number>(reduction: ScatterReduction) -> fn(T, T) -> T {
         match reduction {
-            Reduction::None => |_, new| new,
-            Reduction::Add => T::add,
-            Reduction::Mul => T::mul,
+            ScatterReduction::None => |_, new| new,
+            ScatterReduction::Add => T::add,
+            ScatterReduction::Mul => T::mul,
             // NaN stays.
-            Reduction::Max => |old, new| if new <= old || is_nan(old) { old } else { new },
-            Reduction::Min => |old, new| if new >= old || is_nan(old) { old } else { new },
+            ScatterReduction::Max => |old, new| if new <= old || is_nan(old) { old } else { new },
+            ScatterReduction::Min => |old, new| if new >= old || is_nan(old) { old } else { new },
         }
     }
     let (x, at) = (args.need(0)?, (index, places, run));
     let unknown = |dtype| args.no_type(0, dtype);
     let data = match reduction {
-        Reduction::None => {
+        ScatterReduction::None => {
             match_data!(x.data(), v => combine(args, v, at, |_, new| new)?, other => {
                 return Err(unknown(other.dtype()));
             })
@@ -204,13 +207,13 @@ pub(super) fn cache(
             places.push((row * extent + at as usize) * run);
         }
     }
-    update(args, 1, &places, run, Reduction::None)
+    update(args, 1, &places, run, ScatterReduction::None)
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::evaluate;
-    use super::Reduction;
+    use super::ScatterReduction;
     use crate::{Data, Node, Op, Shape, Tensor};
 
     fn list(values: &[f32]) -> Tensor {
@@ -227,17 +230,17 @@ mod tests {
             let y = evaluate(&node, &parts.each_ref().map(Some)).unwrap();
             y[0].as_f32().unwrap()[..2].to_vec()
         };
-        assert_eq!(run(Reduction::None), [1., 4.]);
-        assert_eq!(run(Reduction::Add), [1., 11.]);
-        assert_eq!(run(Reduction::Mul), [1., 40.]);
-        assert_eq!(run(Reduction::Max), [1., 5.]);
-        assert_eq!(run(Reduction::Min), [1., 2.]);
+        assert_eq!(run(ScatterReduction::None), [1., 4.]);
+        assert_eq!(run(ScatterReduction::Add), [1., 11.]);
+        assert_eq!(run(ScatterReduction::Mul), [1., 40.]);
+        assert_eq!(run(ScatterReduction::Max), [1., 5.]);
+        assert_eq!(run(ScatterReduction::Min), [1., 2.]);
     }
 
     #[test]
     fn blocks_are_replaced() {
         let op = Op::ScatterND {
-            reduction: Reduction::None,
+            reduction: ScatterReduction::None,
         };
         let node = Node::new("s", op, &["x", "i", "u"], &["y"]);
         let x = Tensor::u8(&[3, 2], vec![0; 6]).unwrap();
@@ -253,7 +256,7 @@ mod tests {
     fn booleans_have_no_sum() {
         let op = Op::ScatterElements {
             axis: 0,
-            reduction: Reduction::Add,
+            reduction: ScatterReduction::Add,
         };
         let node = Node::new("s", op, &["x", "i", "u"], &["y"]);
         let flag = Tensor::new(Shape::new(&[1]).unwrap(), Data::Bool(vec![true])).unwrap();
