@@ -13,6 +13,9 @@ pub enum Granularity {
     /// One row: an output channel.
     #[default]
     PerChannel,
+    /// One column of a matrix: an output channel where it lies as
+    /// `[depth, outputs]`. Recipes that say `per-channel` mean this there.
+    PerColumn,
 }
 
 /// How a scale is found.
@@ -55,22 +58,25 @@ pub fn quantize_weights(
     let (shape, support, values) = weight.clone().into_parts();
     let values = match values {
         Values::F32(values) => {
-            let row_of: Vec<usize> = weight.positions().map(|p| p / columns.max(1)).collect();
+            let place = |p: usize| (p / columns.max(1), p % columns.max(1));
+            let scales = |count: usize, of: &dyn Fn(usize) -> usize| {
+                let mut parts: Vec<Vec<f32>> = vec![Vec::new(); count];
+                let placed = weight.positions().zip(&values);
+                placed.for_each(|(p, &v)| parts[of(p)].push(v));
+                parts.iter().map(|v| fit_scale(v, limit, range)).collect()
+            };
             let scale = match granularity {
                 Granularity::PerTensor => Scale::PerTensor(fit_scale(&values, limit, range)),
-                Granularity::PerChannel => {
-                    let mut by_row: Vec<Vec<f32>> = vec![Vec::new(); rows];
-                    row_of
-                        .iter()
-                        .zip(&values)
-                        .for_each(|(&r, &v)| by_row[r].push(v));
-                    Scale::PerChannel(by_row.iter().map(|v| fit_scale(v, limit, range)).collect())
-                }
+                Granularity::PerChannel => Scale::PerChannel(scales(rows, &|p| place(p).0)),
+                Granularity::PerColumn => Scale::PerColumn(scales(columns, &|p| place(p).1)),
             };
-            let codes = row_of
-                .iter()
+            let codes = weight
+                .positions()
                 .zip(&values)
-                .map(|(&row, &v)| code(v, scale.at(row, 0, columns), limit, pruned) as i16)
+                .map(|(p, &v)| {
+                    let (row, column) = place(p);
+                    code(v, scale.at(row, column, columns), limit, pruned) as i16
+                })
                 .collect();
             Values::Int { bits, codes, scale }
         }
@@ -157,7 +163,8 @@ mod tests {
                 Support::Unstructured(mask.clone()),
                 Values::F32(kept),
             ).unwrap();
-            for granularity in [Granularity::PerTensor, Granularity::PerChannel] {
+            use Granularity::{PerChannel, PerColumn, PerTensor};
+            for granularity in [PerTensor, PerChannel, PerColumn] {
                 for range in [Range::MinMax, Range::Percentile(0.9), Range::Mse] {
                     let q = quantize_weights(&weight, bits, granularity, range).unwrap();
                     prop_assert_eq!(q.nonzeros(), weight.nonzeros());

@@ -5,7 +5,9 @@ use crate::recipe::{
     AllocationSettings, Biases, PruneSchedule, PruneStep, QuantizeStep, Recipe, Retrain, ShareStep,
     Step,
 };
-use crate::{Allocation, CompressError, Histogram, activations, quantize_weights, share};
+use crate::{
+    Allocation, CompressError, Granularity, Histogram, activations, quantize_weights, share,
+};
 use half::f16;
 use secateur_data::Dataset;
 use secateur_model::{Constant, Graph, Op, Values, Weight};
@@ -14,7 +16,7 @@ use secateur_train::{
     observe,
 };
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::time::Instant;
 
@@ -235,14 +237,16 @@ impl Stage<'_> {
     }
 
     fn quantize(&mut self, graph: &mut Graph, step: &QuantizeStep) -> Result<(), CompressError> {
-        replace_weights(graph, prune::prunable(graph), |weight| {
-            quantize_weights(
-                weight,
-                step.weight_bits,
-                step.granularity,
-                step.weight_range,
-            )
-        })?;
+        let columns = with_outputs_in_columns(graph);
+        for name in prune::prunable(graph) {
+            let granularity = match step.granularity {
+                Granularity::PerChannel if columns.contains(&name) => Granularity::PerColumn,
+                other => other,
+            };
+            replace_weights(graph, vec![name], |weight| {
+                quantize_weights(weight, step.weight_bits, granularity, step.weight_range)
+            })?;
+        }
         if step.biases == Biases::F16 {
             replace_weights(graph, biases(graph), half_precision)?;
         }
@@ -272,6 +276,15 @@ fn replace_weights(
         }
     }
     Ok(())
+}
+
+/// Names of the matrices that lie as `[depth, outputs]`.
+fn with_outputs_in_columns(graph: &Graph) -> BTreeSet<String> {
+    let columns = |op: &Op| matches!(op, Op::MatMul | Op::Gemm { trans_b: false, .. });
+    let layers = graph.nodes.iter().filter(|n| columns(&n.op));
+    let weights = layers.filter_map(|n| graph.kernel_of(n));
+    let matrices = weights.filter(|(_, weight)| weight.shape().rank() == 2);
+    matrices.map(|(name, _)| name.to_owned()).collect()
 }
 
 /// Names of the biases of convolutions and fully connected layers.

@@ -266,14 +266,14 @@ impl IntOut<'_> {
                 let multiplier = head(&rq.multiplier[first..first + count]);
                 for (p, acc) in acc.iter().enumerate() {
                     let bytes = rq.bytes(acc, &multiplier);
-                    y.row_mut(pixel + p)[to.clone()].copy_from_slice(&bytes[..count]);
+                    copy_head(&mut y.row_mut(pixel + p)[to.clone()], &bytes);
                 }
             }
             IntOut::I8(y, rq) => {
                 let multiplier = head(&rq.multiplier[first..first + count]);
                 for (p, acc) in acc.iter().enumerate() {
                     let bytes = rq.bytes(acc, &multiplier).map(|b| b as i8);
-                    y.row_mut(pixel + p)[to.clone()].copy_from_slice(&bytes[..count]);
+                    copy_head(&mut y.row_mut(pixel + p)[to.clone()], &bytes);
                 }
             }
             IntOut::I32(y) => {
@@ -341,6 +341,35 @@ impl IntOut<'_> {
                 }
             }
         }
+    }
+}
+
+/// The first `to.len()` of 16 values, at most all, in pieces of known length: a copy of a length that
+/// is not known is a call.
+#[inline(always)]
+fn copy_head<T: Copy>(to: &mut [T], from: &[T; LANES]) {
+    if let Some(to) = to.first_chunk_mut::<LANES>() {
+        *to = *from;
+        return;
+    }
+    let at = copy_piece::<T, 8>(to, from, 0);
+    let at = copy_piece::<T, 4>(to, from, at);
+    let at = copy_piece::<T, 2>(to, from, at);
+    copy_piece::<T, 1>(to, from, at);
+}
+
+/// Copies `N` values from `at` on where there is room for them; where the next piece begins.
+#[inline(always)]
+fn copy_piece<T: Copy, const N: usize>(to: &mut [T], from: &[T], at: usize) -> usize {
+    match (
+        to[at..].first_chunk_mut::<N>(),
+        from[at..].first_chunk::<N>(),
+    ) {
+        (Some(to), Some(from)) => {
+            *to = *from;
+            at + N
+        }
+        _ => at,
     }
 }
 

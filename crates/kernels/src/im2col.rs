@@ -106,16 +106,30 @@ impl Im2col {
             return Ok(());
         }
         let lines = self.window.kernel[1] * self.channels_padded;
-        for (pixel, row) in pixels.zip(rows.chunks_exact_mut(self.cols())) {
-            let (top, left) = self.corner(pixel);
+        let inside = inside(lines);
+        let pitch = self.window.dilation[0] * self.window.input[1] * self.window.channels;
+        // Counted rather than divided: a short row costs less than a division.
+        let width = self.window.output[1];
+        let [mut oy, mut ox] = [pixels.start / width.max(1), pixels.start % width.max(1)];
+        for row in rows.chunks_exact_mut(self.cols()) {
+            let (top, left) = self.corner(oy, ox);
+            ox += 1;
+            if ox == width {
+                [oy, ox] = [oy + 1, 0];
+            }
             let whole = self.is_whole(left);
+            if whole && self.is_tall(top) {
+                let first = (top * self.window.input[1] + left) * self.window.channels;
+                inside(row, &image[first..], lines, pitch);
+                continue;
+            }
             for (ky, line) in row.chunks_exact_mut(lines).enumerate() {
                 let y = top.wrapping_add(ky * self.window.dilation[0]);
                 if y >= self.window.input[0] {
                     line.fill(pad);
                 } else if whole {
                     let first = (y * self.window.input[1] + left) * self.window.channels;
-                    copy(line, &image[first..first + line.len()]);
+                    line.copy_from_slice(&image[first..first + line.len()]);
                 } else {
                     self.line(image, group, y, left, pad, line);
                 }
@@ -124,16 +138,11 @@ impl Im2col {
         Ok(())
     }
 
-    /// Where the first tap of `pixel` lies, down and right; before the image as a negative number wrapped.
+    /// Where the first tap of output pixel `oy`, `ox` lies, down and right; before the image as a
+    /// negative number wrapped.
     #[inline(always)]
-    fn corner(&self, pixel: usize) -> (usize, usize) {
-        let Window2d {
-            stride,
-            pads,
-            output,
-            ..
-        } = self.window;
-        let (oy, ox) = (pixel / output[1], pixel % output[1]);
+    fn corner(&self, oy: usize, ox: usize) -> (usize, usize) {
+        let Window2d { stride, pads, .. } = self.window;
         (
             (oy * stride[0]).wrapping_sub(pads[0]),
             (ox * stride[1]).wrapping_sub(pads[1]),
@@ -149,6 +158,13 @@ impl Im2col {
             && self.window.dilation[1] == 1
             && self.groups == 1
             && self.channels_padded == self.window.channels
+    }
+
+    /// Whether every line of taps from line `top` on lies in the image.
+    #[inline(always)]
+    fn is_tall(&self, top: usize) -> bool {
+        let bottom = top.wrapping_add((self.window.kernel[0] - 1) * self.window.dilation[0]);
+        top < self.window.input[0] && bottom < self.window.input[0]
     }
 
     /// A line of taps in image line `y`, tap by tap.
@@ -171,31 +187,41 @@ impl Im2col {
             let (values, padding) = to.split_at_mut(channels);
             let at = y * self.window.input[1] + x;
             let first = at * self.window.channels + group * channels;
-            copy(values, &image[first..first + channels]);
+            values.copy_from_slice(&image[first..first + channels]);
             padding.fill(pad);
         }
     }
 }
 
-/// Copies equal lengths; the short lines of one and three channels do not pay for a call.
-#[inline(always)]
-fn copy<T: Copy>(to: &mut [T], from: &[T]) {
-    match to.len() {
-        1 => copy_exact::<T, 1>(to, from),
-        3 => copy_exact::<T, 3>(to, from),
-        5 => copy_exact::<T, 5>(to, from),
-        7 => copy_exact::<T, 7>(to, from),
-        9 => copy_exact::<T, 9>(to, from),
-        15 => copy_exact::<T, 15>(to, from),
-        21 => copy_exact::<T, 21>(to, from),
-        _ => to.copy_from_slice(from),
+/// Fills a row with the lines of taps, `length` elements each, that begin `pitch` elements apart in the
+/// image.
+type Inside<T> = fn(row: &mut [T], image: &[T], length: usize, pitch: usize);
+
+/// How rows of lines of a length are filled: the short lines of one and three channels are copied as
+/// values, since each would otherwise pay for a call.
+fn inside<T: Copy>(length: usize) -> Inside<T> {
+    match length {
+        1 => lines::<T, 1>,
+        3 => lines::<T, 3>,
+        5 => lines::<T, 5>,
+        7 => lines::<T, 7>,
+        9 => lines::<T, 9>,
+        15 => lines::<T, 15>,
+        21 => lines::<T, 21>,
+        _ => |row, image, length, pitch| {
+            for (to, from) in row.chunks_exact_mut(length).zip(image.chunks(pitch)) {
+                to.copy_from_slice(&from[..length]);
+            }
+        },
     }
 }
 
-#[inline(always)]
-fn copy_exact<T: Copy, const N: usize>(to: &mut [T], from: &[T]) {
-    if let (Some(to), Some(from)) = (to.first_chunk_mut::<N>(), from.first_chunk::<N>()) {
-        *to = *from;
+fn lines<T: Copy, const N: usize>(row: &mut [T], image: &[T], _: usize, pitch: usize) {
+    let (lines, _) = row.as_chunks_mut::<N>();
+    for (to, from) in lines.iter_mut().zip(image.chunks(pitch)) {
+        if let Some(from) = from.first_chunk() {
+            *to = *from;
+        }
     }
 }
 

@@ -126,15 +126,16 @@ fn read<'a>(
         .collect()
 }
 
-/// The value of a node's only output, if it is a short list of integers that
-/// hangs on nothing but known values and shapes.
+/// The value of a node's only output, if it is a short list of integers or
+/// booleans that hangs on nothing but known values and shapes.
 fn fold(
     node: &Node,
     inputs: &[Option<ShapeInput<'_>>],
     outputs: &[(DType, Shape)],
 ) -> Result<Option<Tensor>, ModelError> {
     let short = |dtype: DType, shape: &Shape| {
-        matches!(dtype, DType::I64 | DType::I32) && shape.elements() <= FOLDED_ELEMENTS
+        matches!(dtype, DType::I64 | DType::I32 | DType::Bool)
+            && shape.elements() <= FOLDED_ELEMENTS
     };
     let [(dtype, shape)] = outputs else {
         return Ok(None);
@@ -165,7 +166,7 @@ fn fold(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{eval, zoo};
+    use crate::{Binary, eval, zoo};
 
     fn shape(dims: &[usize]) -> Shape {
         Shape::new(dims).unwrap()
@@ -216,6 +217,21 @@ mod tests {
         let shapes = infer(&flattening(), &[("x", shape(&[5, 3, 4]))]).unwrap();
         assert_eq!(shapes["y"], (DType::F32, shape(&[5, 12])));
         assert_eq!(shapes["to"], (DType::I64, shape(&[2])));
+    }
+
+    #[test]
+    fn extents_are_chosen_by_comparisons() {
+        let mut graph = flattening();
+        let twelve = Constant::Tensor(Tensor::i64(&[1], vec![12]).unwrap());
+        graph.constants.insert("twelve".into(), twelve);
+        let nodes = [
+            Node::new("open", Op::Binary(Binary::Equal), &["to", "rest"], &["o"]),
+            Node::new("fill", Op::Where, &["o", "twelve", "to"], &["filled"]),
+        ];
+        graph.nodes[4].inputs[1] = "filled".into();
+        graph.nodes.splice(4..4, nodes);
+        let shapes = infer(&graph, &[("x", shape(&[5, 3, 4]))]).unwrap();
+        assert_eq!(shapes["y"], (DType::F32, shape(&[5, 12])));
     }
 
     #[test]

@@ -3,11 +3,11 @@
 //! Older forms are rewritten on import (attributes that became inputs become
 //! constants), so that everything behind the importer knows one form only.
 
-use crate::DType;
 use crate::ops::{
     Cell, ConvTranspose, CosineWindow, GridMode, GridPadding, Recurrent, Resize, RoiAlign,
     ScatterReduction,
 };
+use crate::{Activation, Binary, DType, Extreme, Family, LossReduction, Math, Reduction, Variadic};
 
 /// How padding follows from the input's extent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -79,6 +79,39 @@ pub enum PadMode {
     Wrap,
 }
 
+/// What Attention's last output holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Scores {
+    /// The scaled products of queries and keys.
+    #[default]
+    Products,
+    /// The same with the mask added.
+    Masked,
+    /// The same after the soft cap.
+    Capped,
+    /// The weights of the values: the same after Softmax.
+    Weights,
+}
+
+/// Attributes of Attention.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Attention {
+    /// Whether a query sees no later keys.
+    pub is_causal: bool,
+    /// Heads of keys and values; 0 where they are an axis of their own.
+    pub kv_num_heads: usize,
+    /// Heads of the queries; 0 where they are an axis of their own.
+    pub q_num_heads: usize,
+    /// Factor of the products; by default one by the root of the head's extent.
+    pub scale: Option<f32>,
+    /// What the last output holds.
+    pub scores: Scores,
+    /// Bound of the scores, approached by a hyperbolic tangent; 0 for none.
+    pub softcap: f32,
+    /// The type that Softmax is asked to be computed in; the reference uses f64.
+    pub softmax_precision: Option<DType>,
+}
+
 /// An operator that is carried through as it came.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UnknownOp {
@@ -97,10 +130,22 @@ pub struct UnknownOp {
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs)] // ONNX's own operators and attribute names
 pub enum Op {
+    /// `parameters`: the values of `kind.parameters()`, 0 where there are fewer.
+    Activation {
+        kind: Activation,
+        parameters: [f32; 2],
+    },
     Add,
     AffineGrid {
         align_corners: bool,
     },
+    ArgReduce {
+        kind: Extreme,
+        axis: i64,
+        keep_dims: bool,
+        select_last_index: bool,
+    },
+    Attention(Box<Attention>),
     AveragePool {
         window: Window,
         count_include_pad: bool,
@@ -108,9 +153,11 @@ pub enum Op {
     BatchNormalization {
         epsilon: f32,
     },
+    Binary(Binary),
     Cast {
         to: DType,
     },
+    CastLike,
     /// Extents are input 1; without axes, of all of them.
     CenterCropPad {
         axes: Vec<i64>,
@@ -143,6 +190,10 @@ pub enum Op {
         window: CosineWindow,
         periodic: bool,
         to: DType,
+    },
+    CumSum {
+        exclusive: bool,
+        reverse: bool,
     },
     DeformConv {
         window: Window,
@@ -201,16 +252,54 @@ pub enum Op {
         padding: GridPadding,
         align_corners: bool,
     },
+    GroupNormalization {
+        groups: usize,
+        epsilon: f32,
+    },
+    /// `flattened`: as of Softmax.
+    Hardmax {
+        axis: i64,
+        flattened: bool,
+    },
     Identity,
+    InstanceNormalization {
+        epsilon: f32,
+    },
+    IsInf {
+        negative: bool,
+        positive: bool,
+    },
+    LayerNormalization {
+        axis: i64,
+        epsilon: f32,
+    },
     LeakyRelu {
         alpha: f32,
+    },
+    /// `flattened`: as of Softmax.
+    LogSoftmax {
+        axis: i64,
+        flattened: bool,
+    },
+    /// `p` is 1 or 2.
+    LpNormalization {
+        axis: i64,
+        p: i64,
     },
     LpPool {
         window: Window,
         p: u32,
     },
+    /// Over channels.
+    Lrn {
+        alpha: f32,
+        beta: f32,
+        bias: f32,
+        size: usize,
+    },
     MatMul,
     MatMulInteger,
+    Math(Math),
     MaxPool {
         window: Window,
         column_major: bool,
@@ -218,7 +307,14 @@ pub enum Op {
     MaxUnpool {
         window: Window,
     },
+    MeanVarianceNormalization {
+        axes: Vec<i64>,
+    },
     Mul,
+    NegativeLogLikelihoodLoss {
+        reduction: LossReduction,
+        ignore_index: Option<i64>,
+    },
     NonMaxSuppression {
         center_point_box: bool,
     },
@@ -226,6 +322,7 @@ pub enum Op {
     OneHot {
         axis: i64,
     },
+    PRelu,
     Pad {
         mode: PadMode,
     },
@@ -239,9 +336,19 @@ pub enum Op {
         block_size: i64,
         to: Option<DType>,
     },
+    RMSNormalization {
+        axis: i64,
+        epsilon: f32,
+    },
     Range,
     /// GRU, LSTM, RNN.
     Recurrent(Box<Recurrent>),
+    /// Axes are input 1.
+    Reduce {
+        kind: Reduction,
+        keep_dims: bool,
+        noop_with_empty_axes: bool,
+    },
     Relu,
     Reshape {
         allow_zero: bool,
@@ -253,6 +360,12 @@ pub enum Op {
         time_axis: usize,
     },
     RoiAlign(Box<RoiAlign>),
+    /// `dim`: elements of a head that turn, 0 for all.
+    RotaryEmbedding {
+        interleaved: bool,
+        num_heads: usize,
+        dim: usize,
+    },
     ScatterElements {
         axis: i64,
         reduction: ScatterReduction,
@@ -272,6 +385,10 @@ pub enum Op {
         axis: i64,
         flattened: bool,
     },
+    SoftmaxCrossEntropyLoss {
+        reduction: LossReduction,
+        ignore_index: Option<i64>,
+    },
     SpaceToDepth {
         block: usize,
     },
@@ -289,6 +406,12 @@ pub enum Op {
         circular: bool,
     },
     Tile,
+    /// `k` is input 1.
+    TopK {
+        axis: i64,
+        largest: bool,
+        sorted: bool,
+    },
     Transpose {
         perm: Option<Vec<usize>>,
     },
@@ -301,6 +424,8 @@ pub enum Op {
         sorted: bool,
     },
     Unsqueeze,
+    Variadic(Variadic),
+    Where,
     /// Not known: carried, exported, never run.
     Unknown(Box<UnknownOp>),
 }
@@ -309,11 +434,16 @@ impl Op {
     /// ONNX's name of the operator.
     pub fn name(&self) -> &str {
         match self {
+            Self::Activation { kind, .. } => kind.name(),
             Self::Add => "Add",
             Self::AffineGrid { .. } => "AffineGrid",
+            Self::ArgReduce { kind, .. } => kind.name(),
+            Self::Attention(_) => "Attention",
             Self::AveragePool { .. } => "AveragePool",
             Self::BatchNormalization { .. } => "BatchNormalization",
+            Self::Binary(kind) => kind.name(),
             Self::Cast { .. } => "Cast",
+            Self::CastLike => "CastLike",
             Self::CenterCropPad { .. } => "CenterCropPad",
             Self::Clip => "Clip",
             Self::Col2Im { .. } => "Col2Im",
@@ -327,6 +457,7 @@ impl Op {
                 CosineWindow::Hamming => "HammingWindow",
                 CosineWindow::Hann => "HannWindow",
             },
+            Self::CumSum { .. } => "CumSum",
             Self::DeformConv { .. } => "DeformConv",
             Self::DepthToSpace { .. } => "DepthToSpace",
             Self::DequantizeLinear { .. } => "DequantizeLinear",
@@ -346,32 +477,47 @@ impl Op {
             Self::GlobalAveragePool => "GlobalAveragePool",
             Self::GlobalMaxPool => "GlobalMaxPool",
             Self::GridSample { .. } => "GridSample",
+            Self::GroupNormalization { .. } => "GroupNormalization",
+            Self::Hardmax { .. } => "Hardmax",
             Self::Identity => "Identity",
+            Self::InstanceNormalization { .. } => "InstanceNormalization",
+            Self::IsInf { .. } => "IsInf",
+            Self::LayerNormalization { .. } => "LayerNormalization",
             Self::LeakyRelu { .. } => "LeakyRelu",
+            Self::LogSoftmax { .. } => "LogSoftmax",
+            Self::LpNormalization { .. } => "LpNormalization",
             Self::LpPool { .. } => "LpPool",
+            Self::Lrn { .. } => "LRN",
             Self::MatMul => "MatMul",
             Self::MatMulInteger => "MatMulInteger",
+            Self::Math(kind) => kind.name(),
             Self::MaxPool { .. } => "MaxPool",
             Self::MaxUnpool { .. } => "MaxUnpool",
+            Self::MeanVarianceNormalization { .. } => "MeanVarianceNormalization",
             Self::Mul => "Mul",
+            Self::NegativeLogLikelihoodLoss { .. } => "NegativeLogLikelihoodLoss",
             Self::NonMaxSuppression { .. } => "NonMaxSuppression",
             Self::NonZero => "NonZero",
             Self::OneHot { .. } => "OneHot",
+            Self::PRelu => "PRelu",
             Self::Pad { .. } => "Pad",
             Self::QLinearConv { .. } => "QLinearConv",
             Self::QLinearMatMul => "QLinearMatMul",
             Self::QuantizeLinear { .. } => "QuantizeLinear",
+            Self::RMSNormalization { .. } => "RMSNormalization",
             Self::Range => "Range",
             Self::Recurrent(layer) => match layer.cell {
                 Cell::Gru => "GRU",
                 Cell::Lstm => "LSTM",
                 Cell::Rnn => "RNN",
             },
+            Self::Reduce { kind, .. } => kind.name(),
             Self::Relu => "Relu",
             Self::Reshape { .. } => "Reshape",
             Self::Resize(_) => "Resize",
             Self::ReverseSequence { .. } => "ReverseSequence",
             Self::RoiAlign(_) => "RoiAlign",
+            Self::RotaryEmbedding { .. } => "RotaryEmbedding",
             Self::ScatterElements { .. } => "ScatterElements",
             Self::ScatterND { .. } => "ScatterND",
             Self::Shape { .. } => "Shape",
@@ -379,6 +525,7 @@ impl Op {
             Self::Size => "Size",
             Self::Slice => "Slice",
             Self::Softmax { .. } => "Softmax",
+            Self::SoftmaxCrossEntropyLoss { .. } => "SoftmaxCrossEntropyLoss",
             Self::SpaceToDepth { .. } => "SpaceToDepth",
             Self::Split { .. } => "Split",
             Self::Squeeze => "Squeeze",
@@ -386,10 +533,13 @@ impl Op {
             Self::Tanh => "Tanh",
             Self::TensorScatter { .. } => "TensorScatter",
             Self::Tile => "Tile",
+            Self::TopK { .. } => "TopK",
             Self::Transpose { .. } => "Transpose",
             Self::Trilu { .. } => "Trilu",
             Self::Unique { .. } => "Unique",
             Self::Unsqueeze => "Unsqueeze",
+            Self::Variadic(kind) => kind.name(),
+            Self::Where => "Where",
             Self::Unknown(op) => &op.op_type,
         }
     }

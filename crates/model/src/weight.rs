@@ -56,6 +56,9 @@ pub enum Scale {
     PerTensor(f32),
     /// One for each row (output channel).
     PerChannel(Vec<f32>),
+    /// One for each column: the output channel where a weight lies as `[depth,
+    /// outputs]`, as of MatMul.
+    PerColumn(Vec<f32>),
     /// One for each run of `size` columns of each row, row-major.
     PerGroup {
         /// Columns of a group.
@@ -71,6 +74,7 @@ impl Scale {
         match self {
             Self::PerTensor(s) => *s,
             Self::PerChannel(s) => s[row],
+            Self::PerColumn(s) => s[column],
             Self::PerGroup { size, scales } => {
                 scales[row * columns.div_ceil(*size) + column / size]
             }
@@ -349,6 +353,7 @@ impl Weight {
                 let (needed, found) = match scale {
                     Scale::PerTensor(_) => (1, 1),
                     Scale::PerChannel(s) => (rows, s.len()),
+                    Scale::PerColumn(s) => (columns, s.len()),
                     Scale::PerGroup { size: 0, .. } => return wrong("group size is 0".into()),
                     Scale::PerGroup { size, scales } => {
                         (rows * columns.div_ceil(*size), scales.len())
@@ -359,7 +364,9 @@ impl Weight {
                 }
                 let scales = match scale {
                     Scale::PerTensor(s) => std::slice::from_ref(s),
-                    Scale::PerChannel(s) | Scale::PerGroup { scales: s, .. } => s,
+                    Scale::PerChannel(s)
+                    | Scale::PerColumn(s)
+                    | Scale::PerGroup { scales: s, .. } => s,
                 };
                 if let Some(s) = scales.iter().find(|s| !s.is_finite() || **s <= 0.0) {
                     return wrong(format!("a scale must be finite and positive, found {s}"));

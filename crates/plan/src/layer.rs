@@ -187,6 +187,7 @@ fn integer_scales(weight: &Weight, kind: Kind<'_>) -> Option<Vec<f32>> {
         Values::Int { bits, scale, .. } if *bits <= 8 => match scale {
             Scale::PerTensor(s) => Some(vec![*s; outputs]),
             Scale::PerChannel(s) if !matches!(kind, Kind::Columns) => Some(s.clone()),
+            Scale::PerColumn(s) if matches!(kind, Kind::Columns) => Some(s.clone()),
             _ => None,
         },
         Values::Shared {

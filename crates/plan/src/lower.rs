@@ -6,6 +6,7 @@ mod drop_identity;
 mod fold_norm;
 mod fuse_activation;
 mod integer_layer;
+mod integer_operator;
 mod integer_weight;
 mod lift_quantize;
 mod sink_dequantize;
@@ -45,7 +46,7 @@ pub struct Rule {
 }
 
 /// The rules in their order.
-pub const RULES: [Rule; 10] = [
+pub const RULES: [Rule; 11] = [
     Rule {
         name: "drop identities",
         reason: "first, so that patterns stand side by side",
@@ -55,6 +56,11 @@ pub const RULES: [Rule; 10] = [
         name: "integer weights",
         reason: "before constants fold, which would make floats of a quantized weight",
         apply: integer_weight::apply,
+    },
+    Rule {
+        name: "integer operators",
+        reason: "before constants fold, as for integer weights",
+        apply: integer_operator::apply,
     },
     Rule {
         name: "fold constants",

@@ -7,12 +7,27 @@ use super::spelling::{
     self, ACTIVATION, ASPECT, COORDINATES, DIRECTION, GRID_MODE, GRID_PADDING, ROUNDING,
 };
 use secateur_model::ops::{Aspect, ConvTranspose, Interpolation, Recurrent, Resize, RoiAlign};
-use secateur_model::{AutoPad, Op, PadMode, ScatterReduction, Window};
+use secateur_model::{
+    Activation, Attention, AutoPad, Binary, Family, Op, PadMode, ScatterReduction, Scores, Window,
+};
 
 /// The attributes of a known operator; those at their default are left out,
 /// so that the node is valid in as many opsets as can be.
 pub(super) fn attributes(op: &Op) -> Vec<AttributeProto> {
     match op {
+        Op::Activation { kind, parameters } => activation(*kind, *parameters),
+        Op::ArgReduce {
+            axis,
+            keep_dims,
+            select_last_index,
+            ..
+        } => {
+            let mut list = vec![int("axis", *axis)];
+            push_unset(&mut list, "keepdims", *keep_dims);
+            push_flag(&mut list, "select_last_index", *select_last_index);
+            list
+        }
+        Op::Attention(attributes) => attention(attributes),
         Op::AveragePool {
             window: w,
             count_include_pad,
@@ -41,7 +56,17 @@ pub(super) fn attributes(op: &Op) -> Vec<AttributeProto> {
         Op::AffineGrid { align_corners } => {
             vec![int("align_corners", i64::from(*align_corners))]
         }
+        Op::BatchNormalization { epsilon } | Op::InstanceNormalization { epsilon } => {
+            vec![float("epsilon", *epsilon)]
+        }
+        Op::Binary(kind) => match kind {
+            Binary::BitShiftLeft => vec![string("direction", "LEFT")],
+            Binary::BitShiftRight => vec![string("direction", "RIGHT")],
+            Binary::Fmod => vec![int("fmod", 1)],
+            _ => Vec::new(),
+        },
         Op::Col2Im { window: w } | Op::MaxUnpool { window: w } => window(w),
+        Op::ConvTranspose(conv) => conv_transpose(conv),
         Op::DeformConv {
             window: w,
             groups,
@@ -74,11 +99,9 @@ pub(super) fn attributes(op: &Op) -> Vec<AttributeProto> {
         Op::NonMaxSuppression { center_point_box } => {
             vec![int("center_point_box", i64::from(*center_point_box))]
         }
-        Op::RoiAlign(align) => roi_align(align),
-        Op::ConvTranspose(conv) => conv_transpose(conv),
         Op::Recurrent(layer) => recurrent(layer),
         Op::Resize(r) => resize(r),
-        Op::BatchNormalization { epsilon } => vec![float("epsilon", *epsilon)],
+        Op::RoiAlign(align) => roi_align(align),
         Op::Cast { to } => vec![int("to", i64::from(dtype::to_code(*to)))],
         Op::CenterCropPad { axes } if axes.is_empty() => Vec::new(),
         Op::CenterCropPad { axes } => vec![ints("axes", axes)],
@@ -137,7 +160,52 @@ pub(super) fn attributes(op: &Op) -> Vec<AttributeProto> {
             list.extend(axis.map(|axis| int("axis", axis)));
             list
         }
-        Op::Softmax { axis, .. } => vec![int("axis", *axis)],
+        Op::Hardmax { axis, .. } | Op::LogSoftmax { axis, .. } | Op::Softmax { axis, .. } => {
+            vec![int("axis", *axis)]
+        }
+        Op::GroupNormalization { groups, epsilon } => vec![
+            int("num_groups", *groups as i64),
+            float("epsilon", *epsilon),
+        ],
+        Op::LayerNormalization { axis, epsilon } | Op::RMSNormalization { axis, epsilon } => {
+            vec![int("axis", *axis), float("epsilon", *epsilon)]
+        }
+        Op::LpNormalization { axis, p } => vec![int("axis", *axis), int("p", *p)],
+        Op::Lrn {
+            alpha,
+            beta,
+            bias,
+            size,
+        } => vec![
+            float("alpha", *alpha),
+            float("beta", *beta),
+            float("bias", *bias),
+            int("size", *size as i64),
+        ],
+        Op::MeanVarianceNormalization { axes } => vec![AttributeProto {
+            name: "axes".into(),
+            r#type: kind::INTS,
+            ints: axes.clone(),
+            ..AttributeProto::default()
+        }],
+        Op::NegativeLogLikelihoodLoss {
+            reduction,
+            ignore_index,
+        }
+        | Op::SoftmaxCrossEntropyLoss {
+            reduction,
+            ignore_index,
+        } => {
+            let mut list = vec![string("reduction", reduction.name())];
+            list.extend(ignore_index.map(|index| int("ignore_index", index)));
+            list
+        }
+        Op::CumSum { exclusive, reverse } => {
+            let mut list = Vec::new();
+            push_flag(&mut list, "exclusive", *exclusive);
+            push_flag(&mut list, "reverse", *reverse);
+            list
+        }
         Op::DequantizeLinear { axis, block_size } => quantization(*axis, *block_size),
         Op::QuantizeLinear {
             axis,
@@ -159,6 +227,12 @@ pub(super) fn attributes(op: &Op) -> Vec<AttributeProto> {
             push_flag(&mut list, "transB", *trans_b);
             list
         }
+        Op::IsInf { negative, positive } => {
+            let mut list = Vec::new();
+            push_unset(&mut list, "detect_negative", *negative);
+            push_unset(&mut list, "detect_positive", *positive);
+            list
+        }
         Op::LeakyRelu { alpha } => vec![float("alpha", *alpha)],
         Op::Pad { mode } => {
             let mode = match mode {
@@ -169,9 +243,30 @@ pub(super) fn attributes(op: &Op) -> Vec<AttributeProto> {
             };
             vec![string("mode", mode)]
         }
+        Op::Reduce {
+            keep_dims,
+            noop_with_empty_axes,
+            ..
+        } => {
+            let mut list = Vec::new();
+            push_unset(&mut list, "keepdims", *keep_dims);
+            push_flag(&mut list, "noop_with_empty_axes", *noop_with_empty_axes);
+            list
+        }
         Op::Reshape { allow_zero } => {
             let mut list = Vec::new();
             push_flag(&mut list, "allowzero", *allow_zero);
+            list
+        }
+        Op::RotaryEmbedding {
+            interleaved,
+            num_heads,
+            dim,
+        } => {
+            let mut list = Vec::new();
+            push_flag(&mut list, "interleaved", *interleaved);
+            push_count(&mut list, "num_heads", *num_heads);
+            push_count(&mut list, "rotary_embedding_dim", *dim);
             list
         }
         Op::Shape { start, end } => {
@@ -182,8 +277,19 @@ pub(super) fn attributes(op: &Op) -> Vec<AttributeProto> {
             list.extend(end.map(|end| int("end", end)));
             list
         }
+        Op::TopK {
+            axis,
+            largest,
+            sorted,
+        } => {
+            let mut list = vec![int("axis", *axis)];
+            push_unset(&mut list, "largest", *largest);
+            push_unset(&mut list, "sorted", *sorted);
+            list
+        }
         Op::Transpose { perm } => perm.iter().map(|perm| extents("perm", perm)).collect(),
         Op::Add
+        | Op::CastLike
         | Op::Clip
         | Op::Det
         | Op::Div
@@ -195,8 +301,10 @@ pub(super) fn attributes(op: &Op) -> Vec<AttributeProto> {
         | Op::Identity
         | Op::MatMul
         | Op::MatMulInteger
+        | Op::Math(_)
         | Op::Mul
         | Op::NonZero
+        | Op::PRelu
         | Op::QLinearMatMul
         | Op::Range
         | Op::Relu
@@ -208,6 +316,8 @@ pub(super) fn attributes(op: &Op) -> Vec<AttributeProto> {
         | Op::Tanh
         | Op::Tile
         | Op::Unsqueeze
+        | Op::Variadic(_)
+        | Op::Where
         | Op::Unknown(_) => Vec::new(),
     }
 }
@@ -305,6 +415,37 @@ fn reduction_of(reduction: ScatterReduction) -> Option<AttributeProto> {
     Some(string("reduction", name))
 }
 
+fn activation(kind: Activation, parameters: [f32; 2]) -> Vec<AttributeProto> {
+    let names = kind.parameters().iter().map(|(name, _)| *name);
+    let mut list: Vec<AttributeProto> = names
+        .zip(parameters)
+        .map(|(name, value)| float(name, value))
+        .collect();
+    if kind == Activation::GeluTanh {
+        list.push(string("approximate", "tanh"));
+    }
+    list
+}
+
+fn attention(attention: &Attention) -> Vec<AttributeProto> {
+    let mut list = Vec::new();
+    push_flag(&mut list, "is_causal", attention.is_causal);
+    push_count(&mut list, "kv_num_heads", attention.kv_num_heads);
+    push_count(&mut list, "q_num_heads", attention.q_num_heads);
+    list.extend(attention.scale.map(|scale| float("scale", scale)));
+    let mode = match attention.scores {
+        Scores::Products => 0,
+        Scores::Masked => 1,
+        Scores::Capped => 2,
+        Scores::Weights => 3,
+    };
+    push_count(&mut list, "qk_matmul_output_mode", mode);
+    list.push(float("softcap", attention.softcap));
+    let precision = attention.softmax_precision.map(dtype::to_code);
+    list.extend(precision.map(|code| int("softmax_precision", code.into())));
+    list
+}
+
 fn window(window: &Window) -> Vec<AttributeProto> {
     let mut list: Vec<AttributeProto> = [
         ("kernel_shape", &window.kernel),
@@ -341,6 +482,20 @@ fn quantization(axis: i64, block_size: i64) -> Vec<AttributeProto> {
 fn push_flag(list: &mut Vec<AttributeProto>, name: &str, value: bool) {
     if value {
         list.push(int(name, 1));
+    }
+}
+
+/// A number that is 0 by default.
+fn push_count(list: &mut Vec<AttributeProto>, name: &str, value: usize) {
+    if value != 0 {
+        list.push(int(name, value as i64));
+    }
+}
+
+/// A flag that is set by default.
+fn push_unset(list: &mut Vec<AttributeProto>, name: &str, value: bool) {
+    if !value {
+        list.push(int(name, 0));
     }
 }
 

@@ -9,7 +9,10 @@ use crate::IoError;
 use secateur_model::ops::{
     Aspect, Cell, ConvTranspose, Coordinates, Interpolation, Recurrent, Resize, RoiAlign, Rounding,
 };
-use secateur_model::{AutoPad, CosineWindow, DType, Op, PadMode, ScatterReduction, Window};
+use secateur_model::{
+    Activation, Attention, AutoPad, Binary, CosineWindow, DType, Extreme, Family, LossReduction,
+    Math, Op, PadMode, Reduction, ScatterReduction, Scores, Variadic, Window,
+};
 
 /// The operator of a node of the default domain; `None` where the operator, or
 /// the form it is used in, is not known and the node is carried as it came.
@@ -24,6 +27,7 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
         "AffineGrid" => Op::AffineGrid {
             align_corners: a.flag("align_corners")?,
         },
+        "Attention" => Op::Attention(Box::new(attention(a)?)),
         "AveragePool" => Op::AveragePool {
             window: window(a)?,
             count_include_pad: a.flag("count_include_pad")?,
@@ -41,10 +45,22 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
                 epsilon: a.float("epsilon", 1e-5)?,
             }
         }
+        "BitShift" => Op::Binary(match a.string("direction")? {
+            Some("LEFT") => Binary::BitShiftLeft,
+            Some("RIGHT") => Binary::BitShiftRight,
+            other => return Err(a.malformed(format!("attribute `direction` is {other:?}"))),
+        }),
+        "BlackmanWindow" => match cosine_window(a, CosineWindow::Blackman)? {
+            Some(op) => op,
+            None => return Ok(None),
+        },
         "Cast" => match element_type(a, "to")? {
             Some(to) if !matches!(to, DType::Opaque(_)) => Op::Cast { to },
             _ => return Ok(None),
         },
+        // Attributes that matter to types that are not computed with.
+        "CastLike" if a.int("saturate", 1)? == 0 || a.has("round_mode") => return Ok(None),
+        "CastLike" => Op::CastLike,
         "CenterCropPad" => Op::CenterCropPad {
             axes: a.ints("axes")?.unwrap_or_default().to_vec(),
         },
@@ -77,17 +93,9 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
             groups: groups(a)?,
         },
         "QLinearMatMul" => Op::QLinearMatMul,
-        "BlackmanWindow" => match cosine_window(a, CosineWindow::Blackman)? {
-            Some(op) => op,
-            None => return Ok(None),
-        },
-        "HammingWindow" => match cosine_window(a, CosineWindow::Hamming)? {
-            Some(op) => op,
-            None => return Ok(None),
-        },
-        "HannWindow" => match cosine_window(a, CosineWindow::Hann)? {
-            Some(op) => op,
-            None => return Ok(None),
+        "CumSum" => Op::CumSum {
+            exclusive: a.flag("exclusive")?,
+            reverse: a.flag("reverse")?,
         },
         "DFT" => {
             let (inverse, onesided) = (a.flag("inverse")?, a.flag("onesided")?);
@@ -101,7 +109,6 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
             groups: groups(a)?,
             offset_groups: extent(a, "offset_group", 1)?,
         },
-        "Det" => Op::Det,
         "DepthToSpace" => Op::DepthToSpace {
             block: extent(a, "blocksize", 0)?,
             channel_first: match a.string("mode")?.unwrap_or("DCR") {
@@ -110,6 +117,7 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
                 other => return Err(a.malformed(format!("attribute `mode` is {other:?}"))),
             },
         },
+        "Det" => Op::Det,
         "DequantizeLinear" => {
             if a.int("output_dtype", 0)? != 0 {
                 return Ok(None);
@@ -149,6 +157,10 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
         "Flatten" => Op::Flatten {
             axis: a.int("axis", 1)?,
         },
+        "GRU" | "LSTM" | "RNN" => match recurrent(a)? {
+            Some(layer) => Op::Recurrent(Box::new(layer)),
+            None => return Ok(None),
+        },
         "Gather" => Op::Gather {
             axis: a.int("axis", 0)?,
         },
@@ -177,7 +189,53 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
             },
             _ => return Ok(None),
         },
+        "GroupNormalization" if stashes(a)? => return Ok(None),
+        "GroupNormalization" => Op::GroupNormalization {
+            groups: count(a, "num_groups", None)?,
+            epsilon: a.float("epsilon", 1e-5)?,
+        },
+        "HammingWindow" => match cosine_window(a, CosineWindow::Hamming)? {
+            Some(op) => op,
+            None => return Ok(None),
+        },
+        "HannWindow" => match cosine_window(a, CosineWindow::Hann)? {
+            Some(op) => op,
+            None => return Ok(None),
+        },
+        "Hardmax" | "LogSoftmax" => {
+            let flattened = opset < 13;
+            let axis = a.int("axis", if flattened { 1 } else { -1 })?;
+            match a.node.op_type.as_str() {
+                "Hardmax" => Op::Hardmax { axis, flattened },
+                _ => Op::LogSoftmax { axis, flattened },
+            }
+        }
         "Identity" => Op::Identity,
+        "InstanceNormalization" => Op::InstanceNormalization {
+            epsilon: a.float("epsilon", 1e-5)?,
+        },
+        "IsInf" => Op::IsInf {
+            negative: a.int("detect_negative", 1)? != 0,
+            positive: a.int("detect_positive", 1)? != 0,
+        },
+        "LayerNormalization" | "RMSNormalization" if stashes(a)? => return Ok(None),
+        "LayerNormalization" => Op::LayerNormalization {
+            axis: a.int("axis", -1)?,
+            epsilon: a.float("epsilon", 1e-5)?,
+        },
+        "LRN" => Op::Lrn {
+            alpha: a.float("alpha", 1e-4)?,
+            beta: a.float("beta", 0.75)?,
+            bias: a.float("bias", 1.0)?,
+            size: count(a, "size", None)?,
+        },
+        "LpNormalization" => match a.int("p", 2)? {
+            p @ 1..=2 => Op::LpNormalization {
+                axis: a.int("axis", -1)?,
+                p,
+            },
+            _ => return Ok(None),
+        },
         "LeakyRelu" => Op::LeakyRelu {
             alpha: a.float("alpha", 0.01)?,
         },
@@ -191,6 +249,15 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
         "MatMul" => Op::MatMul,
         "MatMulInteger" => Op::MatMulInteger,
         "MaxUnpool" => Op::MaxUnpool { window: window(a)? },
+        "MeanVarianceNormalization" => Op::MeanVarianceNormalization {
+            axes: a.ints("axes")?.unwrap_or(&[0, 2, 3]).to_vec(),
+        },
+        "Mod" if a.flag("fmod")? => Op::Binary(Binary::Fmod),
+        "Mod" => Op::Binary(Binary::Mod),
+        "NegativeLogLikelihoodLoss" => Op::NegativeLogLikelihoodLoss {
+            reduction: loss_reduction(a)?,
+            ignore_index: optional(a, "ignore_index")?,
+        },
         "NonMaxSuppression" => Op::NonMaxSuppression {
             center_point_box: a.flag("center_point_box")?,
         },
@@ -198,6 +265,7 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
         "OneHot" => Op::OneHot {
             axis: a.int("axis", -1)?,
         },
+        "PRelu" => Op::PRelu,
         "Pad" => Op::Pad {
             mode: match a.string("mode")?.unwrap_or("constant") {
                 "constant" => PadMode::Constant,
@@ -207,11 +275,11 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
                 other => return Err(a.malformed(format!("attribute `mode` is {other:?}"))),
             },
         },
-        "Range" => Op::Range,
-        "GRU" | "LSTM" | "RNN" => match recurrent(a)? {
-            Some(layer) => Op::Recurrent(Box::new(layer)),
-            None => return Ok(None),
+        "RMSNormalization" => Op::RMSNormalization {
+            axis: a.int("axis", -1)?,
+            epsilon: a.float("epsilon", 1e-5)?,
         },
+        "Range" => Op::Range,
         "Resize" | "Upsample" => match resize(a, opset)? {
             Some(resize) => Op::Resize(Box::new(resize)),
             None => return Ok(None),
@@ -227,6 +295,11 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
         "RoiAlign" => match roi_align(a, opset)? {
             Some(align) => Op::RoiAlign(Box::new(align)),
             None => return Ok(None),
+        },
+        "RotaryEmbedding" => Op::RotaryEmbedding {
+            interleaved: a.flag("interleaved")?,
+            num_heads: extent(a, "num_heads", 0)?,
+            dim: extent(a, "rotary_embedding_dim", 0)?,
         },
         "Scatter" | "ScatterElements" => Op::ScatterElements {
             axis: a.int("axis", 0)?,
@@ -249,6 +322,10 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
         "Softmax" => Op::Softmax {
             axis: a.int("axis", -1)?,
             flattened: false,
+        },
+        "SoftmaxCrossEntropyLoss" => Op::SoftmaxCrossEntropyLoss {
+            reduction: loss_reduction(a)?,
+            ignore_index: optional(a, "ignore_index")?,
         },
         "SpaceToDepth" => Op::SpaceToDepth {
             block: extent(a, "blocksize", 0)?,
@@ -274,6 +351,11 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
             },
         },
         "Tile" => Op::Tile,
+        "TopK" => Op::TopK {
+            axis: a.int("axis", -1)?,
+            largest: a.int("largest", 1)? != 0,
+            sorted: a.int("sorted", 1)? != 0,
+        },
         "Transpose" => Op::Transpose {
             perm: a.has("perm").then(|| a.extents("perm")).transpose()?,
         },
@@ -285,7 +367,27 @@ pub(super) fn operator(a: &Attributes<'_>, opset: i64) -> Result<Option<Op>, IoE
             sorted: a.int("sorted", 1)? != 0,
         },
         "Unsqueeze" => Op::Unsqueeze,
-        _ => return Ok(None),
+        "Where" => Op::Where,
+        name => {
+            return if let Some(kind) = Activation::named(name) {
+                activation(a, kind).map(Some)
+            } else if let Some(kind) = Reduction::named(name) {
+                Ok(Some(Op::Reduce {
+                    kind,
+                    keep_dims: a.int("keepdims", 1)? != 0,
+                    noop_with_empty_axes: a.flag("noop_with_empty_axes")?,
+                }))
+            } else if let Some(kind) = Extreme::named(name) {
+                Ok(Some(Op::ArgReduce {
+                    kind,
+                    axis: a.int("axis", 0)?,
+                    keep_dims: a.int("keepdims", 1)? != 0,
+                    select_last_index: a.flag("select_last_index")?,
+                }))
+            } else {
+                Ok(plain(name))
+            };
+        }
     }))
 }
 
@@ -422,6 +524,47 @@ fn reduction(a: &Attributes<'_>) -> Result<ScatterReduction, IoError> {
     })
 }
 
+/// The operator of a family without attributes.
+fn plain(name: &str) -> Option<Op> {
+    Math::named(name)
+        .map(Op::Math)
+        .or_else(|| Binary::named(name).map(Op::Binary))
+        .or_else(|| Variadic::named(name).map(Op::Variadic))
+}
+
+fn activation(a: &Attributes<'_>, kind: Activation) -> Result<Op, IoError> {
+    let kind = match a.string("approximate")?.unwrap_or("none") {
+        "tanh" if kind == Activation::Gelu => Activation::GeluTanh,
+        "none" => kind,
+        other => return Err(a.malformed(format!("attribute `approximate` is {other:?}"))),
+    };
+    let mut parameters = [0.0; 2];
+    for (value, (name, default)) in parameters.iter_mut().zip(kind.parameters()) {
+        *value = a.float(name, *default)?;
+    }
+    Ok(Op::Activation { kind, parameters })
+}
+
+fn attention(a: &Attributes<'_>) -> Result<Attention, IoError> {
+    Ok(Attention {
+        is_causal: a.flag("is_causal")?,
+        kv_num_heads: extent(a, "kv_num_heads", 0)?,
+        q_num_heads: extent(a, "q_num_heads", 0)?,
+        scale: a.has("scale").then(|| a.float("scale", 1.0)).transpose()?,
+        scores: match a.int("qk_matmul_output_mode", 0)? {
+            0 => Scores::Products,
+            1 => Scores::Masked,
+            2 => Scores::Capped,
+            3 => Scores::Weights,
+            other => {
+                return Err(a.malformed(format!("attribute `qk_matmul_output_mode` is {other}")));
+            }
+        },
+        softcap: a.float("softcap", 0.0)?,
+        softmax_precision: element_type(a, "softmax_precision")?,
+    })
+}
+
 fn window(a: &Attributes<'_>) -> Result<Window, IoError> {
     let auto_pad = match a.string("auto_pad")?.unwrap_or_default() {
         "" | "NOTSET" => AutoPad::NotSet,
@@ -441,15 +584,31 @@ fn window(a: &Attributes<'_>) -> Result<Window, IoError> {
 }
 
 fn groups(a: &Attributes<'_>) -> Result<usize, IoError> {
-    let groups = a.int("group", 1)?;
-    usize::try_from(groups)
+    count(a, "group", Some(1))
+}
+
+/// A positive number.
+fn count(a: &Attributes<'_>, name: &str, default: Option<i64>) -> Result<usize, IoError> {
+    let found = a.int(name, default.unwrap_or(0))?;
+    usize::try_from(found)
         .ok()
-        .filter(|&g| g > 0)
+        .filter(|&count| count > 0)
         .ok_or_else(|| {
             a.malformed(format!(
-                "attribute `group` must be positive, found {groups}"
+                "attribute `{name}` must be positive, found {found}"
             ))
         })
+}
+
+/// Whether a normalization is asked to compute in another type than f32.
+fn stashes(a: &Attributes<'_>) -> Result<bool, IoError> {
+    Ok(a.int("stash_type", 1)? != 1)
+}
+
+fn loss_reduction(a: &Attributes<'_>) -> Result<LossReduction, IoError> {
+    let name = a.string("reduction")?.unwrap_or("mean");
+    LossReduction::named(name)
+        .ok_or_else(|| a.malformed(format!("attribute `reduction` is {name:?}")))
 }
 
 /// An element type by its number; `None` when absent or 0.

@@ -1,4 +1,4 @@
-//! The forms of operators before opset 13, for networks that carry operators of
+//! The forms of operators in older opsets, for networks that carry operators of
 //! such an opset: what newer opsets say in inputs stands in attributes.
 
 use super::attributes::kind;
@@ -6,16 +6,18 @@ use super::export_op;
 use super::proto::{AttributeProto, GraphProto, NodeProto, TensorProto};
 use crate::IoError;
 use secateur_model::ops::{Aspect, Coordinates, Interpolation, Resize, Rounding};
-use secateur_model::{Data, Graph, Op, ScatterReduction};
+use secateur_model::{Data, Family, Graph, Op, Reduction, ScatterReduction};
 use std::collections::HashSet;
 
-/// The opset whose forms the graph's known operators have; older ones differ.
+/// The opset of scales for each channel, of Softmax along one axis, and of Squeeze
+/// and ReduceSum with axes as inputs.
 pub(super) const NEWER: i64 = 13;
+/// The opset in which all reductions take their axes as an input.
+pub(super) const AXES_ARE_INPUTS: i64 = 18;
+/// The opset in which TopK takes `k` as an input.
+pub(super) const K_IS_AN_INPUT: i64 = 10;
 /// The opset in which Clip and Pad take inputs.
 const BOUNDS_ARE_INPUTS: i64 = 11;
-/// The opset that has QuantizeLinear and DequantizeLinear.
-const QUANTIZES: i64 = 10;
-
 /// The opset in which Slice takes inputs.
 const SLICES_BY_INPUTS: i64 = 10;
 /// The opset in which Upsample takes inputs.
@@ -28,23 +30,109 @@ const RESIZES_SMOOTHLY: i64 = 11;
 const SCATTERS_ELEMENTS: i64 = 11;
 /// The opset in which Split has the number of its parts as an attribute.
 pub(super) const COUNTS_PARTS: i64 = 18;
-
 /// The opset in which GridSample names its modes for any number of axes.
 pub(super) const SAMPLES_GRIDS: i64 = 20;
 /// The opset in which RoiAlign says where the centres of cells are.
 pub(super) const ALIGNS_CENTERS: i64 = 16;
+/// Operators that came, or took the form that the graph has, after opset 7.
+const SINCE: &[(&str, i64)] = &[
+    ("Acosh", 9),
+    ("AffineGrid", 20),
+    ("Asinh", 9),
+    ("Atanh", 9),
+    ("Attention", 23),
+    ("BitShift", 11),
+    ("BitwiseAnd", 18),
+    ("BitwiseNot", 18),
+    ("BitwiseOr", 18),
+    ("BitwiseXor", 18),
+    ("BlackmanWindow", 17),
+    ("CastLike", 15),
+    ("Celu", 12),
+    ("CenterCropPad", 18),
+    ("Col2Im", 18),
+    ("Compress", 9),
+    ("ConvInteger", 10),
+    ("Cosh", 9),
+    ("CumSum", 11),
+    // With its axis as an attribute, which is read; see `needed`.
+    ("DFT", 17),
+    ("DeformConv", 19),
+    ("DequantizeLinear", 10),
+    ("Det", 11),
+    ("DynamicQuantizeLinear", 11),
+    ("Einsum", 12),
+    ("Erf", 9),
+    ("Expand", 8),
+    ("EyeLike", 9),
+    ("GatherElements", 11),
+    ("GatherND", 11),
+    ("Gelu", 20),
+    ("GreaterOrEqual", 12),
+    ("GridSample", 16),
+    // Before, scale and bias were of the groups.
+    ("GroupNormalization", 21),
+    ("HammingWindow", 17),
+    ("HannWindow", 17),
+    ("HardSwish", 14),
+    ("IsInf", 10),
+    ("IsNaN", 9),
+    ("LayerNormalization", 17),
+    ("LessOrEqual", 12),
+    ("MatMulInteger", 10),
+    ("MaxUnpool", 9),
+    ("MeanVarianceNormalization", 9),
+    ("Mish", 18),
+    ("Mod", 10),
+    ("NegativeLogLikelihoodLoss", 12),
+    ("NonMaxSuppression", 10),
+    ("NonZero", 9),
+    ("OneHot", 9),
+    ("QuantizeLinear", 10),
+    ("RMSNormalization", 23),
+    ("Range", 11),
+    ("ReverseSequence", 10),
+    ("RoiAlign", 10),
+    ("RotaryEmbedding", 23),
+    ("Round", 11),
+    // As Scatter.
+    ("ScatterElements", 9),
+    ("ScatterND", 11),
+    ("Shrink", 9),
+    ("Sign", 9),
+    ("Sinh", 9),
+    ("SoftmaxCrossEntropyLoss", 12),
+    ("Swish", 24),
+    ("TensorScatter", 24),
+    ("ThresholdedRelu", 10),
+    ("Trilu", 14),
+    ("Unique", 11),
+    ("Where", 9),
+];
+
+/// The opset in which a reduction takes its axes as an input.
+pub(super) fn axes_are_inputs(kind: Reduction) -> i64 {
+    match kind {
+        Reduction::Sum => NEWER,
+        _ => AXES_ARE_INPUTS,
+    }
+}
+
+/// The oldest opset that has a known operator in the graph's form.
+pub(super) fn since(op: &Op) -> i64 {
+    match op {
+        Op::Unknown(_) => 0,
+        op => SINCE
+            .iter()
+            .find(|(name, _)| *name == op.name())
+            .map_or(0, |(_, opset)| *opset),
+    }
+}
 
 /// Refuses what an older opset cannot say.
 pub(super) fn check(graph: &Graph, opset: i64) -> Result<(), IoError> {
     for node in &graph.nodes {
-        let needed = match node.op {
-            Op::QuantizeLinear { .. } | Op::DequantizeLinear { .. } => QUANTIZES,
-            Op::Softmax {
-                axis,
-                flattened: false,
-            } if axis != -1 => NEWER,
-            _ => since(&node.op),
-        };
+        let needed = needed(&node.op);
         if opset < needed {
             return Err(IoError::unsupported(
                 &graph.name,
@@ -58,53 +146,51 @@ pub(super) fn check(graph: &Graph, opset: i64) -> Result<(), IoError> {
     Ok(())
 }
 
-/// The opset that first has the operator in the form that is written.
-fn since(op: &Op) -> i64 {
-    match op {
-        Op::Expand => 8,
-        Op::MaxUnpool { .. }
-        | Op::Compress { .. }
-        | Op::EyeLike { .. }
-        | Op::NonZero
-        | Op::OneHot { .. } => 9,
-        Op::ConvInteger { .. }
-        | Op::MatMulInteger
-        | Op::NonMaxSuppression { .. }
-        | Op::ReverseSequence { .. } => 10,
+/// The oldest opset that can say what an operator's attributes hold.
+fn needed(op: &Op) -> i64 {
+    let attributes = match op {
+        Op::ArgReduce {
+            select_last_index: true,
+            ..
+        } => 12,
         Op::DepthToSpace {
             channel_first: true,
             ..
+        } => 11,
+        // Before, the axis is an attribute, which is read and not written.
+        Op::Dft { .. } => 20,
+        Op::GatherND { batch_dims: 1.. } => 12,
+        Op::Hardmax {
+            axis,
+            flattened: false,
         }
-        | Op::DynamicQuantizeLinear
-        | Op::Det
-        | Op::GatherElements { .. }
-        | Op::GatherND { batch_dims: 0 }
-        | Op::Range
-        | Op::Unique { .. } => 11,
-        Op::ScatterElements { reduction, .. } => match reduction {
-            ScatterReduction::None => 9,
-            ScatterReduction::Add | ScatterReduction::Mul => 16,
-            ScatterReduction::Max | ScatterReduction::Min => 18,
-        },
-        Op::ScatterND { reduction } => match reduction {
-            ScatterReduction::None => 11,
-            ScatterReduction::Add | ScatterReduction::Mul => 16,
-            ScatterReduction::Max | ScatterReduction::Min => 18,
-        },
-        Op::RoiAlign(align) if align.half_pixel => 16,
-        Op::RoiAlign(_) => 10,
-        Op::Einsum { .. } | Op::GatherND { .. } => 12,
+        | Op::LogSoftmax {
+            axis,
+            flattened: false,
+        }
+        | Op::Softmax {
+            axis,
+            flattened: false,
+        } if *axis != -1 => NEWER,
         Op::Recurrent(layer) if layer.batch_first => 14,
+        Op::Reduce {
+            kind,
+            noop_with_empty_axes: true,
+            ..
+        } => axes_are_inputs(*kind),
         Op::Resize(resize) => resizes(resize),
-        Op::Trilu { .. } => 14,
-        Op::GridSample { .. } => 16,
-        Op::CosineWindow { .. } => 17,
-        Op::CenterCropPad { .. } | Op::Col2Im { .. } => 18,
-        Op::DeformConv { .. } => 19,
-        Op::AffineGrid { .. } | Op::Dft { .. } => 20,
-        Op::TensorScatter { .. } => 24,
+        Op::RoiAlign(align) if align.half_pixel => ALIGNS_CENTERS,
+        Op::ScatterElements { reduction, .. } | Op::ScatterND { reduction } => match reduction {
+            ScatterReduction::None => 0,
+            ScatterReduction::Add | ScatterReduction::Mul => 16,
+            ScatterReduction::Max | ScatterReduction::Min => 18,
+        },
+        Op::TopK {
+            largest, sorted, ..
+        } if !(*largest && *sorted) => 11,
         _ => 0,
-    }
+    };
+    attributes.max(since(op))
 }
 
 fn resizes(resize: &Resize) -> i64 {
@@ -155,10 +241,14 @@ pub(super) fn rewrite(graph: &Graph, proto: &mut GraphProto, opset: i64) -> Resu
             "Clip" if opset < BOUNDS_ARE_INPUTS => &["min", "max"],
             "Pad" if opset < BOUNDS_ARE_INPUTS => &["pads", "value"],
             "Slice" if opset < SLICES_BY_INPUTS => &["starts", "ends", "axes"],
-            "Split" => &["split"],
-            "Squeeze" | "Unsqueeze" => &["axes"],
+            "Split" if opset < NEWER => &["split"],
+            "Squeeze" | "Unsqueeze" if opset < NEWER => &["axes"],
+            "TopK" if opset < K_IS_AN_INPUT => &["k"],
             "Upsample" if opset < UPSAMPLES_BY_INPUTS => &["scales"],
-            _ => continue,
+            name => match Reduction::named(name) {
+                Some(kind) if opset < axes_are_inputs(kind) => &["axes"],
+                _ => continue,
+            },
         };
         if node.input.len() > 1 + parts.len() {
             return Err(no_form(file, node, opset));
@@ -202,6 +292,10 @@ fn no_form(file: &str, node: &NodeProto, opset: i64) -> IoError {
 /// A constant as an attribute: integers as a list, one f32 as a number.
 fn attribute(file: &str, name: &str, tensor: &TensorProto) -> Option<AttributeProto> {
     match super::tensor::read(file, tensor, None).ok()?.data() {
+        Data::I64(values) if name == "k" => match values.as_slice() {
+            [value] => Some(export_op::int(name, *value)),
+            _ => None,
+        },
         Data::I64(values) => Some(AttributeProto {
             name: name.into(),
             r#type: kind::INTS,

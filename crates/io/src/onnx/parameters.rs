@@ -169,9 +169,11 @@ fn dequantized(graph: &Graph, node: &Node) -> Option<(String, Weight)> {
     let scale = tensor(1)?;
     let (rank, scale_rank) = (codes.shape().rank() as i64, scale.shape().rank());
     let first_axis = axis == 0 || axis == -rank;
+    let columns = rank == 2 && matches!(axis, 1 | -1);
     let scale = match (scale.as_f32().ok()?, scale_rank) {
         ([one], _) => Scale::PerTensor(*one),
         (rows, 1) if first_axis => Scale::PerChannel(rows.to_vec()),
+        (list, 1) if columns => Scale::PerColumn(list.to_vec()),
         _ => return None,
     };
     let values = match codes.data() {

@@ -194,27 +194,28 @@ fn output_scales(graph: &Graph, node: &Node) -> Option<Vec<f32>> {
     let (_, weight) = graph.kernel_of(node)?;
     let scales = int8_scales(weight)?;
     let dims = weight.shape().dims();
-    let (outputs, by_row) = match node.op {
-        Op::Conv { .. } => (*dims.first()?, true),
+    // Along which axis of the weight its outputs lie.
+    let along = match node.op {
+        Op::Conv { .. } => 0,
         Op::Gemm {
             alpha: 1.0,
             beta: 1.0,
             trans_a: false,
             trans_b,
-        } => (*dims.get(usize::from(!trans_b))?, trans_b),
-        Op::MatMul => (*dims.last()?, false),
+        } => usize::from(!trans_b),
+        Op::MatMul => dims.len().checked_sub(1)?,
         _ => return None,
     };
     match scales {
-        Scales::One(scale) => Some(vec![scale; outputs]),
-        Scales::Rows(scales) => by_row.then(|| scales.to_vec()),
+        Scales::One(scale) => Some(vec![scale; *dims.get(along)?]),
+        Scales::Along(axis, scales) => (axis == along).then(|| scales.to_vec()),
     }
 }
 
 /// Turns integer weights into int8 tensors, zeros in place; the nodes that
-/// dequantize them. Weights whose rows are no outputs of a layer, as MatMul's,
-/// stay f32 where each row has its scale: runtimes take such scales for those
-/// of the outputs.
+/// dequantize them. Weights whose scales are not along a layer's outputs, as
+/// where each row of a MatMul's has one, stay f32: runtimes take such scales for
+/// those of the outputs.
 fn integer_weights(graph: &mut Graph, names: &mut Names) -> Result<Vec<Node>, ModelError> {
     let by_depth =
         |node: &&Node| graph.kernel_of(node).is_some() && output_scales(graph, node).is_none();
@@ -240,7 +241,9 @@ fn integer_weights(graph: &mut Graph, names: &mut Names) -> Result<Vec<Node>, Mo
         };
         let codes = Tensor::new(weight.shape().clone(), Data::I8(int8_codes(&weight)))?;
         let (shape, scales, axis) = match int8_scales(&weight) {
-            Some(Scales::Rows(rows)) => (Shape::new(&[rows.len()])?, rows.to_vec(), 0),
+            Some(Scales::Along(axis, list)) => {
+                (Shape::new(&[list.len()])?, list.to_vec(), axis as i64)
+            }
             Some(Scales::One(scale)) => (Shape::scalar(), vec![scale], 1),
             None => continue,
         };
@@ -265,20 +268,24 @@ fn integer_weights(graph: &mut Graph, names: &mut Names) -> Result<Vec<Node>, Mo
 
 enum Scales<'a> {
     One(f32),
-    Rows(&'a [f32]),
+    /// One for each place along an axis.
+    Along(usize, &'a [f32]),
 }
 
 /// The scales of a weight that int8 holds: at most 8 bits, or an integer
-/// codebook, with one scale or one for each row.
+/// codebook, with one scale, or one for each row or column.
 fn int8_scales(weight: &Weight) -> Option<Scales<'_>> {
     match weight.values() {
         Values::Int { bits, scale, .. } if *bits <= 8 => match scale {
             Scale::PerTensor(scale) => Some(Scales::One(*scale)),
-            Scale::PerChannel(scales) => match scales.as_slice() {
-                [one] => Some(Scales::One(*one)),
-                rows => Some(Scales::Rows(rows)),
-            },
-            Scale::PerGroup { .. } => None,
+            Scale::PerChannel(scales) | Scale::PerColumn(scales) if scales.len() == 1 => {
+                Some(Scales::One(*scales.first()?))
+            }
+            Scale::PerChannel(scales) => Some(Scales::Along(0, scales)),
+            Scale::PerColumn(scales) if weight.shape().rank() == 2 => {
+                Some(Scales::Along(1, scales))
+            }
+            Scale::PerColumn(_) | Scale::PerGroup { .. } => None,
         },
         Values::Shared {
             codebook: Codebook::Int { scale, .. },

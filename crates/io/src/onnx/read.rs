@@ -5,7 +5,9 @@ use super::names::Names;
 use super::proto::{
     AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 };
-use super::{NEWEST_OPSET, OLDEST_OPSET, dtype, gemm, import_op, parameters, sparse, tensor};
+use super::{
+    NEWEST_OPSET, OLDEST_OPSET, dtype, gemm, import_op, older, parameters, sparse, tensor,
+};
 use crate::{IoError, file};
 use prost::Message;
 use secateur_model::{Constant, Data, Dim, Graph, Node, Op, Shape, Tensor, UnknownOp, ValueInfo};
@@ -194,7 +196,9 @@ impl Reader<'_> {
                 file: self.file,
                 node: &proto,
             };
+            // What an opset does not have is another's operator of the same name.
             import_op::operator(&a, self.graph.opset)?
+                .filter(|op| older::since(op) <= self.graph.opset)
         } else {
             None
         };
@@ -306,7 +310,15 @@ impl Reader<'_> {
                     inputs.push(self.made(stem, "split", parts)?);
                 }
             }
-            Op::Squeeze | Op::Unsqueeze if opset < 13 => {
+            Op::TopK { .. } if opset < older::K_IS_AN_INPUT => {
+                if !a.has("k") {
+                    return Err(a.malformed("attribute `k` is missing"));
+                }
+                inputs.truncate(1);
+                let k = self.integers(&[a.int("k", 0)?])?;
+                inputs.push(self.made(stem, "k", k)?);
+            }
+            Op::Squeeze | Op::Unsqueeze | Op::Reduce { .. } if opset < axes_are_inputs(op) => {
                 inputs.truncate(1);
                 if let Some(axes) = a.ints("axes")? {
                     let axes = self.integers(axes)?;
@@ -352,6 +364,14 @@ impl Reader<'_> {
             (name, _) => name.to_owned(),
         };
         self.node_names.fresh(stem)
+    }
+}
+
+/// The opset in which an operator takes its axes as an input.
+fn axes_are_inputs(op: &Op) -> i64 {
+    match op {
+        Op::Reduce { kind, .. } => older::axes_are_inputs(*kind),
+        _ => older::NEWER,
     }
 }
 

@@ -274,12 +274,22 @@ fn scales_along_the_depth_are_multiplied_in() {
         (Op::MatMul, rows.clone(), 1),
         (gemm.clone(), rows, 1),
         (Op::MatMul, Scale::PerTensor(0.5), 3),
+        (Op::MatMul, Scale::PerColumn(vec![0.25, 0.125]), 3),
+        (Op::linear(), Scale::PerColumn(vec![0.25, 0.125]), 1),
         (gemm, Scale::PerTensor(0.5), 3),
     ] {
         let proto = exported(&quantized(op.clone(), scale));
         let weight = proto.initializer.iter().find(|t| t.dims == [2, 2]);
         assert_eq!(weight.unwrap().data_type, element_type, "{op:?}");
     }
+    let graph = quantized(Op::MatMul, Scale::PerColumn(vec![0.25, 0.125]));
+    let back = read(&write(&graph).unwrap(), None, "q.onnx").unwrap();
+    let values = |g: &Graph| g.weight("w").unwrap().values().clone();
+    let scale = |values| match values {
+        Values::Int { codes, scale, .. } => (codes, scale),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(scale(values(&back)), scale(values(&graph)));
 }
 
 #[test]
@@ -356,7 +366,9 @@ fn carried_operators_keep_their_opset_and_the_others_its_forms() {
         node("Pad", &["b"], &["c"], vec![ints("pads", &[0, 1, 0, 1])]),
         node("Softmax", &["c"], &["s"], vec![]),
         node("ReduceSum", &["s"], &["r"], sum),
-        node("Squeeze", &["r"], &["y"], vec![ints("axes", &[0])]),
+        node("Mystery", &["r"], &["m"], vec![]),
+        node("TopK", &["m"], &["t", "i"], vec![int("k", 2)]),
+        node("Squeeze", &["t"], &["y"], vec![ints("axes", &[0])]),
     ];
     let graph = parse(&model(9, vec![], nodes)).unwrap();
     let bytes = write(&graph).unwrap();
@@ -431,6 +443,39 @@ fn moving_operators_keep_their_older_forms_beside_a_carried_one() {
     let proto = ModelProto::decode(bytes.as_slice()).unwrap().graph.unwrap();
     assert_eq!(proto.node[0].op_type, "Scatter");
     assert_eq!(proto.node[1].input, ["a", "s"]);
+}
+
+#[test]
+fn operators_of_newer_opsets_are_carried() {
+    let groups = vec![int("num_groups", 1)];
+    let nodes = vec![node("GroupNormalization", &["x"; 3], &["y"], groups)];
+    let op = |opset| {
+        parse(&model(opset, vec![], nodes.clone())).unwrap().nodes[0]
+            .op
+            .clone()
+    };
+    assert!(matches!(op(20), Op::Unknown(_)));
+    assert!(matches!(op(21), Op::GroupNormalization { groups: 1, .. }));
+}
+
+#[test]
+fn only_sums_take_axes_as_inputs_before_opset_18() {
+    let axes = vec![ints("axes", &[1])];
+    let nodes = vec![
+        node("ReduceMean", &["x"], &["m"], axes),
+        node("ReduceSum", &["m", "axes"], &["s"], vec![]),
+        node("Mystery", &["s"], &["y"], vec![]),
+    ];
+    let mut list = floats("axes", &[1], vec![]);
+    (list.data_type, list.int64_data) = (7, vec![0]);
+    let graph = parse(&model(15, vec![list], nodes)).unwrap();
+    assert_eq!(graph.nodes[0].inputs, ["x", "m.axes"]);
+    let bytes = write(&graph).unwrap();
+    assert_eq!(read(&bytes, None, "again").unwrap(), graph);
+    let proto = ModelProto::decode(bytes.as_slice()).unwrap();
+    let inputs = proto.graph.unwrap().node;
+    assert_eq!(inputs[0].input, ["x"]);
+    assert_eq!(inputs[1].input, ["m", "axes"]);
 }
 
 #[test]
@@ -608,6 +653,16 @@ fn older_forms_become_the_newest() {
         .map(|n| n.op.name().to_owned())
         .collect();
     assert_eq!(names[4..], ["Shape", "Flatten", "Softmax", "Reshape"]);
+    let hardmax = vec![node("Hardmax", &["x"], &["y"], vec![int("axis", 2)])];
+    let graph = parse(&model(12, vec![], hardmax)).unwrap();
+    let back = read(&write(&graph).unwrap(), None, "again").unwrap();
+    assert_eq!(
+        back.nodes[2].op,
+        Op::Hardmax {
+            axis: 1,
+            flattened: false
+        }
+    );
 }
 
 #[test]

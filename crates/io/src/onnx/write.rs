@@ -57,7 +57,7 @@ pub fn write(graph: &Graph) -> Result<Vec<u8>, IoError> {
     for node in &graph.nodes {
         write_node(graph, node, opset, &mut names, &mut proto)?;
     }
-    if opset < older::NEWER {
+    if opset < older::AXES_ARE_INPUTS {
         older::rewrite(graph, &mut proto, opset)?;
     }
     let model = ModelProto {
@@ -108,7 +108,8 @@ fn opset(graph: &Graph) -> i64 {
     if carries && graph.opset >= OLDEST_OPSET {
         graph.opset
     } else {
-        graph.opset.max(OPSET)
+        let needed = graph.nodes.iter().map(|n| older::since(&n.op)).max();
+        graph.opset.max(OPSET).max(needed.unwrap_or(0))
     }
 }
 
@@ -172,7 +173,15 @@ fn write_node(
             written.attribute = carried.attribute;
             proto.node.push(written);
         }
-        Op::Softmax {
+        Op::Hardmax {
+            axis,
+            flattened: true,
+        }
+        | Op::LogSoftmax {
+            axis,
+            flattened: true,
+        }
+        | Op::Softmax {
             axis,
             flattened: true,
         } if opset >= older::NEWER => write_flattened_softmax(names, written, *axis, proto),
@@ -202,7 +211,7 @@ fn write_node(
     Ok(())
 }
 
-/// Before opset 13, Softmax runs over a matrix view; newer opsets say so with
+/// Before opset 13, Softmax and its like run over a matrix view; newer opsets say so with
 /// Flatten before it and Reshape behind.
 fn write_flattened_softmax(
     names: &mut Names,
@@ -210,12 +219,12 @@ fn write_flattened_softmax(
     axis: i64,
     proto: &mut GraphProto,
 ) {
-    let stem = softmax.name.clone();
+    let (stem, kind) = (softmax.name.clone(), softmax.op_type);
     let [shape, flat, weights] =
         ["shape", "flat", "softmax"].map(|part| names.fresh(format!("{stem}.{part}")));
     let mut node = |op_type: &str, input: Vec<String>, output: Vec<String>, attribute| NodeProto {
         name: match op_type {
-            "Softmax" => stem.clone(),
+            name if name == kind => stem.clone(),
             _ => names.fresh(format!("{stem}.{}", op_type.to_lowercase())),
         },
         op_type: op_type.into(),
@@ -234,7 +243,7 @@ fn write_flattened_softmax(
             vec![export_op::int("axis", axis)],
         ),
         node(
-            "Softmax",
+            &kind,
             vec![flat],
             vec![weights.clone()],
             vec![export_op::int("axis", 1)],

@@ -7,11 +7,30 @@ use secateur_model::ops::{
     Aspect, Cell, CellActivation, ConvTranspose, Coordinates, Direction, GridMode, GridPadding,
     Interpolation, Recurrent, Resize, RoiAlign, Rounding,
 };
-use secateur_model::{AutoPad, CosineWindow, Op, PadMode, ScatterReduction, UnknownOp, Window};
+use secateur_model::{
+    Activation, Attention, AutoPad, CosineWindow, Family, Op, PadMode, ScatterReduction, Scores,
+    UnknownOp, Window,
+};
 
 pub(super) fn put_op(w: &mut Writer, op: &Op) {
     w.byte(code(op));
     match op {
+        Op::Activation { kind, parameters } => {
+            w.byte(kind.number());
+            let used = parameters.iter().take(kind.parameters().len());
+            used.for_each(|&value| w.f32(value));
+        }
+        Op::ArgReduce {
+            kind,
+            axis,
+            keep_dims,
+            select_last_index,
+        } => {
+            w.byte(kind.number());
+            w.signed(*axis);
+            w.byte(u8::from(*keep_dims) | u8::from(*select_last_index) << 1);
+        }
+        Op::Attention(attention) => put_attention(w, attention),
         Op::AveragePool {
             window,
             count_include_pad: flag,
@@ -23,13 +42,16 @@ pub(super) fn put_op(w: &mut Writer, op: &Op) {
             put_window(w, window);
             w.byte(u8::from(*flag));
         }
-        Op::BatchNormalization { epsilon: v } | Op::LeakyRelu { alpha: v } => w.f32(*v),
+        Op::BatchNormalization { epsilon: v }
+        | Op::InstanceNormalization { epsilon: v }
+        | Op::LeakyRelu { alpha: v } => w.f32(*v),
+        Op::Binary(kind) => w.byte(kind.number()),
         Op::Cast { to } => put_dtype(w, *to),
         Op::CenterCropPad { axes } => {
             w.size(axes.len());
             axes.iter().for_each(|&axis| w.signed(axis));
         }
-        Op::Compress { axis } => put_optional(w, *axis),
+        Op::Compress { axis } => put_optional(w, *axis, Writer::signed),
         Op::Concat { axis }
         | Op::Flatten { axis }
         | Op::Gather { axis }
@@ -111,14 +133,21 @@ pub(super) fn put_op(w: &mut Writer, op: &Op) {
             w.size(*block);
             w.byte(u8::from(*channel_first));
         }
+        Op::CumSum {
+            exclusive: first,
+            reverse: second,
+        }
+        | Op::IsInf {
+            negative: first,
+            positive: second,
+        } => w.byte(u8::from(*first) | u8::from(*second) << 1),
         Op::DequantizeLinear { axis, block_size } => {
             w.signed(*axis);
             w.signed(*block_size);
         }
         Op::EyeLike { k, to } => {
             w.signed(*k);
-            w.byte(u8::from(to.is_some()));
-            to.iter().for_each(|&to| put_dtype(w, to));
+            put_optional(w, *to, put_dtype);
         }
         Op::GatherND { batch_dims: size } | Op::SpaceToDepth { block: size } => w.size(*size),
         Op::Gemm {
@@ -135,6 +164,43 @@ pub(super) fn put_op(w: &mut Writer, op: &Op) {
                 w.f32(*beta);
             }
         }
+        Op::GroupNormalization { groups, epsilon } => {
+            w.size(*groups);
+            w.f32(*epsilon);
+        }
+        Op::LayerNormalization { axis, epsilon } | Op::RMSNormalization { axis, epsilon } => {
+            w.signed(*axis);
+            w.f32(*epsilon);
+        }
+        Op::LpNormalization { axis, p } => {
+            w.signed(*axis);
+            w.signed(*p);
+        }
+        Op::Lrn {
+            alpha,
+            beta,
+            bias,
+            size,
+        } => {
+            [alpha, beta, bias].into_iter().for_each(|&v| w.f32(v));
+            w.size(*size);
+        }
+        Op::Math(kind) => w.byte(kind.number()),
+        Op::MeanVarianceNormalization { axes } => {
+            w.size(axes.len());
+            axes.iter().for_each(|&axis| w.signed(axis));
+        }
+        Op::NegativeLogLikelihoodLoss {
+            reduction,
+            ignore_index,
+        }
+        | Op::SoftmaxCrossEntropyLoss {
+            reduction,
+            ignore_index,
+        } => {
+            w.byte(reduction.number());
+            put_optional(w, *ignore_index, Writer::signed);
+        }
         Op::Pad { mode } => w.byte(match mode {
             PadMode::Constant => 0,
             PadMode::Reflect => 1,
@@ -148,8 +214,15 @@ pub(super) fn put_op(w: &mut Writer, op: &Op) {
         } => {
             w.signed(*axis);
             w.signed(*block_size);
-            w.byte(u8::from(to.is_some()));
-            to.iter().for_each(|&to| put_dtype(w, to));
+            put_optional(w, *to, put_dtype);
+        }
+        Op::Reduce {
+            kind,
+            keep_dims,
+            noop_with_empty_axes,
+        } => {
+            w.byte(kind.number());
+            w.byte(u8::from(*keep_dims) | u8::from(*noop_with_empty_axes) << 1);
         }
         Op::Reshape { allow_zero } => w.byte(u8::from(*allow_zero)),
         Op::ReverseSequence {
@@ -159,6 +232,15 @@ pub(super) fn put_op(w: &mut Writer, op: &Op) {
             w.size(*batch_axis);
             w.size(*time_axis);
         }
+        Op::RotaryEmbedding {
+            interleaved,
+            num_heads,
+            dim,
+        } => {
+            w.byte(u8::from(*interleaved));
+            w.size(*num_heads);
+            w.size(*dim);
+        }
         Op::ScatterElements { axis, reduction } => {
             w.signed(*axis);
             put_reduction(w, *reduction);
@@ -166,17 +248,17 @@ pub(super) fn put_op(w: &mut Writer, op: &Op) {
         Op::ScatterND { reduction } => put_reduction(w, *reduction),
         Op::Shape { start, end } => {
             w.signed(*start);
-            w.byte(u8::from(end.is_some()));
-            end.iter().for_each(|&end| w.signed(end));
+            put_optional(w, *end, Writer::signed);
         }
-        Op::Softmax { axis, flattened } => {
+        Op::Hardmax { axis, flattened }
+        | Op::LogSoftmax { axis, flattened }
+        | Op::Softmax { axis, flattened } => {
             w.signed(*axis);
             w.byte(u8::from(*flattened));
         }
         Op::Split { axis, num_outputs } => {
             w.signed(*axis);
-            w.byte(u8::from(num_outputs.is_some()));
-            num_outputs.iter().for_each(|&n| w.size(n));
+            put_optional(w, *num_outputs, Writer::size);
         }
         Op::TensorScatter {
             axis,
@@ -185,11 +267,20 @@ pub(super) fn put_op(w: &mut Writer, op: &Op) {
             w.signed(*axis);
             w.byte(u8::from(*flag));
         }
+        Op::TopK {
+            axis,
+            largest,
+            sorted,
+        } => {
+            w.signed(*axis);
+            w.byte(u8::from(*largest) | u8::from(*sorted) << 1);
+        }
         Op::Trilu { upper } => w.byte(u8::from(*upper)),
         Op::Unique { axis, sorted } => {
-            put_optional(w, *axis);
+            put_optional(w, *axis, Writer::signed);
             w.byte(u8::from(*sorted));
         }
+        Op::Variadic(kind) => w.byte(kind.number()),
         Op::Transpose { perm } => {
             w.byte(u8::from(perm.is_some()));
             perm.iter().for_each(|perm| w.sizes(perm));
@@ -201,6 +292,7 @@ pub(super) fn put_op(w: &mut Writer, op: &Op) {
             w.names(&op.captures);
         }
         Op::Add
+        | Op::CastLike
         | Op::Clip
         | Op::Det
         | Op::Div
@@ -214,6 +306,7 @@ pub(super) fn put_op(w: &mut Writer, op: &Op) {
         | Op::MatMulInteger
         | Op::Mul
         | Op::NonZero
+        | Op::PRelu
         | Op::QLinearMatMul
         | Op::Range
         | Op::Relu
@@ -224,7 +317,8 @@ pub(super) fn put_op(w: &mut Writer, op: &Op) {
         | Op::Sub
         | Op::Tanh
         | Op::Tile
-        | Op::Unsqueeze => {}
+        | Op::Unsqueeze
+        | Op::Where => {}
     }
 }
 
@@ -265,6 +359,31 @@ fn code(op: &Op) -> u8 {
         Op::Tanh => 32,
         Op::Transpose { .. } => 33,
         Op::Unsqueeze => 34,
+        Op::Math(_) => 40,
+        Op::Activation { .. } => 41,
+        Op::IsInf { .. } => 42,
+        Op::PRelu => 43,
+        Op::Binary(_) => 44,
+        Op::Variadic(_) => 45,
+        Op::Where => 46,
+        Op::Reduce { .. } => 47,
+        Op::ArgReduce { .. } => 48,
+        Op::CumSum { .. } => 49,
+        Op::TopK { .. } => 50,
+        Op::LogSoftmax { .. } => 51,
+        Op::Hardmax { .. } => 52,
+        Op::LayerNormalization { .. } => 53,
+        Op::RMSNormalization { .. } => 54,
+        Op::GroupNormalization { .. } => 55,
+        Op::InstanceNormalization { .. } => 56,
+        Op::MeanVarianceNormalization { .. } => 57,
+        Op::LpNormalization { .. } => 58,
+        Op::Lrn { .. } => 59,
+        Op::CastLike => 60,
+        Op::NegativeLogLikelihoodLoss { .. } => 61,
+        Op::SoftmaxCrossEntropyLoss { .. } => 62,
+        Op::Attention(_) => 63,
+        Op::RotaryEmbedding { .. } => 64,
         Op::CenterCropPad { .. } => 90,
         Op::Compress { .. } => 91,
         Op::CosineWindow { .. } => 92,
@@ -386,6 +505,97 @@ pub(super) fn read_op(r: &mut Reader<'_>) -> Result<Op, Damage> {
             perm: optional(r, Reader::sizes)?,
         },
         34 => Op::Unsqueeze,
+        40 => Op::Math(member(r)?),
+        41 => read_activation(r)?,
+        42 => {
+            let [negative, positive] = two_flags(r)?;
+            Op::IsInf { negative, positive }
+        }
+        43 => Op::PRelu,
+        44 => Op::Binary(member(r)?),
+        45 => Op::Variadic(member(r)?),
+        46 => Op::Where,
+        47 => {
+            let kind = member(r)?;
+            let [keep_dims, noop_with_empty_axes] = two_flags(r)?;
+            Op::Reduce {
+                kind,
+                keep_dims,
+                noop_with_empty_axes,
+            }
+        }
+        48 => {
+            let (kind, axis) = (member(r)?, r.signed()?);
+            let [keep_dims, select_last_index] = two_flags(r)?;
+            Op::ArgReduce {
+                kind,
+                axis,
+                keep_dims,
+                select_last_index,
+            }
+        }
+        49 => {
+            let [exclusive, reverse] = two_flags(r)?;
+            Op::CumSum { exclusive, reverse }
+        }
+        50 => {
+            let axis = r.signed()?;
+            let [largest, sorted] = two_flags(r)?;
+            Op::TopK {
+                axis,
+                largest,
+                sorted,
+            }
+        }
+        51 => Op::LogSoftmax {
+            axis: r.signed()?,
+            flattened: r.flag()?,
+        },
+        52 => Op::Hardmax {
+            axis: r.signed()?,
+            flattened: r.flag()?,
+        },
+        53 => Op::LayerNormalization {
+            axis: r.signed()?,
+            epsilon: r.f32()?,
+        },
+        54 => Op::RMSNormalization {
+            axis: r.signed()?,
+            epsilon: r.f32()?,
+        },
+        55 => Op::GroupNormalization {
+            groups: r.size()?,
+            epsilon: r.f32()?,
+        },
+        56 => Op::InstanceNormalization { epsilon: r.f32()? },
+        57 => Op::MeanVarianceNormalization {
+            axes: r.list(Reader::signed)?,
+        },
+        58 => Op::LpNormalization {
+            axis: r.signed()?,
+            p: r.signed()?,
+        },
+        59 => Op::Lrn {
+            alpha: r.f32()?,
+            beta: r.f32()?,
+            bias: r.f32()?,
+            size: r.size()?,
+        },
+        60 => Op::CastLike,
+        61 => Op::NegativeLogLikelihoodLoss {
+            reduction: member(r)?,
+            ignore_index: optional(r, Reader::signed)?,
+        },
+        62 => Op::SoftmaxCrossEntropyLoss {
+            reduction: member(r)?,
+            ignore_index: optional(r, Reader::signed)?,
+        },
+        63 => Op::Attention(Box::new(read_attention(r)?)),
+        64 => Op::RotaryEmbedding {
+            interleaved: r.flag()?,
+            num_heads: r.size()?,
+            dim: r.size()?,
+        },
         90 => Op::CenterCropPad {
             axes: r.list(Reader::signed)?,
         },
@@ -508,6 +718,29 @@ pub(super) fn read_op(r: &mut Reader<'_>) -> Result<Op, Damage> {
     })
 }
 
+fn two_flags(r: &mut Reader<'_>) -> Result<[bool; 2], Damage> {
+    match r.byte()? {
+        flags @ 0..=3 => Ok([flags & 1 != 0, flags & 2 != 0]),
+        flags => Err(r.damage(format!("two flags are {flags}, at most 3"))),
+    }
+}
+
+/// A member of a family, by its number.
+fn member<F: Family>(r: &mut Reader<'_>) -> Result<F, Damage> {
+    let number = r.byte()?;
+    F::numbered(number)
+        .ok_or_else(|| r.damage(format!("no member of the family has number {number}")))
+}
+
+fn read_activation(r: &mut Reader<'_>) -> Result<Op, Damage> {
+    let kind: Activation = member(r)?;
+    let mut parameters = [0.0; 2];
+    for value in parameters.iter_mut().take(kind.parameters().len()) {
+        *value = r.f32()?;
+    }
+    Ok(Op::Activation { kind, parameters })
+}
+
 fn read_gemm(r: &mut Reader<'_>) -> Result<Op, Damage> {
     let flags = r.byte()?;
     if flags > 7 {
@@ -520,11 +753,6 @@ fn read_gemm(r: &mut Reader<'_>) -> Result<Op, Damage> {
         trans_a: flags & 1 != 0,
         trans_b: flags & 2 != 0,
     })
-}
-
-fn put_optional(w: &mut Writer, value: Option<i64>) {
-    w.byte(u8::from(value.is_some()));
-    value.iter().for_each(|&value| w.signed(value));
 }
 
 // The order of these lists is part of the format.
@@ -583,10 +811,8 @@ fn put_recurrent(w: &mut Writer, layer: &Recurrent) {
     for activation in &layer.activations {
         put_choice(w, activation, ACTIVATIONS);
     }
-    w.byte(u8::from(layer.clip.is_some()));
-    layer.clip.iter().for_each(|&clip| w.f32(clip));
-    w.byte(u8::from(layer.hidden.is_some()));
-    layer.hidden.iter().for_each(|&hidden| w.size(hidden));
+    put_optional(w, layer.clip, Writer::f32);
+    put_optional(w, layer.hidden, Writer::size);
     w.byte(u8::from(layer.batch_first));
     w.byte(u8::from(layer.linear_before_reset));
 }
@@ -662,6 +888,42 @@ fn read_reduction(r: &mut Reader<'_>) -> Result<ScatterReduction, Damage> {
     })
 }
 
+fn put_attention(w: &mut Writer, attention: &Attention) {
+    let scores = match attention.scores {
+        Scores::Products => 0,
+        Scores::Masked => 1,
+        Scores::Capped => 2,
+        Scores::Weights => 3,
+    };
+    w.byte(u8::from(attention.is_causal) | scores << 1);
+    w.size(attention.kv_num_heads);
+    w.size(attention.q_num_heads);
+    w.f32(attention.softcap);
+    put_optional(w, attention.scale, Writer::f32);
+    put_optional(w, attention.softmax_precision, put_dtype);
+}
+
+fn read_attention(r: &mut Reader<'_>) -> Result<Attention, Damage> {
+    let flags = r.byte()?;
+    if flags > 7 {
+        return Err(r.damage(format!("flags of Attention are {flags}, at most 7")));
+    }
+    Ok(Attention {
+        is_causal: flags & 1 != 0,
+        scores: match flags >> 1 {
+            0 => Scores::Products,
+            1 => Scores::Masked,
+            2 => Scores::Capped,
+            _ => Scores::Weights,
+        },
+        kv_num_heads: r.size()?,
+        q_num_heads: r.size()?,
+        softcap: r.f32()?,
+        scale: optional(r, Reader::f32)?,
+        softmax_precision: optional(r, read_dtype)?,
+    })
+}
+
 fn put_window(w: &mut Writer, window: &Window) {
     let auto_pad = match window.auto_pad {
         AutoPad::NotSet => 0,
@@ -694,6 +956,13 @@ fn read_window(r: &mut Reader<'_>) -> Result<Window, Damage> {
         dilations: r.sizes()?,
         pads: r.sizes()?,
     })
+}
+
+fn put_optional<T>(w: &mut Writer, value: Option<T>, put: impl FnOnce(&mut Writer, T)) {
+    w.byte(u8::from(value.is_some()));
+    if let Some(value) = value {
+        put(w, value);
+    }
 }
 
 fn optional<'a, T>(

@@ -2,8 +2,9 @@ use super::*;
 use crate::IoError;
 use half::{bf16, f16};
 use secateur_model::{
-    AutoPad, Bitmask, Codebook, DType, Data, Dim, Graph, Node, Op, PadMode, Scale, Support, Tensor,
-    UnknownOp, ValueInfo, Values, Weight, Window, zoo,
+    Activation, Attention, AutoPad, Bitmask, Codebook, DType, Data, Dim, Family, Graph,
+    LossReduction, Node, Op, PadMode, Scale, Scores, Support, Tensor, UnknownOp, ValueInfo, Values,
+    Weight, Window, zoo,
 };
 
 fn round_trip(graph: &Graph) -> Vec<u8> {
@@ -65,6 +66,7 @@ fn values(kept: usize) -> Vec<Values> {
         Values::BF16(floats().map(bf16::from_f32).collect()),
         int(2, Scale::PerTensor(0.5)),
         int(8, Scale::PerChannel(vec![0.125; 8])),
+        int(8, Scale::PerColumn(vec![0.25; 6])),
         int(
             16,
             Scale::PerGroup {
@@ -119,6 +121,10 @@ fn all_tensors() -> Vec<Constant> {
     tensors.push(Constant::Tensor(Tensor::scalar_f32(2.5)));
     tensors.push(Constant::Tensor(Tensor::i64(&[0, 3], vec![]).unwrap()));
     tensors
+}
+
+fn members<F: Family>() -> impl Iterator<Item = F> {
+    F::MEMBERS.iter().map(|(member, _)| *member)
 }
 
 fn all_ops() -> Vec<Op> {
@@ -207,6 +213,95 @@ fn all_ops() -> Vec<Op> {
     ops.extend(modes.map(|mode| Op::Pad { mode }));
     ops.extend(moving_ops());
     ops.extend(layers());
+    ops.extend(members().map(Op::Math));
+    ops.extend(members().map(Op::Binary));
+    ops.extend(members().map(Op::Variadic));
+    ops.extend(members().map(|kind| Op::Reduce {
+        kind,
+        keep_dims: true,
+        noop_with_empty_axes: false,
+    }));
+    ops.extend(members().map(|kind| Op::ArgReduce {
+        kind,
+        axis: -2,
+        keep_dims: false,
+        select_last_index: true,
+    }));
+    ops.extend(members().map(|kind: Activation| {
+        let mut parameters = [0.0; 2];
+        parameters[..kind.parameters().len()].fill(1.5);
+        Op::Activation { kind, parameters }
+    }));
+    ops.extend([
+        Op::IsInf {
+            negative: true,
+            positive: false,
+        },
+        Op::PRelu,
+        Op::Where,
+        Op::CastLike,
+        Op::Attention(Box::default()),
+        Op::Attention(Box::new(Attention {
+            is_causal: true,
+            kv_num_heads: 2,
+            q_num_heads: 300,
+            scale: Some(0.5),
+            scores: Scores::Weights,
+            softcap: 2.0,
+            softmax_precision: Some(DType::F32),
+        })),
+        Op::RotaryEmbedding {
+            interleaved: true,
+            num_heads: 8,
+            dim: 0,
+        },
+        Op::LogSoftmax {
+            axis: -1,
+            flattened: false,
+        },
+        Op::Hardmax {
+            axis: 1,
+            flattened: true,
+        },
+        Op::LayerNormalization {
+            axis: -2,
+            epsilon: 1e-5,
+        },
+        Op::RMSNormalization {
+            axis: 2,
+            epsilon: 1e-6,
+        },
+        Op::GroupNormalization {
+            groups: 300,
+            epsilon: 0.0,
+        },
+        Op::InstanceNormalization { epsilon: 1e-5 },
+        Op::MeanVarianceNormalization { axes: vec![0, -1] },
+        Op::LpNormalization { axis: -1, p: 2 },
+        Op::Lrn {
+            alpha: 1e-4,
+            beta: 0.75,
+            bias: 1.0,
+            size: 5,
+        },
+        Op::NegativeLogLikelihoodLoss {
+            reduction: LossReduction::Sum,
+            ignore_index: Some(-1),
+        },
+        Op::SoftmaxCrossEntropyLoss {
+            reduction: LossReduction::None,
+            ignore_index: None,
+        },
+        Op::CumSum {
+            exclusive: false,
+            reverse: true,
+        },
+        Op::TopK {
+            axis: -1,
+            largest: true,
+            sorted: false,
+        },
+    ]);
     ops.extend([
         Op::Add,
         Op::Clip,

@@ -31,6 +31,7 @@ impl Form {
                 Scale::PerTensor(_) => (3, 0),
                 Scale::PerChannel(_) => (3, 1),
                 Scale::PerGroup { .. } => (3, 2),
+                Scale::PerColumn(_) => (3, 3),
             },
             Values::Shared { codebook, .. } => match codebook {
                 Codebook::F32(_) => (4, 0),
@@ -117,7 +118,7 @@ pub(super) fn read_weight(r: &mut Reader<'_>, form: u8) -> Result<Weight, Damage
     };
     let wrong = |r: &Reader<'_>| r.damage(format!("no weight has form {:#04x}", form.0));
     let (mask, values) = match form.values() {
-        (3, detail @ 0..=2) => {
+        (3, detail) => {
             let bits = r.byte()?;
             let scale = read_scale(r, detail)?;
             let alphabet = Alphabet::Signed { bits: bits.into() };
@@ -182,7 +183,7 @@ fn narrow<T: TryFrom<i32>>(r: &Reader<'_>, symbols: &[i32]) -> Result<Vec<T>, Da
 fn put_scale(w: &mut Writer, scale: &Scale) {
     match scale {
         Scale::PerTensor(scale) => w.f32(*scale),
-        Scale::PerChannel(scales) => put_f32s(w, scales),
+        Scale::PerChannel(scales) | Scale::PerColumn(scales) => put_f32s(w, scales),
         Scale::PerGroup { size, scales } => {
             w.size(*size);
             put_f32s(w, scales);
@@ -194,10 +195,11 @@ fn read_scale(r: &mut Reader<'_>, detail: u8) -> Result<Scale, Damage> {
     Ok(match detail {
         0 => Scale::PerTensor(r.f32()?),
         1 => Scale::PerChannel(r.list(Reader::f32)?),
-        _ => Scale::PerGroup {
+        2 => Scale::PerGroup {
             size: r.size()?,
             scales: r.list(Reader::f32)?,
         },
+        _ => Scale::PerColumn(r.list(Reader::f32)?),
     })
 }
 

@@ -128,9 +128,7 @@ impl DenseTile<'_> {
         if !depth.is_multiple_of(QUAD) {
             let from = depth / QUAD * QUAD;
             for p in 0..P {
-                let mut quad = [0; QUAD];
-                quad[..depth - from].copy_from_slice(&self.x.row(pixel + p)[from..]);
-                let x = _mm512_set1_epi32(i32::from_le_bytes(quad));
+                let x = _mm512_set1_epi32(last_quad(self.x.row(pixel + p)));
                 for n in 0..N {
                     // SAFETY: the last vector of a panel holds the tail, padded with zeros.
                     let w = unsafe { _mm512_loadu_si512(w[n].add(from * PANEL).cast()) };
@@ -144,6 +142,21 @@ impl DenseTile<'_> {
             out.put(&lanes(&acc[n]), pixel, self.outputs.start, first, count);
         }
         N
+    }
+}
+
+/// What is left of a row behind its whole quads, zeros behind it: the row's last four bytes, moved
+/// to the front, so that no length has to be looked at byte by byte.
+#[inline(always)]
+fn last_quad(row: &[u8]) -> i32 {
+    let tail = row.len() % QUAD;
+    match row.last_chunk::<QUAD>() {
+        Some(quad) => (u32::from_le_bytes(*quad) >> (8 * (QUAD - tail))) as i32,
+        None => {
+            let mut quad = [0; QUAD];
+            quad[..tail].copy_from_slice(row);
+            i32::from_le_bytes(quad)
+        }
     }
 }
 

@@ -19,6 +19,11 @@ pub(super) fn infer(args: &Shapes<'_>, to: DType) -> Result<Vec<TypedShape>, Mod
     Ok(vec![(to, x.shape.clone())])
 }
 
+/// CastLike: the type is that of input 1.
+pub(super) fn infer_like(args: &Shapes<'_>) -> Result<Vec<TypedShape>, ModelError> {
+    infer(args, args.need(1)?.dtype)
+}
+
 pub(super) fn evaluate(args: &Tensors<'_>, to: DType) -> Result<Vec<Tensor>, ModelError> {
     args.single(convert(args, to, args.need(0)?.data())?)
 }
@@ -46,7 +51,7 @@ pub(super) fn doubles(data: &Data) -> Option<Vec<f64>> {
     })
 }
 
-fn from_floats(args: &Tensors<'_>, to: DType, x: &[f64]) -> Result<Data, ModelError> {
+pub(super) fn from_floats(args: &Tensors<'_>, to: DType, x: &[f64]) -> Result<Data, ModelError> {
     macro_rules! saturate {
         ($variant:ident, $type:ty) => {
             Data::$variant(x.iter().map(|&x| x as $type).collect())
@@ -87,7 +92,7 @@ pub(super) fn widen(data: &Data) -> Option<Vec<i128>> {
     })
 }
 
-fn from_integers(args: &Tensors<'_>, to: DType, x: &[i128]) -> Result<Data, ModelError> {
+pub(super) fn from_integers(args: &Tensors<'_>, to: DType, x: &[i128]) -> Result<Data, ModelError> {
     macro_rules! wrap {
         ($variant:ident, $type:ty) => {
             Data::$variant(x.iter().map(|&x| x as $type).collect())

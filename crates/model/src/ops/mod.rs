@@ -7,7 +7,9 @@
 
 mod algebra;
 mod args;
+mod attention;
 mod batch_norm;
+mod binary;
 mod cast;
 mod concat;
 mod conv;
@@ -21,13 +23,18 @@ mod gather;
 mod generate;
 mod grid;
 mod integer;
+mod lanes;
+mod loss;
+mod math;
 mod matmul;
+mod norm;
 mod pad;
 mod pool;
 mod qlinear;
 mod quantize;
 mod rearrange;
 mod recurrent;
+mod reduce;
 mod repeat;
 mod reshape;
 mod resize;
@@ -37,6 +44,7 @@ mod slice;
 mod softmax;
 mod transpose;
 mod unpool;
+mod wide;
 mod window;
 
 pub use args::ShapeInput;
@@ -83,12 +91,34 @@ pub fn infer(
         Op::Relu | Op::LeakyRelu { .. } | Op::Sigmoid | Op::Tanh | Op::Clip => {
             elementwise::infer_unary(&args)
         }
+        Op::Activation { kind, .. } => math::infer_activation(&args, *kind),
+        Op::IsInf { .. } => math::infer_is_inf(&args),
+        Op::Math(kind) => math::infer_math(&args, *kind),
+        Op::PRelu => math::infer_prelu(&args),
+        Op::Binary(kind) => binary::infer_binary(&args, *kind),
+        Op::Variadic(kind) => binary::infer_variadic(&args, *kind),
+        Op::Where => binary::infer_where(&args),
+        Op::ArgReduce {
+            axis, keep_dims, ..
+        } => reduce::infer_arg(&args, *axis, *keep_dims),
+        Op::Attention(attributes) => attention::infer(&args, attributes),
+        Op::RotaryEmbedding { num_heads, dim, .. } => {
+            attention::infer_rotary(&args, *num_heads, *dim)
+        }
+        Op::CumSum { .. } => reduce::infer_cum_sum(&args),
+        Op::Reduce {
+            kind,
+            keep_dims,
+            noop_with_empty_axes,
+        } => reduce::infer_reduce(&args, *kind, *keep_dims, *noop_with_empty_axes),
+        Op::TopK { axis, .. } => reduce::infer_top_k(&args, *axis),
         Op::AveragePool { window, .. } | Op::LpPool { window, .. } | Op::MaxPool { window, .. } => {
             pool::infer(&args, window)
         }
         Op::GlobalAveragePool | Op::GlobalMaxPool => pool::infer_global(&args),
         Op::BatchNormalization { .. } => batch_norm::infer(&args),
         Op::Cast { to } => cast::infer(&args, *to),
+        Op::CastLike => cast::infer_like(&args),
         Op::Concat { axis } => concat::infer_concat(&args, *axis),
         Op::Gather { axis } => concat::infer_gather(&args, *axis),
         Op::Conv { window, groups } => conv::infer(&args, window, *groups),
@@ -162,7 +192,22 @@ pub fn infer(
         | Op::Size
         | Op::Squeeze
         | Op::Unsqueeze => reshape::infer(&args),
-        Op::Softmax { axis, .. } => softmax::infer(&args, *axis),
+        Op::Hardmax { axis, .. } | Op::LogSoftmax { axis, .. } | Op::Softmax { axis, .. } => {
+            softmax::infer(&args, *axis)
+        }
+        Op::GroupNormalization { groups, .. } => norm::infer_group(&args, Some(*groups)),
+        Op::InstanceNormalization { .. } => norm::infer_group(&args, None),
+        Op::LayerNormalization { axis, .. } => norm::infer_layer(&args, *axis),
+        Op::RMSNormalization { axis, .. } => norm::infer_root_mean_square(&args, *axis),
+        Op::LpNormalization { axis, p } => norm::infer_lp(&args, *axis, *p),
+        Op::Lrn { size, .. } => norm::infer_local(&args, *size),
+        Op::MeanVarianceNormalization { axes } => norm::infer_mean_variance(&args, axes),
+        Op::NegativeLogLikelihoodLoss { reduction, .. } => {
+            loss::infer_negative_log_likelihood(&args, *reduction)
+        }
+        Op::SoftmaxCrossEntropyLoss { reduction, .. } => {
+            loss::infer_softmax_cross_entropy(&args, *reduction)
+        }
         Op::Unknown(op) => Err(ModelError::unsupported(
             node,
             format!("operator of domain `{}` is not known", op.domain),
@@ -221,6 +266,32 @@ pub fn evaluate(node: &Node, inputs: &[Option<&Tensor>]) -> Result<Vec<Tensor>, 
         Op::Relu | Op::LeakyRelu { .. } | Op::Sigmoid | Op::Tanh | Op::Clip => {
             elementwise::unary(&args)
         }
+        Op::Activation { kind, parameters } => math::activation(&args, *kind, *parameters),
+        Op::IsInf { negative, positive } => math::is_inf(&args, *negative, *positive),
+        Op::Math(kind) => math::math(&args, *kind),
+        Op::PRelu => math::prelu(&args),
+        Op::Binary(kind) => binary::binary(&args, *kind),
+        Op::Variadic(kind) => binary::variadic(&args, *kind),
+        Op::Where => binary::where_(&args),
+        Op::ArgReduce {
+            kind,
+            axis,
+            select_last_index,
+            ..
+        } => reduce::arg(&args, *kind, *axis, *select_last_index),
+        Op::Attention(attributes) => attention::evaluate(&args, attributes),
+        Op::RotaryEmbedding {
+            interleaved,
+            num_heads,
+            dim,
+        } => attention::rotary(&args, *num_heads, *dim, *interleaved),
+        Op::CumSum { exclusive, reverse } => reduce::cum_sum(&args, *exclusive, *reverse),
+        Op::Reduce {
+            kind,
+            noop_with_empty_axes,
+            ..
+        } => reduce::reduce(&args, *kind, *noop_with_empty_axes),
+        Op::TopK { axis, largest, .. } => reduce::top_k(&args, *axis, *largest),
         Op::AveragePool {
             window,
             count_include_pad,
@@ -233,6 +304,7 @@ pub fn evaluate(node: &Node, inputs: &[Option<&Tensor>]) -> Result<Vec<Tensor>, 
         Op::GlobalMaxPool => pool::global_max(&args),
         Op::BatchNormalization { epsilon } => batch_norm::evaluate(&args, *epsilon),
         Op::Cast { to } => cast::evaluate(&args, *to),
+        Op::CastLike => cast::evaluate(&args, args.output()?.0),
         Op::Concat { axis } => concat::concat(&args, *axis),
         Op::Gather { axis } => concat::gather(&args, *axis),
         Op::Conv { window, groups } => conv::evaluate(&args, window, *groups),
@@ -314,7 +386,29 @@ pub fn evaluate(node: &Node, inputs: &[Option<&Tensor>]) -> Result<Vec<Tensor>, 
         | Op::Size
         | Op::Squeeze
         | Op::Unsqueeze => reshape::evaluate(&args),
+        Op::Hardmax { axis, flattened } => softmax::evaluate_hard(&args, *axis, *flattened),
+        Op::LogSoftmax { axis, flattened } => softmax::evaluate_log(&args, *axis, *flattened),
         Op::Softmax { axis, flattened } => softmax::evaluate(&args, *axis, *flattened),
+        Op::GroupNormalization { groups, epsilon } => norm::group(&args, Some(*groups), *epsilon),
+        Op::InstanceNormalization { epsilon } => norm::group(&args, None, *epsilon),
+        Op::LayerNormalization { axis, epsilon } => norm::layer(&args, *axis, *epsilon),
+        Op::RMSNormalization { axis, epsilon } => norm::root_mean_square(&args, *axis, *epsilon),
+        Op::LpNormalization { axis, p } => norm::lp(&args, *axis, *p),
+        Op::Lrn {
+            alpha,
+            beta,
+            bias,
+            size,
+        } => norm::local(&args, *size, [*alpha, *beta, *bias]),
+        Op::MeanVarianceNormalization { axes } => norm::mean_variance(&args, axes),
+        Op::NegativeLogLikelihoodLoss {
+            reduction,
+            ignore_index,
+        } => loss::negative_log_likelihood(&args, *reduction, *ignore_index),
+        Op::SoftmaxCrossEntropyLoss {
+            reduction,
+            ignore_index,
+        } => loss::softmax_cross_entropy(&args, *reduction, *ignore_index),
         Op::Unknown(_) => Err(ModelError::unsupported(node, "operator is not known")),
     }
 }

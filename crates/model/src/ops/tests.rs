@@ -1,7 +1,10 @@
 //! What holds for every operator: unknown ones, extra outputs, multiplications.
 
 use super::{ShapeInput, evaluate, infer, macs};
-use crate::{AutoPad, DType, Data, Node, Op, PadMode, Shape, Tensor, UnknownOp, Window};
+use crate::{
+    Attention, AutoPad, Binary, DType, Data, Family, Math, Node, Op, PadMode, Shape, Tensor,
+    UnknownOp, Variadic, Window,
+};
 use proptest::prelude::*;
 
 fn shape(dims: &[usize]) -> Shape {
@@ -104,6 +107,13 @@ fn missing_inputs_are_errors_for_every_operator() {
         Op::Reshape { allow_zero: false },
         Op::Transpose { perm: None },
         Op::Unsqueeze,
+        Op::Attention(Box::default()),
+        Op::Binary(Binary::Equal),
+        Op::CastLike,
+        Op::Math(Math::Abs),
+        Op::PRelu,
+        Op::Variadic(Variadic::Max),
+        Op::Where,
     ];
     for op in ops {
         let node = Node::new("n", op, &[], &["y"]);
@@ -246,6 +256,97 @@ fn operator() -> impl Strategy<Value = Op> {
     )
 }
 
+/// The families of alike operators, and what came with them.
+fn family_operator() -> impl Strategy<Value = Op> {
+    let parts = (integer(), integer(), any::<bool>(), any::<bool>());
+    (0..25usize, any::<usize>(), parts).prop_map(|(which, at, (axis, other, flag, second))| {
+        match which {
+            0 => Op::Math(member(at)),
+            1 => Op::Activation {
+                kind: member(at),
+                parameters: [0.5, 1.0],
+            },
+            2 => Op::IsInf {
+                negative: flag,
+                positive: second,
+            },
+            3 => Op::Binary(member(at)),
+            4 => Op::Variadic(member(at)),
+            5 => Op::Where,
+            6 => Op::Reduce {
+                kind: member(at),
+                keep_dims: flag,
+                noop_with_empty_axes: second,
+            },
+            7 => Op::ArgReduce {
+                kind: member(at),
+                axis,
+                keep_dims: flag,
+                select_last_index: second,
+            },
+            8 => Op::CumSum {
+                exclusive: flag,
+                reverse: second,
+            },
+            9 => Op::TopK {
+                axis,
+                largest: flag,
+                sorted: second,
+            },
+            10 => Op::CastLike,
+            11 => Op::LogSoftmax {
+                axis,
+                flattened: flag,
+            },
+            12 => Op::Hardmax {
+                axis,
+                flattened: flag,
+            },
+            13 => Op::LayerNormalization { axis, epsilon: 0.5 },
+            14 => Op::RMSNormalization { axis, epsilon: 0.5 },
+            15 => Op::GroupNormalization {
+                groups: at % 4,
+                epsilon: 0.5,
+            },
+            16 => Op::InstanceNormalization { epsilon: 0.5 },
+            17 => Op::MeanVarianceNormalization {
+                axes: vec![axis, other],
+            },
+            18 => Op::LpNormalization { axis, p: other },
+            19 => Op::Lrn {
+                alpha: 0.5,
+                beta: 1.0,
+                bias: 1.0,
+                size: if flag { at } else { at % 4 },
+            },
+            20 => Op::NegativeLogLikelihoodLoss {
+                reduction: member(at),
+                ignore_index: flag.then_some(axis),
+            },
+            21 => Op::SoftmaxCrossEntropyLoss {
+                reduction: member(at),
+                ignore_index: flag.then_some(axis),
+            },
+            22 => Op::Attention(Box::new(Attention {
+                is_causal: flag,
+                kv_num_heads: at % 3,
+                q_num_heads: at % 4,
+                ..Attention::default()
+            })),
+            23 => Op::RotaryEmbedding {
+                interleaved: flag,
+                num_heads: at % 3,
+                dim: at % 5,
+            },
+            _ => Op::PRelu,
+        }
+    })
+}
+
+fn member<F: Family>(at: usize) -> F {
+    F::MEMBERS[at % F::MEMBERS.len()].0
+}
+
 fn tensor() -> impl Strategy<Value = Tensor> {
     (
         prop::collection::vec(0..4usize, 0..4),
@@ -277,7 +378,7 @@ proptest! {
 
     #[test]
     fn hostile_nodes_are_errors_and_rules_keep_their_word(
-        op in operator(),
+        op in prop_oneof![operator(), family_operator()],
         tensors in prop::collection::vec(tensor(), 0..9),
         unify in any::<bool>(),
     ) {

@@ -34,8 +34,11 @@ pub fn apply(draft: &Draft, node: &Node) -> Result<Edit, Skip> {
         .unwrap_or_default();
     let scale = match scales[..] {
         [scale] => Scale::PerTensor(scale),
-        _ if axis == 0 => Scale::PerChannel(scales),
-        _ => return Skip::because("its scales are not along the output channels"),
+        _ => match (axis, codes.shape().rank()) {
+            (0, _) => Scale::PerChannel(scales),
+            (1 | -1, 2) => Scale::PerColumn(scales),
+            _ => return Skip::because(format!("its scales are along axis {axis}")),
+        },
     };
     let values = Values::Int {
         bits: 8,

@@ -257,3 +257,69 @@ fn sums_of_integers_keep_their_activation() {
     let (draft, _) = lower(&graph(&[2], nodes, vec![])).unwrap();
     assert_eq!(ops(&draft), ["Cast", "Add", "Relu"]);
 }
+
+/// An operator on bytes, with a bias, and the quantizers at its ends.
+fn integer_operator(op: Op, weight: &[usize], scales: Vec<f32>) -> Graph {
+    let codes = (0..weight.iter().product()).map(|i| (i * 37 % 255) as i8 as i16);
+    let codes: Vec<i8> = codes.map(|c| c.max(-127) as i8).collect();
+    let shape = |dims: &[usize]| Shape::new(dims).unwrap();
+    let list = |data| Constant::Tensor(data);
+    let zeros = Tensor::i8(&[scales.len()], vec![0; scales.len()]).unwrap();
+    let constants = vec![
+        ("sx", list(Tensor::scalar_f32(0.05))),
+        ("zx", tensor(Data::U8(vec![120]))),
+        (
+            "w",
+            list(Tensor::new(shape(weight), Data::I8(codes)).unwrap()),
+        ),
+        ("sw", list(Tensor::f32(&[scales.len()], scales).unwrap())),
+        ("zw", list(zeros)),
+        ("sy", list(Tensor::scalar_f32(0.5))),
+        ("zy", tensor(Data::U8(vec![90]))),
+        ("b", list(Tensor::i32(&[2], vec![700, -12_345]).unwrap())),
+    ];
+    let mut inputs = vec!["p", "sx", "zx", "w", "sw", "zw", "sy", "zy"];
+    if matches!(op, Op::QLinearConv { .. }) {
+        inputs.push("b");
+    }
+    let nodes = vec![
+        Node::new("in", quantize(), &["x", "sx", "zx"], &["p"]),
+        Node::new("layer", op, &inputs, &["q"]),
+        Node::new("out", dequantize(), &["q", "sy", "zy"], &["y"]),
+    ];
+    graph(&[3, 2, 4, 4], nodes, constants)
+}
+
+#[test]
+fn integer_operators_are_integer_layers_of_the_same_bits() {
+    let conv = Op::QLinearConv {
+        window: Window::new(&[3, 3]).pad(&[1, 1, 1, 1]),
+        groups: 1,
+    };
+    for net in [
+        integer_operator(conv, &[2, 2, 3, 3], vec![0.01, 0.03]),
+        integer_operator(Op::QLinearMatMul, &[4, 5], vec![0.02]),
+        integer_operator(Op::QLinearMatMul, &[4, 3], vec![0.02, 0.01, 0.07]),
+    ] {
+        let values = (0..96).map(|i| ((i * 29) % 64) as f32 / 8.0 - 4.0);
+        let x = Tensor::f32(&[3, 2, 4, 4], values.collect()).unwrap();
+        let expected = secateur_model::eval(&net, &[("x", x.clone())]).unwrap();
+        let (draft, notes) = lower(&net).unwrap();
+        let fused = draft.fused.get("layer").map(|f| f.arithmetic);
+        assert!(
+            matches!(fused, Some(Arithmetic::Integer { y: Some(_), .. })),
+            "{notes:?}"
+        );
+        assert_eq!(draft.evaluate(&[("x", &x)]).unwrap(), expected);
+    }
+}
+
+#[test]
+fn integer_operators_that_no_kernel_computes_stay() {
+    let mut net = integer_operator(Op::QLinearMatMul, &[4, 5], vec![0.1; 5]);
+    net.constants.insert("zx".into(), tensor(Data::I8(vec![0])));
+    let (draft, notes) = lower(&net).unwrap();
+    assert!(ops(&draft).contains(&"QLinearMatMul"));
+    let why = notes.iter().find(|n| n.node == "layer").unwrap();
+    assert!(why.skipped.as_ref().unwrap().contains("signed"), "{why:?}");
+}
