@@ -22,6 +22,10 @@ const WRAPPED: [&str; 4] = [
     "test_qlinearmatmul_3D_int8_float32",
 ];
 
+/// Cases whose expected outputs hold the rounding of f32 (2e-7 beside values up
+/// to 54) where the exact result is 0.
+const ROUNDED: [&str; 2] = ["test_dft_inverse", "test_dft_inverse_opset19"];
+
 /// What became of a case.
 enum Outcome {
     Passed,
@@ -53,7 +57,7 @@ fn operators_agree_with_onnx() {
         failed.len()
     );
     assert!(failed.is_empty(), "{}", failed.join("\n"));
-    assert!(passed > 200, "only {passed} cases passed");
+    assert!(passed >= 1000, "only {passed} cases passed");
 }
 
 /// The folders of all cases, in order of name; `None` where there are none.
@@ -117,10 +121,15 @@ fn run(case: &Path) -> Outcome {
         return Outcome::Unsupported;
     }
     let saturates = !WRAPPED.contains(&name(case).as_str());
+    let absolute = if ROUNDED.contains(&name(case).as_str()) {
+        1e-6
+    } else {
+        1e-7
+    };
     for (graph, form) in [(&graph, "as it is"), (&again, "exported")] {
         match evaluate(graph, &inputs) {
             Ok(found) => {
-                if let Some(why) = difference(&found, &expected, saturates) {
+                if let Some(why) = difference(&found, &expected, saturates, absolute) {
                     return Outcome::Failed(format!("{form}: {why}"));
                 }
             }
@@ -150,9 +159,15 @@ fn evaluate(graph: &Graph, inputs: &[Tensor]) -> Result<Vec<Tensor>, ModelError>
     eval(graph, &named)
 }
 
-/// What differs by more than ONNX's own tolerance: 1e-3 relative, 1e-7 absolute.
+/// What differs by more than ONNX's own tolerance: 1e-3 relative, 1e-7 absolute
+/// (`absolute`).
 /// Where `saturates` is false, elements at int8's limits are not compared.
-fn difference(found: &[Tensor], expected: &[Tensor], saturates: bool) -> Option<String> {
+fn difference(
+    found: &[Tensor],
+    expected: &[Tensor],
+    saturates: bool,
+    absolute: f64,
+) -> Option<String> {
     if found.len() != expected.len() {
         return Some(format!("{} outputs for {}", found.len(), expected.len()));
     }
@@ -170,7 +185,7 @@ fn difference(found: &[Tensor], expected: &[Tensor], saturates: bool) -> Option<
         for (at, (f, e)) in pairs.enumerate() {
             let clipped = !saturates && (f == -128.0 || f == 127.0);
             let same = f == e || clipped || (f.is_nan() && e.is_nan());
-            if !same && ((f - e).abs() > 1e-7 + 1e-3 * e.abs() || !f.is_finite()) {
+            if !same && ((f - e).abs() > absolute + 1e-3 * e.abs() || !f.is_finite()) {
                 return Some(format!("output {index}, element {at}: {f} for {e}"));
             }
         }

@@ -146,6 +146,9 @@ fn fold(
     if let (Op::Shape { start, end }, Some(Some(x))) = (&node.op, inputs.first()) {
         return ops::shape_value(&x.shape, *start, *end).map(Some);
     }
+    if let (Op::Size, Some(Some(x))) = (&node.op, inputs.first()) {
+        return ops::size_value(&x.shape).map(Some);
+    }
     let mut values = Vec::with_capacity(inputs.len());
     for input in inputs {
         match input {

@@ -28,6 +28,7 @@ pub use family::{Activation, Binary, Extreme, Family, LossReduction, Math, Reduc
 pub use graph::{Constant, Dim, Graph, Node, ValueInfo};
 pub use infer::infer;
 pub use op::{Attention, AutoPad, Op, PadMode, Scores, UnknownOp, Window};
+pub use ops::{CosineWindow, ScatterReduction};
 pub use shape::Shape;
 pub use tensor::{Data, Tensor};
 pub use weight::{Codebook, Scale, Support, Values, Weight};

@@ -3,6 +3,10 @@
 //! Older forms are rewritten on import (attributes that became inputs become
 //! constants), so that everything behind the importer knows one form only.
 
+use crate::ops::{
+    Cell, ConvTranspose, CosineWindow, GridMode, GridPadding, Recurrent, Resize, RoiAlign,
+    ScatterReduction,
+};
 use crate::{Activation, Binary, DType, Extreme, Family, LossReduction, Math, Reduction, Variadic};
 
 /// How padding follows from the input's extent.
@@ -132,6 +136,9 @@ pub enum Op {
         parameters: [f32; 2],
     },
     Add,
+    AffineGrid {
+        align_corners: bool,
+    },
     ArgReduce {
         kind: Extreme,
         axis: i64,
@@ -151,8 +158,20 @@ pub enum Op {
         to: DType,
     },
     CastLike,
+    /// Extents are input 1; without axes, of all of them.
+    CenterCropPad {
+        axes: Vec<i64>,
+    },
     /// Bounds are inputs 1 and 2.
     Clip,
+    /// Extents of the image and of a block are inputs 1 and 2.
+    Col2Im {
+        window: Window,
+    },
+    /// Without an axis, of the elements.
+    Compress {
+        axis: Option<i64>,
+    },
     Concat {
         axis: i64,
     },
@@ -161,21 +180,64 @@ pub enum Op {
         window: Window,
         groups: usize,
     },
+    ConvInteger {
+        window: Window,
+        groups: usize,
+    },
+    ConvTranspose(Box<ConvTranspose>),
+    /// BlackmanWindow, HammingWindow, HannWindow.
+    CosineWindow {
+        window: CosineWindow,
+        periodic: bool,
+        to: DType,
+    },
     CumSum {
         exclusive: bool,
         reverse: bool,
+    },
+    DeformConv {
+        window: Window,
+        groups: usize,
+        offset_groups: usize,
+    },
+    /// `channel_first` is ONNX's mode CRD, otherwise DCR.
+    DepthToSpace {
+        block: usize,
+        channel_first: bool,
     },
     DequantizeLinear {
         axis: i64,
         block_size: i64,
     },
+    Det,
+    /// Length and axis are inputs 1 and 2.
+    Dft {
+        inverse: bool,
+        onesided: bool,
+    },
     Div,
     Dropout,
+    DynamicQuantizeLinear,
+    Einsum {
+        equation: String,
+    },
+    /// ConstantOfShape too: its value is input 0.
+    Expand,
+    EyeLike {
+        k: i64,
+        to: Option<DType>,
+    },
     Flatten {
         axis: i64,
     },
     Gather {
         axis: i64,
+    },
+    GatherElements {
+        axis: i64,
+    },
+    GatherND {
+        batch_dims: usize,
     },
     Gemm {
         alpha: f32,
@@ -185,6 +247,11 @@ pub enum Op {
     },
     GlobalAveragePool,
     GlobalMaxPool,
+    GridSample {
+        mode: GridMode,
+        padding: GridPadding,
+        align_corners: bool,
+    },
     GroupNormalization {
         groups: usize,
         epsilon: f32,
@@ -219,6 +286,10 @@ pub enum Op {
         axis: i64,
         p: i64,
     },
+    LpPool {
+        window: Window,
+        p: u32,
+    },
     /// Over channels.
     Lrn {
         alpha: f32,
@@ -227,10 +298,14 @@ pub enum Op {
         size: usize,
     },
     MatMul,
+    MatMulInteger,
     Math(Math),
     MaxPool {
         window: Window,
         column_major: bool,
+    },
+    MaxUnpool {
+        window: Window,
     },
     MeanVarianceNormalization {
         axes: Vec<i64>,
@@ -239,6 +314,13 @@ pub enum Op {
     NegativeLogLikelihoodLoss {
         reduction: LossReduction,
         ignore_index: Option<i64>,
+    },
+    NonMaxSuppression {
+        center_point_box: bool,
+    },
+    NonZero,
+    OneHot {
+        axis: i64,
     },
     PRelu,
     Pad {
@@ -258,6 +340,9 @@ pub enum Op {
         axis: i64,
         epsilon: f32,
     },
+    Range,
+    /// GRU, LSTM, RNN.
+    Recurrent(Box<Recurrent>),
     /// Axes are input 1.
     Reduce {
         kind: Reduction,
@@ -268,17 +353,33 @@ pub enum Op {
     Reshape {
         allow_zero: bool,
     },
+    /// Upsample too.
+    Resize(Box<Resize>),
+    ReverseSequence {
+        batch_axis: usize,
+        time_axis: usize,
+    },
+    RoiAlign(Box<RoiAlign>),
     /// `dim`: elements of a head that turn, 0 for all.
     RotaryEmbedding {
         interleaved: bool,
         num_heads: usize,
         dim: usize,
     },
+    ScatterElements {
+        axis: i64,
+        reduction: ScatterReduction,
+    },
+    ScatterND {
+        reduction: ScatterReduction,
+    },
     Shape {
         start: i64,
         end: Option<i64>,
     },
     Sigmoid,
+    Size,
+    Slice,
     /// `flattened`: the meaning before opset 13, over all axes from `axis` on.
     Softmax {
         axis: i64,
@@ -288,9 +389,23 @@ pub enum Op {
         reduction: LossReduction,
         ignore_index: Option<i64>,
     },
+    SpaceToDepth {
+        block: usize,
+    },
+    /// Extents are input 1; without it, `num_outputs` even ones, of which the
+    /// last may be smaller.
+    Split {
+        axis: i64,
+        num_outputs: Option<usize>,
+    },
     Squeeze,
     Sub,
     Tanh,
+    TensorScatter {
+        axis: i64,
+        circular: bool,
+    },
+    Tile,
     /// `k` is input 1.
     TopK {
         axis: i64,
@@ -299,6 +414,14 @@ pub enum Op {
     },
     Transpose {
         perm: Option<Vec<usize>>,
+    },
+    Trilu {
+        upper: bool,
+    },
+    /// Without an axis, of the elements.
+    Unique {
+        axis: Option<i64>,
+        sorted: bool,
     },
     Unsqueeze,
     Variadic(Variadic),
@@ -313,6 +436,7 @@ impl Op {
         match self {
             Self::Activation { kind, .. } => kind.name(),
             Self::Add => "Add",
+            Self::AffineGrid { .. } => "AffineGrid",
             Self::ArgReduce { kind, .. } => kind.name(),
             Self::Attention(_) => "Attention",
             Self::AveragePool { .. } => "AveragePool",
@@ -320,18 +444,39 @@ impl Op {
             Self::Binary(kind) => kind.name(),
             Self::Cast { .. } => "Cast",
             Self::CastLike => "CastLike",
+            Self::CenterCropPad { .. } => "CenterCropPad",
             Self::Clip => "Clip",
+            Self::Col2Im { .. } => "Col2Im",
+            Self::Compress { .. } => "Compress",
             Self::Concat { .. } => "Concat",
             Self::Conv { .. } => "Conv",
+            Self::ConvInteger { .. } => "ConvInteger",
+            Self::ConvTranspose(_) => "ConvTranspose",
+            Self::CosineWindow { window, .. } => match window {
+                CosineWindow::Blackman => "BlackmanWindow",
+                CosineWindow::Hamming => "HammingWindow",
+                CosineWindow::Hann => "HannWindow",
+            },
             Self::CumSum { .. } => "CumSum",
+            Self::DeformConv { .. } => "DeformConv",
+            Self::DepthToSpace { .. } => "DepthToSpace",
             Self::DequantizeLinear { .. } => "DequantizeLinear",
+            Self::Det => "Det",
+            Self::Dft { .. } => "DFT",
             Self::Div => "Div",
             Self::Dropout => "Dropout",
+            Self::DynamicQuantizeLinear => "DynamicQuantizeLinear",
+            Self::Einsum { .. } => "Einsum",
+            Self::Expand => "Expand",
+            Self::EyeLike { .. } => "EyeLike",
             Self::Flatten { .. } => "Flatten",
             Self::Gather { .. } => "Gather",
+            Self::GatherElements { .. } => "GatherElements",
+            Self::GatherND { .. } => "GatherND",
             Self::Gemm { .. } => "Gemm",
             Self::GlobalAveragePool => "GlobalAveragePool",
             Self::GlobalMaxPool => "GlobalMaxPool",
+            Self::GridSample { .. } => "GridSample",
             Self::GroupNormalization { .. } => "GroupNormalization",
             Self::Hardmax { .. } => "Hardmax",
             Self::Identity => "Identity",
@@ -341,32 +486,57 @@ impl Op {
             Self::LeakyRelu { .. } => "LeakyRelu",
             Self::LogSoftmax { .. } => "LogSoftmax",
             Self::LpNormalization { .. } => "LpNormalization",
+            Self::LpPool { .. } => "LpPool",
             Self::Lrn { .. } => "LRN",
             Self::MatMul => "MatMul",
+            Self::MatMulInteger => "MatMulInteger",
             Self::Math(kind) => kind.name(),
             Self::MaxPool { .. } => "MaxPool",
+            Self::MaxUnpool { .. } => "MaxUnpool",
             Self::MeanVarianceNormalization { .. } => "MeanVarianceNormalization",
             Self::Mul => "Mul",
             Self::NegativeLogLikelihoodLoss { .. } => "NegativeLogLikelihoodLoss",
+            Self::NonMaxSuppression { .. } => "NonMaxSuppression",
+            Self::NonZero => "NonZero",
+            Self::OneHot { .. } => "OneHot",
             Self::PRelu => "PRelu",
             Self::Pad { .. } => "Pad",
             Self::QLinearConv { .. } => "QLinearConv",
             Self::QLinearMatMul => "QLinearMatMul",
             Self::QuantizeLinear { .. } => "QuantizeLinear",
             Self::RMSNormalization { .. } => "RMSNormalization",
+            Self::Range => "Range",
+            Self::Recurrent(layer) => match layer.cell {
+                Cell::Gru => "GRU",
+                Cell::Lstm => "LSTM",
+                Cell::Rnn => "RNN",
+            },
             Self::Reduce { kind, .. } => kind.name(),
             Self::Relu => "Relu",
             Self::Reshape { .. } => "Reshape",
+            Self::Resize(_) => "Resize",
+            Self::ReverseSequence { .. } => "ReverseSequence",
+            Self::RoiAlign(_) => "RoiAlign",
             Self::RotaryEmbedding { .. } => "RotaryEmbedding",
+            Self::ScatterElements { .. } => "ScatterElements",
+            Self::ScatterND { .. } => "ScatterND",
             Self::Shape { .. } => "Shape",
             Self::Sigmoid => "Sigmoid",
+            Self::Size => "Size",
+            Self::Slice => "Slice",
             Self::Softmax { .. } => "Softmax",
             Self::SoftmaxCrossEntropyLoss { .. } => "SoftmaxCrossEntropyLoss",
+            Self::SpaceToDepth { .. } => "SpaceToDepth",
+            Self::Split { .. } => "Split",
             Self::Squeeze => "Squeeze",
             Self::Sub => "Sub",
             Self::Tanh => "Tanh",
+            Self::TensorScatter { .. } => "TensorScatter",
+            Self::Tile => "Tile",
             Self::TopK { .. } => "TopK",
             Self::Transpose { .. } => "Transpose",
+            Self::Trilu { .. } => "Trilu",
+            Self::Unique { .. } => "Unique",
             Self::Unsqueeze => "Unsqueeze",
             Self::Variadic(kind) => kind.name(),
             Self::Where => "Where",

@@ -11,6 +11,7 @@ pub(super) mod kind {
     pub(in super::super) const TENSOR: i32 = 4;
     pub(in super::super) const FLOATS: i32 = 6;
     pub(in super::super) const INTS: i32 = 7;
+    pub(in super::super) const STRINGS: i32 = 8;
     pub(in super::super) const SPARSE_TENSOR: i32 = 11;
 }
 
@@ -62,6 +63,16 @@ impl<'a> Attributes<'a> {
         self.find(name, kind::STRING)?
             .map(|a| std::str::from_utf8(a.s.as_deref().unwrap_or_default()))
             .transpose()
+            .map_err(|_| self.malformed(format!("attribute `{name}` is no UTF-8 text")))
+    }
+
+    /// A list of texts; none when the attribute is absent.
+    pub(super) fn strings(&self, name: &str) -> Result<Vec<&'a str>, IoError> {
+        let found = self.find(name, kind::STRINGS)?;
+        let list = found.map_or(&[][..], |a| a.strings.as_slice());
+        list.iter()
+            .map(|text| std::str::from_utf8(text))
+            .collect::<Result<_, _>>()
             .map_err(|_| self.malformed(format!("attribute `{name}` is no UTF-8 text")))
     }
 

@@ -3,7 +3,13 @@
 use super::attributes::kind;
 use super::dtype;
 use super::proto::AttributeProto;
-use secateur_model::{Activation, Attention, AutoPad, Binary, Family, Op, PadMode, Scores, Window};
+use super::spelling::{
+    self, ACTIVATION, ASPECT, COORDINATES, DIRECTION, GRID_MODE, GRID_PADDING, ROUNDING,
+};
+use secateur_model::ops::{Aspect, ConvTranspose, Interpolation, Recurrent, Resize, RoiAlign};
+use secateur_model::{
+    Activation, Attention, AutoPad, Binary, Family, Op, PadMode, ScatterReduction, Scores, Window,
+};
 
 /// The attributes of a known operator; those at their default are left out,
 /// so that the node is valid in as many opsets as can be.
@@ -38,12 +44,17 @@ pub(super) fn attributes(op: &Op) -> Vec<AttributeProto> {
             push_flag(&mut list, "storage_order", *column_major);
             list
         }
-        Op::Conv { window: w, groups } | Op::QLinearConv { window: w, groups } => {
+        Op::Conv { window: w, groups }
+        | Op::ConvInteger { window: w, groups }
+        | Op::QLinearConv { window: w, groups } => {
             let mut list = window(w);
             if *groups != 1 {
                 list.push(int("group", *groups as i64));
             }
             list
+        }
+        Op::AffineGrid { align_corners } => {
+            vec![int("align_corners", i64::from(*align_corners))]
         }
         Op::BatchNormalization { epsilon } | Op::InstanceNormalization { epsilon } => {
             vec![float("epsilon", *epsilon)]
@@ -54,9 +65,100 @@ pub(super) fn attributes(op: &Op) -> Vec<AttributeProto> {
             Binary::Fmod => vec![int("fmod", 1)],
             _ => Vec::new(),
         },
+        Op::Col2Im { window: w } | Op::MaxUnpool { window: w } => window(w),
+        Op::ConvTranspose(conv) => conv_transpose(conv),
+        Op::DeformConv {
+            window: w,
+            groups,
+            offset_groups,
+        } => {
+            let mut list = window(w);
+            list.push(int("group", *groups as i64));
+            list.push(int("offset_group", *offset_groups as i64));
+            list
+        }
+        Op::Dft { inverse, onesided } => vec![
+            int("inverse", i64::from(*inverse)),
+            int("onesided", i64::from(*onesided)),
+        ],
+        Op::Einsum { equation } => vec![string("equation", equation)],
+        Op::GridSample {
+            mode,
+            padding,
+            align_corners,
+        } => vec![
+            string("mode", spelling::name(mode, GRID_MODE)),
+            string("padding_mode", spelling::name(padding, GRID_PADDING)),
+            int("align_corners", i64::from(*align_corners)),
+        ],
+        Op::LpPool { window: w, p } => {
+            let mut list = window(w);
+            list.push(int("p", i64::from(*p)));
+            list
+        }
+        Op::NonMaxSuppression { center_point_box } => {
+            vec![int("center_point_box", i64::from(*center_point_box))]
+        }
+        Op::Recurrent(layer) => recurrent(layer),
+        Op::Resize(r) => resize(r),
+        Op::RoiAlign(align) => roi_align(align),
         Op::Cast { to } => vec![int("to", i64::from(dtype::to_code(*to)))],
-        Op::Concat { axis } | Op::Flatten { axis } | Op::Gather { axis } => {
-            vec![int("axis", *axis)]
+        Op::CenterCropPad { axes } if axes.is_empty() => Vec::new(),
+        Op::CenterCropPad { axes } => vec![ints("axes", axes)],
+        Op::Compress { axis } => axis.iter().map(|&axis| int("axis", axis)).collect(),
+        Op::Concat { axis }
+        | Op::Flatten { axis }
+        | Op::Gather { axis }
+        | Op::GatherElements { axis }
+        | Op::OneHot { axis } => vec![int("axis", *axis)],
+        Op::CosineWindow { periodic, to, .. } => vec![
+            int("output_datatype", i64::from(dtype::to_code(*to))),
+            int("periodic", i64::from(*periodic)),
+        ],
+        Op::DepthToSpace {
+            block,
+            channel_first,
+        } => {
+            let mut list = vec![int("blocksize", *block as i64)];
+            list.extend(channel_first.then(|| string("mode", "CRD")));
+            list
+        }
+        Op::EyeLike { k, to } => {
+            let mut list = vec![int("k", *k)];
+            list.extend(to.map(|to| int("dtype", i64::from(dtype::to_code(to)))));
+            list
+        }
+        Op::GatherND { batch_dims: 0 } => Vec::new(),
+        Op::GatherND { batch_dims } => vec![int("batch_dims", *batch_dims as i64)],
+        Op::ReverseSequence {
+            batch_axis,
+            time_axis,
+        } => vec![
+            int("batch_axis", *batch_axis as i64),
+            int("time_axis", *time_axis as i64),
+        ],
+        Op::ScatterElements { axis, reduction } => {
+            let mut list = vec![int("axis", *axis)];
+            list.extend(reduction_of(*reduction));
+            list
+        }
+        Op::ScatterND { reduction } => reduction_of(*reduction).into_iter().collect(),
+        Op::SpaceToDepth { block } => vec![int("blocksize", *block as i64)],
+        Op::Split { axis, num_outputs } => {
+            let mut list = vec![int("axis", *axis)];
+            list.extend(num_outputs.map(|n| int("num_outputs", n as i64)));
+            list
+        }
+        Op::TensorScatter { axis, circular } => {
+            let mut list = vec![int("axis", *axis)];
+            list.extend(circular.then(|| string("mode", "circular")));
+            list
+        }
+        Op::Trilu { upper } => vec![int("upper", i64::from(*upper))],
+        Op::Unique { axis, sorted } => {
+            let mut list = vec![int("sorted", i64::from(*sorted))];
+            list.extend(axis.map(|axis| int("axis", axis)));
+            list
         }
         Op::Hardmax { axis, .. } | Op::LogSoftmax { axis, .. } | Op::Softmax { axis, .. } => {
             vec![int("axis", *axis)]
@@ -189,26 +291,128 @@ pub(super) fn attributes(op: &Op) -> Vec<AttributeProto> {
         Op::Add
         | Op::CastLike
         | Op::Clip
+        | Op::Det
         | Op::Div
         | Op::Dropout
+        | Op::DynamicQuantizeLinear
+        | Op::Expand
         | Op::GlobalAveragePool
         | Op::GlobalMaxPool
         | Op::Identity
         | Op::MatMul
+        | Op::MatMulInteger
         | Op::Math(_)
         | Op::Mul
+        | Op::NonZero
         | Op::PRelu
         | Op::QLinearMatMul
+        | Op::Range
         | Op::Relu
         | Op::Sigmoid
+        | Op::Size
+        | Op::Slice
         | Op::Squeeze
         | Op::Sub
         | Op::Tanh
+        | Op::Tile
         | Op::Unsqueeze
         | Op::Variadic(_)
         | Op::Where
         | Op::Unknown(_) => Vec::new(),
     }
+}
+
+fn conv_transpose(conv: &ConvTranspose) -> Vec<AttributeProto> {
+    let mut list = window(&conv.window);
+    if conv.groups != 1 {
+        list.push(int("group", conv.groups as i64));
+    }
+    for (name, values) in [
+        ("output_padding", &conv.output_padding),
+        ("output_shape", &conv.output_shape),
+    ] {
+        if !values.is_empty() {
+            list.push(extents(name, values));
+        }
+    }
+    list
+}
+
+fn recurrent(layer: &Recurrent) -> Vec<AttributeProto> {
+    let mut list = vec![string(
+        "direction",
+        spelling::name(&layer.direction, DIRECTION),
+    )];
+    if !layer.activations.is_empty() {
+        let names = layer.activations.iter();
+        let names = names.map(|activation| spelling::name(activation, ACTIVATION).into());
+        list.push(AttributeProto {
+            name: "activations".into(),
+            r#type: kind::STRINGS,
+            strings: names.collect(),
+            ..AttributeProto::default()
+        });
+    }
+    list.extend(layer.clip.map(|clip| float("clip", clip)));
+    list.extend(layer.hidden.map(|n| int("hidden_size", n as i64)));
+    push_flag(&mut list, "layout", layer.batch_first);
+    push_flag(&mut list, "linear_before_reset", layer.linear_before_reset);
+    list
+}
+
+fn resize(resize: &Resize) -> Vec<AttributeProto> {
+    let coordinates = spelling::name(&resize.coordinates, COORDINATES);
+    let mut list = vec![string("coordinate_transformation_mode", coordinates)];
+    match resize.interpolation {
+        Interpolation::Nearest(rounding) => {
+            list.push(string("mode", "nearest"));
+            list.push(string("nearest_mode", spelling::name(&rounding, ROUNDING)));
+        }
+        Interpolation::Linear => list.push(string("mode", "linear")),
+        Interpolation::Cubic(a) => {
+            list.push(string("mode", "cubic"));
+            list.push(float("cubic_coeff_a", a));
+        }
+    }
+    if resize.aspect != Aspect::Stretch {
+        let aspect = spelling::name(&resize.aspect, ASPECT);
+        list.push(string("keep_aspect_ratio_policy", aspect));
+    }
+    if !resize.axes.is_empty() {
+        list.push(ints("axes", &resize.axes));
+    }
+    push_flag(&mut list, "antialias", resize.antialias);
+    push_flag(&mut list, "exclude_outside", resize.exclude_outside);
+    if resize.extrapolation != 0.0 {
+        list.push(float("extrapolation_value", resize.extrapolation));
+    }
+    list
+}
+
+fn roi_align(align: &RoiAlign) -> Vec<AttributeProto> {
+    let centers = match align.half_pixel {
+        true => "half_pixel",
+        false => "output_half_pixel",
+    };
+    vec![
+        string("coordinate_transformation_mode", centers),
+        string("mode", if align.max { "max" } else { "avg" }),
+        int("output_height", align.output[0] as i64),
+        int("output_width", align.output[1] as i64),
+        int("sampling_ratio", align.samples as i64),
+        float("spatial_scale", align.scale),
+    ]
+}
+
+fn reduction_of(reduction: ScatterReduction) -> Option<AttributeProto> {
+    let name = match reduction {
+        ScatterReduction::None => return None,
+        ScatterReduction::Add => "add",
+        ScatterReduction::Mul => "mul",
+        ScatterReduction::Max => "max",
+        ScatterReduction::Min => "min",
+    };
+    Some(string("reduction", name))
 }
 
 fn activation(kind: Activation, parameters: [f32; 2]) -> Vec<AttributeProto> {
@@ -315,11 +519,21 @@ pub(super) fn float(name: &str, value: f32) -> AttributeProto {
     }
 }
 
-fn string(name: &str, value: &str) -> AttributeProto {
+/// A text as an attribute.
+pub(super) fn string(name: &str, value: &str) -> AttributeProto {
     AttributeProto {
         name: name.into(),
         r#type: kind::STRING,
         s: Some(value.into()),
+        ..AttributeProto::default()
+    }
+}
+
+fn ints(name: &str, values: &[i64]) -> AttributeProto {
+    AttributeProto {
+        name: name.into(),
+        r#type: kind::INTS,
+        ints: values.to_vec(),
         ..AttributeProto::default()
     }
 }

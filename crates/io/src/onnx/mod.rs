@@ -20,6 +20,7 @@ mod proto;
 mod qdq;
 mod read;
 mod sparse;
+mod spelling;
 mod tensor;
 mod write;
 

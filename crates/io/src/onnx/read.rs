@@ -257,6 +257,59 @@ impl Reader<'_> {
                 let value = Tensor::scalar_f32(a.float("value", 0.0)?);
                 inputs.push(self.made(stem, "value", value)?);
             }
+            Op::Expand if proto.op_type == "ConstantOfShape" => {
+                let value = match a.tensor("value")? {
+                    Some(value) => tensor::read(self.file, value, self.folder)?,
+                    None => Tensor::scalar_f32(0.0),
+                };
+                if matches!(value.data(), Data::Opaque { .. }) {
+                    return Ok(None);
+                }
+                let value = value
+                    .reshaped(Shape::scalar())
+                    .map_err(|_| a.malformed("attribute `value` must be one value"))?;
+                inputs.insert(0, self.made(stem, "value", value)?);
+            }
+            Op::Resize(_) if opset < 11 || proto.op_type == "Upsample" => {
+                let scales = match a.floats("scales")? {
+                    Some(scales) => {
+                        let scales = Tensor::f32(&[scales.len()], scales.to_vec())
+                            .map_err(IoError::model(self.file, "scales"))?;
+                        self.made(stem, "scales", scales)?
+                    }
+                    None => inputs
+                        .get(1)
+                        .cloned()
+                        .ok_or_else(|| a.malformed("scales are missing"))?,
+                };
+                inputs.truncate(1);
+                inputs.extend([String::new(), scales]);
+            }
+            Op::Dft { .. } if opset < 20 => {
+                inputs.resize(2, String::new());
+                let axis = a.int("axis", 1)?;
+                let axis =
+                    Tensor::i64(&[], vec![axis]).map_err(IoError::model(self.file, "axis"))?;
+                inputs.push(self.made(stem, "axis", axis)?);
+            }
+            Op::Slice if opset < 10 => {
+                inputs.truncate(1);
+                for part in ["starts", "ends", "axes"] {
+                    if let Some(values) = a.ints(part)? {
+                        let values = self.integers(values)?;
+                        inputs.push(self.made(stem, part, values)?);
+                    } else if part != "axes" {
+                        return Err(a.malformed(format!("attribute `{part}` is missing")));
+                    }
+                }
+            }
+            Op::Split { .. } if opset < 13 => {
+                inputs.truncate(1);
+                if let Some(parts) = a.ints("split")? {
+                    let parts = self.integers(parts)?;
+                    inputs.push(self.made(stem, "split", parts)?);
+                }
+            }
             Op::TopK { .. } if opset < older::K_IS_AN_INPUT => {
                 if !a.has("k") {
                     return Err(a.malformed("attribute `k` is missing"));

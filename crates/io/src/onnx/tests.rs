@@ -394,6 +394,58 @@ fn carried_operators_keep_their_opset_and_the_others_its_forms() {
 }
 
 #[test]
+fn moving_operators_keep_their_older_forms_beside_a_carried_one() {
+    let scales = |values: &[f32]| AttributeProto {
+        name: "scales".into(),
+        r#type: 6,
+        floats: values.to_vec(),
+        ..AttributeProto::default()
+    };
+    let slice = vec![ints("starts", &[0]), ints("ends", &[2]), ints("axes", &[1])];
+    let halves = vec![int("axis", 1)];
+    let parts = vec![ints("split", &[1, 1])];
+    let nodes = vec![
+        node("Slice", &["x"], &["a"], slice),
+        node("Split", &["a"], &["b", "c"], halves),
+        node("Split", &["b"], &["d", "e"], parts),
+        node("Upsample", &["d"], &["f"], vec![scales(&[1.0, 2.0])]),
+        node("Fancy", &["f"], &["y"], vec![]),
+    ];
+    let model = model(8, vec![], nodes.clone());
+    let graph = parse(&model).unwrap();
+    assert_eq!(graph.nodes[0].inputs, ["x", "a.starts", "a.ends", "a.axes"]);
+    assert_eq!(graph.nodes[3].inputs, ["d", "", "f.scales"]);
+    let bytes = write(&graph).unwrap();
+    assert_eq!(read(&bytes, None, "again").unwrap(), graph);
+    let proto = ModelProto::decode(bytes.as_slice()).unwrap().graph.unwrap();
+    assert!(proto.initializer.is_empty());
+    for (written, given) in proto.node.iter().zip(&nodes) {
+        assert_eq!(written.op_type, given.op_type);
+        assert_eq!(written.input, given.input);
+    }
+
+    let factors = floats("s", &[2], vec![1.0, 2.0]);
+    let index = TensorProto {
+        name: "i".into(),
+        dims: vec![1, 1],
+        data_type: 7,
+        int64_data: vec![0],
+        ..TensorProto::default()
+    };
+    let nodes = vec![
+        node("Scatter", &["x", "i", "x"], &["a"], vec![int("axis", 1)]),
+        node("Resize", &["a", "s"], &["b"], vec![]),
+        node("Fancy", &["b"], &["y"], vec![]),
+    ];
+    let graph = parse(&self::model(10, vec![factors, index], nodes)).unwrap();
+    let bytes = write(&graph).unwrap();
+    assert_eq!(read(&bytes, None, "again").unwrap(), graph);
+    let proto = ModelProto::decode(bytes.as_slice()).unwrap().graph.unwrap();
+    assert_eq!(proto.node[0].op_type, "Scatter");
+    assert_eq!(proto.node[1].input, ["a", "s"]);
+}
+
+#[test]
 fn operators_of_newer_opsets_are_carried() {
     let groups = vec![int("num_groups", 1)];
     let nodes = vec![node("GroupNormalization", &["x"; 3], &["y"], groups)];

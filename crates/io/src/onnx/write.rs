@@ -8,6 +8,7 @@ use super::proto::{
 use super::{OLDEST_OPSET, dtype, export_op, older, qdq, tensor};
 use crate::{IoError, file};
 use prost::Message;
+use secateur_model::ops::GridMode;
 use secateur_model::{Constant, Dim, Graph, Node, Op, ValueInfo};
 use std::path::Path;
 
@@ -184,6 +185,27 @@ fn write_node(
             axis,
             flattened: true,
         } if opset >= older::NEWER => write_flattened_softmax(names, written, *axis, proto),
+        Op::Split { .. } if opset < older::COUNTS_PARTS => {
+            written.attribute.retain(|a| a.name != "num_outputs");
+            proto.node.push(written);
+        }
+        Op::RoiAlign(_) if opset < older::ALIGNS_CENTERS => {
+            let name = "coordinate_transformation_mode";
+            written.attribute.retain(|a| a.name != name);
+            proto.node.push(written);
+        }
+        Op::GridSample { mode, .. } if opset < older::SAMPLES_GRIDS => {
+            written.attribute.retain(|a| a.name != "mode");
+            written.attribute.push(export_op::string(
+                "mode",
+                match mode {
+                    GridMode::Linear => "bilinear",
+                    GridMode::Nearest => "nearest",
+                    GridMode::Cubic => "bicubic",
+                },
+            ));
+            proto.node.push(written);
+        }
         _ => proto.node.push(written),
     }
     Ok(())

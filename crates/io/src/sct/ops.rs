@@ -3,8 +3,13 @@
 
 use super::bytes::{Damage, Reader, Writer};
 use super::tensor::{put_dtype, read_dtype};
+use secateur_model::ops::{
+    Aspect, Cell, CellActivation, ConvTranspose, Coordinates, Direction, GridMode, GridPadding,
+    Interpolation, Recurrent, Resize, RoiAlign, Rounding,
+};
 use secateur_model::{
-    Activation, Attention, AutoPad, Family, Op, PadMode, Scores, UnknownOp, Window,
+    Activation, Attention, AutoPad, CosineWindow, Family, Op, PadMode, ScatterReduction, Scores,
+    UnknownOp, Window,
 };
 
 pub(super) fn put_op(w: &mut Writer, op: &Op) {
@@ -42,10 +47,91 @@ pub(super) fn put_op(w: &mut Writer, op: &Op) {
         | Op::LeakyRelu { alpha: v } => w.f32(*v),
         Op::Binary(kind) => w.byte(kind.number()),
         Op::Cast { to } => put_dtype(w, *to),
-        Op::Concat { axis } | Op::Flatten { axis } | Op::Gather { axis } => w.signed(*axis),
-        Op::Conv { window, groups } | Op::QLinearConv { window, groups } => {
+        Op::CenterCropPad { axes } => {
+            w.size(axes.len());
+            axes.iter().for_each(|&axis| w.signed(axis));
+        }
+        Op::Compress { axis } => put_optional(w, *axis, Writer::signed),
+        Op::Concat { axis }
+        | Op::Flatten { axis }
+        | Op::Gather { axis }
+        | Op::GatherElements { axis }
+        | Op::OneHot { axis } => w.signed(*axis),
+        Op::AffineGrid {
+            align_corners: flag,
+        }
+        | Op::NonMaxSuppression {
+            center_point_box: flag,
+        } => w.byte(u8::from(*flag)),
+        Op::Col2Im { window } | Op::MaxUnpool { window } => put_window(w, window),
+        Op::DeformConv {
+            window,
+            groups,
+            offset_groups,
+        } => {
             put_window(w, window);
             w.size(*groups);
+            w.size(*offset_groups);
+        }
+        Op::Dft { inverse, onesided } => {
+            w.byte(u8::from(*inverse));
+            w.byte(u8::from(*onesided));
+        }
+        Op::Einsum { equation } => w.blob(equation.as_bytes()),
+        Op::GridSample {
+            mode,
+            padding,
+            align_corners,
+        } => {
+            put_choice(w, mode, GRID_MODES);
+            put_choice(w, padding, GRID_PADDINGS);
+            w.byte(u8::from(*align_corners));
+        }
+        Op::LpPool { window, p } => {
+            put_window(w, window);
+            w.size(*p as usize);
+        }
+        Op::RoiAlign(align) => {
+            w.byte(u8::from(align.max));
+            w.byte(u8::from(align.half_pixel));
+            w.size(align.output[0]);
+            w.size(align.output[1]);
+            w.size(align.samples);
+            w.f32(align.scale);
+        }
+        Op::ConvTranspose(conv) => {
+            put_window(w, &conv.window);
+            w.size(conv.groups);
+            w.sizes(&conv.output_padding);
+            w.sizes(&conv.output_shape);
+        }
+        Op::Recurrent(layer) => put_recurrent(w, layer),
+        Op::Resize(resize) => put_resize(w, resize),
+        Op::Conv { window, groups }
+        | Op::ConvInteger { window, groups }
+        | Op::QLinearConv { window, groups } => {
+            put_window(w, window);
+            w.size(*groups);
+        }
+        Op::CosineWindow {
+            window,
+            periodic,
+            to,
+        } => {
+            w.byte(match window {
+                CosineWindow::Blackman => 0,
+                CosineWindow::Hamming => 1,
+                CosineWindow::Hann => 2,
+            });
+            w.byte(u8::from(*periodic));
+            put_dtype(w, *to);
+        }
+        Op::DepthToSpace {
+            block,
+            channel_first,
+        } => {
+            w.size(*block);
+            w.byte(u8::from(*channel_first));
         }
         Op::CumSum {
             exclusive: first,
@@ -59,6 +145,11 @@ pub(super) fn put_op(w: &mut Writer, op: &Op) {
             w.signed(*axis);
             w.signed(*block_size);
         }
+        Op::EyeLike { k, to } => {
+            w.signed(*k);
+            put_optional(w, *to, put_dtype);
+        }
+        Op::GatherND { batch_dims: size } | Op::SpaceToDepth { block: size } => w.size(*size),
         Op::Gemm {
             alpha,
             beta,
@@ -108,8 +199,7 @@ pub(super) fn put_op(w: &mut Writer, op: &Op) {
             ignore_index,
         } => {
             w.byte(reduction.number());
-            w.byte(u8::from(ignore_index.is_some()));
-            ignore_index.iter().for_each(|&index| w.signed(index));
+            put_optional(w, *ignore_index, Writer::signed);
         }
         Op::Pad { mode } => w.byte(match mode {
             PadMode::Constant => 0,
@@ -124,8 +214,7 @@ pub(super) fn put_op(w: &mut Writer, op: &Op) {
         } => {
             w.signed(*axis);
             w.signed(*block_size);
-            w.byte(u8::from(to.is_some()));
-            to.iter().for_each(|&to| put_dtype(w, to));
+            put_optional(w, *to, put_dtype);
         }
         Op::Reduce {
             kind,
@@ -136,6 +225,13 @@ pub(super) fn put_op(w: &mut Writer, op: &Op) {
             w.byte(u8::from(*keep_dims) | u8::from(*noop_with_empty_axes) << 1);
         }
         Op::Reshape { allow_zero } => w.byte(u8::from(*allow_zero)),
+        Op::ReverseSequence {
+            batch_axis,
+            time_axis,
+        } => {
+            w.size(*batch_axis);
+            w.size(*time_axis);
+        }
         Op::RotaryEmbedding {
             interleaved,
             num_heads,
@@ -145,16 +241,31 @@ pub(super) fn put_op(w: &mut Writer, op: &Op) {
             w.size(*num_heads);
             w.size(*dim);
         }
+        Op::ScatterElements { axis, reduction } => {
+            w.signed(*axis);
+            put_reduction(w, *reduction);
+        }
+        Op::ScatterND { reduction } => put_reduction(w, *reduction),
         Op::Shape { start, end } => {
             w.signed(*start);
-            w.byte(u8::from(end.is_some()));
-            end.iter().for_each(|&end| w.signed(end));
+            put_optional(w, *end, Writer::signed);
         }
         Op::Hardmax { axis, flattened }
         | Op::LogSoftmax { axis, flattened }
         | Op::Softmax { axis, flattened } => {
             w.signed(*axis);
             w.byte(u8::from(*flattened));
+        }
+        Op::Split { axis, num_outputs } => {
+            w.signed(*axis);
+            put_optional(w, *num_outputs, Writer::size);
+        }
+        Op::TensorScatter {
+            axis,
+            circular: flag,
+        } => {
+            w.signed(*axis);
+            w.byte(u8::from(*flag));
         }
         Op::TopK {
             axis,
@@ -163,6 +274,11 @@ pub(super) fn put_op(w: &mut Writer, op: &Op) {
         } => {
             w.signed(*axis);
             w.byte(u8::from(*largest) | u8::from(*sorted) << 1);
+        }
+        Op::Trilu { upper } => w.byte(u8::from(*upper)),
+        Op::Unique { axis, sorted } => {
+            put_optional(w, *axis, Writer::signed);
+            w.byte(u8::from(*sorted));
         }
         Op::Variadic(kind) => w.byte(kind.number()),
         Op::Transpose { perm } => {
@@ -178,20 +294,29 @@ pub(super) fn put_op(w: &mut Writer, op: &Op) {
         Op::Add
         | Op::CastLike
         | Op::Clip
+        | Op::Det
         | Op::Div
         | Op::Dropout
+        | Op::DynamicQuantizeLinear
+        | Op::Expand
         | Op::GlobalAveragePool
         | Op::GlobalMaxPool
         | Op::Identity
         | Op::MatMul
+        | Op::MatMulInteger
         | Op::Mul
+        | Op::NonZero
         | Op::PRelu
         | Op::QLinearMatMul
+        | Op::Range
         | Op::Relu
         | Op::Sigmoid
+        | Op::Size
+        | Op::Slice
         | Op::Squeeze
         | Op::Sub
         | Op::Tanh
+        | Op::Tile
         | Op::Unsqueeze
         | Op::Where => {}
     }
@@ -259,6 +384,45 @@ fn code(op: &Op) -> u8 {
         Op::SoftmaxCrossEntropyLoss { .. } => 62,
         Op::Attention(_) => 63,
         Op::RotaryEmbedding { .. } => 64,
+        Op::CenterCropPad { .. } => 90,
+        Op::Compress { .. } => 91,
+        Op::CosineWindow { .. } => 92,
+        Op::DepthToSpace { .. } => 93,
+        Op::Expand => 94,
+        Op::EyeLike { .. } => 95,
+        Op::GatherElements { .. } => 96,
+        Op::GatherND { .. } => 97,
+        Op::NonZero => 98,
+        Op::OneHot { .. } => 99,
+        Op::Range => 100,
+        Op::ReverseSequence { .. } => 101,
+        Op::ScatterElements { .. } => 102,
+        Op::ScatterND { .. } => 103,
+        Op::Size => 104,
+        Op::Slice => 105,
+        Op::SpaceToDepth { .. } => 106,
+        Op::Split { .. } => 107,
+        Op::TensorScatter { .. } => 108,
+        Op::Tile => 109,
+        Op::Trilu { .. } => 110,
+        Op::Unique { .. } => 111,
+        Op::Resize(_) => 112,
+        Op::ConvTranspose(_) => 113,
+        Op::ConvInteger { .. } => 114,
+        Op::MatMulInteger => 115,
+        Op::DynamicQuantizeLinear => 116,
+        Op::Recurrent(_) => 117,
+        Op::Einsum { .. } => 118,
+        Op::NonMaxSuppression { .. } => 119,
+        Op::GridSample { .. } => 120,
+        Op::RoiAlign(_) => 121,
+        Op::LpPool { .. } => 122,
+        Op::MaxUnpool { .. } => 123,
+        Op::Col2Im { .. } => 124,
+        Op::DeformConv { .. } => 125,
+        Op::Det => 126,
+        Op::Dft { .. } => 127,
+        Op::AffineGrid { .. } => 128,
     }
 }
 
@@ -432,6 +596,124 @@ pub(super) fn read_op(r: &mut Reader<'_>) -> Result<Op, Damage> {
             num_heads: r.size()?,
             dim: r.size()?,
         },
+        90 => Op::CenterCropPad {
+            axes: r.list(Reader::signed)?,
+        },
+        91 => Op::Compress {
+            axis: optional(r, Reader::signed)?,
+        },
+        92 => Op::CosineWindow {
+            window: match r.byte()? {
+                0 => CosineWindow::Blackman,
+                1 => CosineWindow::Hamming,
+                2 => CosineWindow::Hann,
+                other => return Err(r.damage(format!("no window has number {other}"))),
+            },
+            periodic: r.flag()?,
+            to: read_dtype(r)?,
+        },
+        93 => Op::DepthToSpace {
+            block: r.size()?,
+            channel_first: r.flag()?,
+        },
+        94 => Op::Expand,
+        95 => Op::EyeLike {
+            k: r.signed()?,
+            to: optional(r, read_dtype)?,
+        },
+        96 => Op::GatherElements { axis: r.signed()? },
+        97 => Op::GatherND {
+            batch_dims: r.size()?,
+        },
+        98 => Op::NonZero,
+        99 => Op::OneHot { axis: r.signed()? },
+        100 => Op::Range,
+        101 => Op::ReverseSequence {
+            batch_axis: r.size()?,
+            time_axis: r.size()?,
+        },
+        102 => Op::ScatterElements {
+            axis: r.signed()?,
+            reduction: read_reduction(r)?,
+        },
+        103 => Op::ScatterND {
+            reduction: read_reduction(r)?,
+        },
+        104 => Op::Size,
+        105 => Op::Slice,
+        106 => Op::SpaceToDepth { block: r.size()? },
+        107 => Op::Split {
+            axis: r.signed()?,
+            num_outputs: optional(r, Reader::size)?,
+        },
+        108 => Op::TensorScatter {
+            axis: r.signed()?,
+            circular: r.flag()?,
+        },
+        109 => Op::Tile,
+        110 => Op::Trilu { upper: r.flag()? },
+        111 => Op::Unique {
+            axis: optional(r, Reader::signed)?,
+            sorted: r.flag()?,
+        },
+        112 => Op::Resize(Box::new(read_resize(r)?)),
+        113 => Op::ConvTranspose(Box::new(ConvTranspose {
+            window: read_window(r)?,
+            groups: r.size()?,
+            output_padding: r.sizes()?,
+            output_shape: r.sizes()?,
+        })),
+        114 => Op::ConvInteger {
+            window: read_window(r)?,
+            groups: r.size()?,
+        },
+        115 => Op::MatMulInteger,
+        116 => Op::DynamicQuantizeLinear,
+        117 => Op::Recurrent(Box::new(read_recurrent(r)?)),
+        118 => Op::Einsum {
+            equation: r.text()?,
+        },
+        119 => Op::NonMaxSuppression {
+            center_point_box: r.flag()?,
+        },
+        120 => Op::GridSample {
+            mode: read_choice(r, GRID_MODES)?,
+            padding: read_choice(r, GRID_PADDINGS)?,
+            align_corners: r.flag()?,
+        },
+        121 => Op::RoiAlign(Box::new(RoiAlign {
+            max: r.flag()?,
+            half_pixel: r.flag()?,
+            output: [r.size()?, r.size()?],
+            samples: r.size()?,
+            scale: r.f32()?,
+        })),
+        122 => Op::LpPool {
+            window: read_window(r)?,
+            p: u32::try_from(r.size()?)
+                .ok()
+                .filter(|&p| p > 0)
+                .ok_or_else(|| r.damage("a norm that does not exist"))?,
+        },
+        123 => Op::MaxUnpool {
+            window: read_window(r)?,
+        },
+        124 => Op::Col2Im {
+            window: read_window(r)?,
+        },
+        125 => Op::DeformConv {
+            window: read_window(r)?,
+            groups: r.size()?,
+            offset_groups: r.size()?,
+        },
+        126 => Op::Det,
+        127 => Op::Dft {
+            inverse: r.flag()?,
+            onesided: r.flag()?,
+        },
+        128 => Op::AffineGrid {
+            align_corners: r.flag()?,
+        },
         other => return Err(r.damage(format!("no operator has number {other}"))),
     })
 }
@@ -473,6 +755,139 @@ fn read_gemm(r: &mut Reader<'_>) -> Result<Op, Damage> {
     })
 }
 
+// The order of these lists is part of the format.
+const CELLS: &[Cell] = &[Cell::Rnn, Cell::Gru, Cell::Lstm];
+const DIRECTIONS: &[Direction] = &[
+    Direction::Forward,
+    Direction::Reverse,
+    Direction::Bidirectional,
+];
+const ACTIVATIONS: &[CellActivation] = &[
+    CellActivation::Relu,
+    CellActivation::Sigmoid,
+    CellActivation::Softplus,
+    CellActivation::Softsign,
+    CellActivation::Tanh,
+];
+const ROUNDINGS: &[Rounding] = &[
+    Rounding::PreferFloor,
+    Rounding::PreferCeil,
+    Rounding::Floor,
+    Rounding::Ceil,
+];
+const COORDINATES: &[Coordinates] = &[
+    Coordinates::HalfPixel,
+    Coordinates::HalfPixelSymmetric,
+    Coordinates::PytorchHalfPixel,
+    Coordinates::AlignCorners,
+    Coordinates::Asymmetric,
+    Coordinates::CropAndResize,
+];
+const ASPECTS: &[Aspect] = &[Aspect::Stretch, Aspect::NotLarger, Aspect::NotSmaller];
+
+const GRID_MODES: &[GridMode] = &[GridMode::Linear, GridMode::Nearest, GridMode::Cubic];
+const GRID_PADDINGS: &[GridPadding] = &[
+    GridPadding::Zeros,
+    GridPadding::Border,
+    GridPadding::Reflection,
+];
+
+/// A value by its place in a list.
+fn put_choice<T: PartialEq>(w: &mut Writer, value: &T, list: &[T]) {
+    let place = list.iter().position(|listed| listed == value);
+    w.byte(place.unwrap_or_default() as u8);
+}
+
+fn read_choice<T: Copy>(r: &mut Reader<'_>, list: &[T]) -> Result<T, Damage> {
+    let place = r.byte()?;
+    let found = list.get(usize::from(place)).copied();
+    found.ok_or_else(|| r.damage(format!("choice {place} of {}", list.len())))
+}
+
+fn put_recurrent(w: &mut Writer, layer: &Recurrent) {
+    put_choice(w, &layer.cell, CELLS);
+    put_choice(w, &layer.direction, DIRECTIONS);
+    w.size(layer.activations.len());
+    for activation in &layer.activations {
+        put_choice(w, activation, ACTIVATIONS);
+    }
+    put_optional(w, layer.clip, Writer::f32);
+    put_optional(w, layer.hidden, Writer::size);
+    w.byte(u8::from(layer.batch_first));
+    w.byte(u8::from(layer.linear_before_reset));
+}
+
+fn read_recurrent(r: &mut Reader<'_>) -> Result<Recurrent, Damage> {
+    Ok(Recurrent {
+        cell: read_choice(r, CELLS)?,
+        direction: read_choice(r, DIRECTIONS)?,
+        activations: r.list(|r| read_choice(r, ACTIVATIONS))?,
+        clip: optional(r, Reader::f32)?,
+        hidden: optional(r, Reader::size)?,
+        batch_first: r.flag()?,
+        linear_before_reset: r.flag()?,
+    })
+}
+
+fn put_resize(w: &mut Writer, resize: &Resize) {
+    match resize.interpolation {
+        Interpolation::Nearest(rounding) => {
+            w.byte(0);
+            put_choice(w, &rounding, ROUNDINGS);
+        }
+        Interpolation::Linear => w.byte(1),
+        Interpolation::Cubic(a) => {
+            w.byte(2);
+            w.f32(a);
+        }
+    }
+    put_choice(w, &resize.coordinates, COORDINATES);
+    put_choice(w, &resize.aspect, ASPECTS);
+    w.byte(u8::from(resize.antialias));
+    w.byte(u8::from(resize.exclude_outside));
+    w.f32(resize.extrapolation);
+    w.size(resize.axes.len());
+    resize.axes.iter().for_each(|&axis| w.signed(axis));
+}
+
+fn read_resize(r: &mut Reader<'_>) -> Result<Resize, Damage> {
+    Ok(Resize {
+        interpolation: match r.byte()? {
+            0 => Interpolation::Nearest(read_choice(r, ROUNDINGS)?),
+            1 => Interpolation::Linear,
+            2 => Interpolation::Cubic(r.f32()?),
+            other => return Err(r.damage(format!("no interpolation has number {other}"))),
+        },
+        coordinates: read_choice(r, COORDINATES)?,
+        aspect: read_choice(r, ASPECTS)?,
+        antialias: r.flag()?,
+        exclude_outside: r.flag()?,
+        extrapolation: r.f32()?,
+        axes: r.list(Reader::signed)?,
+    })
+}
+
+fn put_reduction(w: &mut Writer, reduction: ScatterReduction) {
+    w.byte(match reduction {
+        ScatterReduction::None => 0,
+        ScatterReduction::Add => 1,
+        ScatterReduction::Mul => 2,
+        ScatterReduction::Max => 3,
+        ScatterReduction::Min => 4,
+    });
+}
+
+fn read_reduction(r: &mut Reader<'_>) -> Result<ScatterReduction, Damage> {
+    Ok(match r.byte()? {
+        0 => ScatterReduction::None,
+        1 => ScatterReduction::Add,
+        2 => ScatterReduction::Mul,
+        3 => ScatterReduction::Max,
+        4 => ScatterReduction::Min,
+        other => return Err(r.damage(format!("no reduction has number {other}"))),
+    })
+}
+
 fn put_attention(w: &mut Writer, attention: &Attention) {
     let scores = match attention.scores {
         Scores::Products => 0,
@@ -484,11 +899,8 @@ fn put_attention(w: &mut Writer, attention: &Attention) {
     w.size(attention.kv_num_heads);
     w.size(attention.q_num_heads);
     w.f32(attention.softcap);
-    w.byte(u8::from(attention.scale.is_some()));
-    attention.scale.iter().for_each(|&scale| w.f32(scale));
-    w.byte(u8::from(attention.softmax_precision.is_some()));
-    let precision = attention.softmax_precision.iter();
-    precision.for_each(|&dtype| put_dtype(w, dtype));
+    put_optional(w, attention.scale, Writer::f32);
+    put_optional(w, attention.softmax_precision, put_dtype);
 }
 
 fn read_attention(r: &mut Reader<'_>) -> Result<Attention, Damage> {
@@ -544,6 +956,13 @@ fn read_window(r: &mut Reader<'_>) -> Result<Window, Damage> {
         dilations: r.sizes()?,
         pads: r.sizes()?,
     })
+}
+
+fn put_optional<T>(w: &mut Writer, value: Option<T>, put: impl FnOnce(&mut Writer, T)) {
+    w.byte(u8::from(value.is_some()));
+    if let Some(value) = value {
+        put(w, value);
+    }
 }
 
 fn optional<'a, T>(

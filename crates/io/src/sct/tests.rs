@@ -211,6 +211,8 @@ fn all_ops() -> Vec<Op> {
         PadMode::Wrap,
     ];
     ops.extend(modes.map(|mode| Op::Pad { mode }));
+    ops.extend(moving_ops());
+    ops.extend(layers());
     ops.extend(members().map(Op::Math));
     ops.extend(members().map(Op::Binary));
     ops.extend(members().map(Op::Variadic));
@@ -322,6 +324,168 @@ fn all_ops() -> Vec<Op> {
 }
 
 /// A chain of one node for each operator.
+fn layers() -> Vec<Op> {
+    use secateur_model::ops::{
+        Aspect, Cell, CellActivation, ConvTranspose, Coordinates, Direction, GridMode, GridPadding,
+        Interpolation, Recurrent, Resize, RoiAlign, Rounding,
+    };
+    let resize = |interpolation| Resize {
+        interpolation,
+        coordinates: Coordinates::CropAndResize,
+        axes: vec![-1, 2],
+        aspect: Aspect::NotSmaller,
+        antialias: true,
+        exclude_outside: true,
+        extrapolation: 0.5,
+    };
+    let modes = [
+        Interpolation::Nearest(Rounding::Ceil),
+        Interpolation::Linear,
+        Interpolation::Cubic(-0.5),
+    ];
+    let layer = |cell| Recurrent {
+        cell,
+        direction: Direction::Bidirectional,
+        activations: vec![CellActivation::Relu, CellActivation::Tanh],
+        clip: Some(1.5),
+        hidden: Some(7),
+        batch_first: true,
+        linear_before_reset: true,
+    };
+    let resizes = modes.map(|mode| Op::Resize(Box::new(resize(mode))));
+    let layers = [Cell::Gru, Cell::Lstm, Cell::Rnn].map(|c| Op::Recurrent(Box::new(layer(c))));
+    let rest = [
+        Op::AffineGrid {
+            align_corners: true,
+        },
+        Op::Col2Im {
+            window: Window::default().pad(&[1, 1]),
+        },
+        Op::DeformConv {
+            window: Window::new(&[3, 3]),
+            groups: 2,
+            offset_groups: 3,
+        },
+        Op::Det,
+        Op::Dft {
+            inverse: false,
+            onesided: true,
+        },
+        Op::Einsum {
+            equation: "ij,jk->ik".into(),
+        },
+        Op::GridSample {
+            mode: GridMode::Cubic,
+            padding: GridPadding::Reflection,
+            align_corners: true,
+        },
+        Op::LpPool {
+            window: Window::new(&[2]),
+            p: 3,
+        },
+        Op::MaxUnpool {
+            window: Window::new(&[2]),
+        },
+        Op::NonMaxSuppression {
+            center_point_box: true,
+        },
+        Op::RoiAlign(Box::new(RoiAlign {
+            max: true,
+            output: [2, 3],
+            samples: 4,
+            scale: 0.5,
+            half_pixel: false,
+        })),
+        Op::ConvInteger {
+            window: Window::new(&[3]),
+            groups: 2,
+        },
+        Op::ConvTranspose(Box::new(ConvTranspose {
+            window: Window::new(&[3]).stride(&[2]),
+            groups: 2,
+            output_padding: vec![1],
+            output_shape: vec![8],
+        })),
+        Op::DynamicQuantizeLinear,
+        Op::MatMulInteger,
+    ];
+    rest.into_iter().chain(resizes).chain(layers).collect()
+}
+
+fn moving_ops() -> Vec<Op> {
+    use secateur_model::{CosineWindow, ScatterReduction};
+    let reductions = [
+        ScatterReduction::None,
+        ScatterReduction::Add,
+        ScatterReduction::Mul,
+        ScatterReduction::Max,
+        ScatterReduction::Min,
+    ];
+    let windows = [
+        CosineWindow::Blackman,
+        CosineWindow::Hamming,
+        CosineWindow::Hann,
+    ];
+    let scatters = reductions.map(|reduction| Op::ScatterElements {
+        axis: -1,
+        reduction,
+    });
+    let windows = windows.map(|window| Op::CosineWindow {
+        window,
+        periodic: true,
+        to: DType::F64,
+    });
+    let rest = [
+        Op::CenterCropPad { axes: vec![-1, 2] },
+        Op::Compress { axis: None },
+        Op::Compress { axis: Some(-1) },
+        Op::DepthToSpace {
+            block: 2,
+            channel_first: true,
+        },
+        Op::Expand,
+        Op::EyeLike {
+            k: -3,
+            to: Some(DType::Bool),
+        },
+        Op::EyeLike { k: 3, to: None },
+        Op::GatherElements { axis: 1 },
+        Op::GatherND { batch_dims: 2 },
+        Op::NonZero,
+        Op::OneHot { axis: -1 },
+        Op::Range,
+        Op::ReverseSequence {
+            batch_axis: 1,
+            time_axis: 0,
+        },
+        Op::ScatterND {
+            reduction: ScatterReduction::Max,
+        },
+        Op::Size,
+        Op::Slice,
+        Op::SpaceToDepth { block: 3 },
+        Op::Split {
+            axis: 1,
+            num_outputs: Some(2),
+        },
+        Op::Split {
+            axis: -1,
+            num_outputs: None,
+        },
+        Op::TensorScatter {
+            axis: -2,
+            circular: true,
+        },
+        Op::Tile,
+        Op::Trilu { upper: false },
+        Op::Unique {
+            axis: Some(1),
+            sorted: true,
+        },
+    ];
+    rest.into_iter().chain(scatters).chain(windows).collect()
+}
+
 fn all_kinds() -> Graph {
     let nodes: Vec<Node> = (0..)
         .zip(all_ops())

@@ -1,7 +1,9 @@
 //! What a shape rule and an evaluation are given, with the checks that every
 //! operator needs.
 
-use crate::{DType, Data, ModelError, Node, Shape, Tensor};
+use super::element::Element;
+use super::window::advance;
+use crate::{DType, Data, ModelError, Node, Shape, Tensor, match_data};
 use half::{bf16, f16};
 
 /// What a shape rule knows of an input.
@@ -107,6 +109,27 @@ impl<'a> Shapes<'a> {
         }
     }
 
+    /// The one known integer of an optional input.
+    pub fn integer(&self, index: usize) -> Result<Option<i64>, ModelError> {
+        match self.integers(index)?.as_deref() {
+            None => Ok(None),
+            Some(&[value]) => Ok(Some(value)),
+            Some(list) => Err(self.wrong(format!(
+                "input {index} must be one value, found {}",
+                list.len()
+            ))),
+        }
+    }
+
+    /// The value of an input that decides the shape.
+    pub fn value(&self, index: usize) -> Result<&'a Tensor, ModelError> {
+        self.need(index)?.value.ok_or_else(|| {
+            self.unsupported(format!(
+                "input {index} decides the shape but is not a constant"
+            ))
+        })
+    }
+
     /// An axis counted from the end when negative; below `rank`.
     pub fn axis(&self, axis: i64, rank: usize) -> Result<usize, ModelError> {
         resolve_axis(axis, rank)
@@ -169,6 +192,42 @@ impl<'a> Tensors<'a> {
         Ok(vec![Tensor::new(self.output()?.1.clone(), data)?])
     }
 
+    /// The shape rule's view of the inputs, every value known.
+    pub fn known(&self) -> Vec<Option<ShapeInput<'a>>> {
+        let inputs = self.inputs.iter();
+        inputs.map(|input| input.map(ShapeInput::of)).collect()
+    }
+
+    /// Elements of input `index` for an output of the given extents: `place`
+    /// tells from a position of the output where its element stands in the
+    /// input; `None` is zero.
+    pub fn take(
+        &self,
+        index: usize,
+        output: &Shape,
+        mut place: impl FnMut(&[usize]) -> Option<usize>,
+    ) -> Result<Data, ModelError> {
+        fn take<T: Element>(
+            x: &[T],
+            output: &Shape,
+            place: &mut dyn FnMut(&[usize]) -> Option<usize>,
+        ) -> Data {
+            let mut at = vec![0; output.rank()];
+            let mut y = Vec::new();
+            for _ in 0..output.elements() {
+                y.push(place(&at).map_or(T::ZERO, |i| x[i]));
+                advance(&mut at, output);
+            }
+            T::wrap(y)
+        }
+        let x = self.need(index)?;
+        Ok(
+            match_data!(x.data(), v => take(v, output, &mut place), other => {
+                return Err(self.no_type(index, other.dtype()));
+            }),
+        )
+    }
+
     /// The values of a floating-point input as f32 (f64 is rounded).
     pub fn floats(&self, index: usize) -> Result<Vec<f32>, ModelError> {
         match self.need(index)?.data() {
@@ -182,13 +241,8 @@ impl<'a> Tensors<'a> {
 
     /// The values of a floating-point input as f64, exactly.
     pub fn doubles(&self, index: usize) -> Result<Vec<f64>, ModelError> {
-        match self.need(index)?.data() {
-            Data::F32(v) => Ok(v.iter().map(|&x| f64::from(x)).collect()),
-            Data::F64(v) => Ok(v.clone()),
-            Data::F16(v) => Ok(v.iter().map(|x| x.to_f64()).collect()),
-            Data::BF16(v) => Ok(v.iter().map(|x| x.to_f64()).collect()),
-            other => Err(self.no_type(index, other.dtype())),
-        }
+        let data = self.need(index)?.data();
+        super::cast::doubles(data).ok_or_else(|| self.no_type(index, data.dtype()))
     }
 
     /// The values of an integer input of at most 32 bits as i32.

@@ -25,16 +25,30 @@ pub(super) fn infer_like(args: &Shapes<'_>) -> Result<Vec<TypedShape>, ModelErro
 }
 
 pub(super) fn evaluate(args: &Tensors<'_>, to: DType) -> Result<Vec<Tensor>, ModelError> {
-    let x = args.need(0)?;
-    let data = match x.data() {
-        data if data.dtype() == to => data.clone(),
-        data if data.dtype().is_float() => from_floats(args, to, &args.doubles(0)?)?,
-        data => {
-            let integers = widen(data).ok_or_else(|| args.no_type(0, data.dtype()))?;
-            from_integers(args, to, &integers)?
-        }
-    };
-    args.single(data)
+    args.single(convert(args, to, args.need(0)?.data())?)
+}
+
+/// The elements as another type.
+pub(super) fn convert(args: &Tensors<'_>, to: DType, data: &Data) -> Result<Data, ModelError> {
+    if data.dtype() == to {
+        return Ok(data.clone());
+    }
+    if let Some(x) = doubles(data) {
+        return from_floats(args, to, &x);
+    }
+    let x = widen(data).ok_or_else(|| args.no_type(0, data.dtype()))?;
+    from_integers(args, to, &x)
+}
+
+/// Floating-point elements, exactly.
+pub(super) fn doubles(data: &Data) -> Option<Vec<f64>> {
+    Some(match data {
+        Data::F32(v) => v.iter().map(|&x| f64::from(x)).collect(),
+        Data::F64(v) => v.clone(),
+        Data::F16(v) => v.iter().map(|x| x.to_f64()).collect(),
+        Data::BF16(v) => v.iter().map(|x| x.to_f64()).collect(),
+        _ => return None,
+    })
 }
 
 pub(super) fn from_floats(args: &Tensors<'_>, to: DType, x: &[f64]) -> Result<Data, ModelError> {

@@ -5,6 +5,7 @@
 //! Evaluating first applies the shape rule with every value known, so that a
 //! kernel only ever sees what the rule accepts.
 
+mod algebra;
 mod args;
 mod attention;
 mod batch_norm;
@@ -12,8 +13,16 @@ mod binary;
 mod cast;
 mod concat;
 mod conv;
+mod conv_transpose;
+mod deform_conv;
+mod detect;
+mod einsum;
 mod element;
 mod elementwise;
+mod gather;
+mod generate;
+mod grid;
+mod integer;
 mod lanes;
 mod loss;
 mod math;
@@ -23,15 +32,30 @@ mod pad;
 mod pool;
 mod qlinear;
 mod quantize;
+mod rearrange;
+mod recurrent;
 mod reduce;
+mod repeat;
 mod reshape;
+mod resize;
+mod scatter;
+mod select;
+mod slice;
 mod softmax;
 mod transpose;
+mod unpool;
 mod wide;
 mod window;
 
 pub use args::ShapeInput;
-pub(crate) use reshape::shape_value;
+pub use conv_transpose::ConvTranspose;
+pub use detect::RoiAlign;
+pub use generate::CosineWindow;
+pub use grid::{GridMode, GridPadding};
+pub use recurrent::{Cell, CellActivation, Direction, Recurrent};
+pub(crate) use reshape::{shape_value, size_value};
+pub use resize::{Aspect, Coordinates, Interpolation, Resize, Rounding};
+pub use scatter::ScatterReduction;
 
 use crate::{DType, ModelError, Node, Op, Shape, Tensor};
 use args::{Shapes, Tensors};
@@ -88,7 +112,9 @@ pub fn infer(
             noop_with_empty_axes,
         } => reduce::infer_reduce(&args, *kind, *keep_dims, *noop_with_empty_axes),
         Op::TopK { axis, .. } => reduce::infer_top_k(&args, *axis),
-        Op::AveragePool { window, .. } | Op::MaxPool { window, .. } => pool::infer(&args, window),
+        Op::AveragePool { window, .. } | Op::LpPool { window, .. } | Op::MaxPool { window, .. } => {
+            pool::infer(&args, window)
+        }
         Op::GlobalAveragePool | Op::GlobalMaxPool => pool::infer_global(&args),
         Op::BatchNormalization { .. } => batch_norm::infer(&args),
         Op::Cast { to } => cast::infer(&args, *to),
@@ -110,6 +136,52 @@ pub fn infer(
         Op::DequantizeLinear { axis, block_size } => {
             quantize::infer_dequantize(&args, *axis, *block_size)
         }
+        Op::AffineGrid { align_corners } => grid::infer_affine(&args, *align_corners),
+        Op::GridSample { .. } => grid::infer_sample(&args),
+        Op::Col2Im { window } => unpool::infer_col2im(&args, window),
+        Op::MaxUnpool { window } => unpool::infer_max(&args, window),
+        Op::DeformConv {
+            window,
+            groups,
+            offset_groups,
+        } => deform_conv::infer(&args, window, *groups, *offset_groups),
+        Op::Det => algebra::infer_det(&args),
+        Op::Dft { onesided, .. } => algebra::infer_dft(&args, *onesided),
+        Op::Einsum { equation } => einsum::infer(&args, equation),
+        Op::NonMaxSuppression { center_point_box } => detect::infer_nms(&args, *center_point_box),
+        Op::RoiAlign(align) => detect::infer_align(&args, align),
+        Op::ConvInteger { window, groups } => integer::infer_conv(&args, window, *groups),
+        Op::MatMulInteger => integer::infer_matmul(&args),
+        Op::DynamicQuantizeLinear => integer::infer_dynamic(&args),
+        Op::ConvTranspose(conv) => conv_transpose::infer(&args, conv),
+        Op::Recurrent(layer) => recurrent::infer(&args, layer),
+        Op::Resize(resize) => resize::infer(&args, resize),
+        Op::CosineWindow { to, .. } => generate::infer_window(&args, *to),
+        Op::EyeLike { to, .. } => generate::infer_eye(&args, *to),
+        Op::OneHot { axis } => generate::infer_one_hot(&args, *axis),
+        Op::Range => generate::infer_range(&args),
+        Op::GatherElements { axis } => gather::infer_elements(&args, *axis),
+        Op::GatherND { batch_dims } => gather::infer_nd(&args, *batch_dims),
+        Op::ScatterElements { axis, reduction } => {
+            scatter::infer_elements(&args, *axis, *reduction)
+        }
+        Op::ScatterND { reduction } => scatter::infer_nd(&args, *reduction),
+        Op::TensorScatter { axis, .. } => scatter::infer_cache(&args, *axis),
+        Op::DepthToSpace { block, .. } | Op::SpaceToDepth { block } => {
+            rearrange::infer_blocks(&args, *block)
+        }
+        Op::ReverseSequence {
+            batch_axis,
+            time_axis,
+        } => rearrange::infer_reverse(&args, *batch_axis, *time_axis),
+        Op::Trilu { .. } => rearrange::infer_triangle(&args),
+        Op::Compress { axis } => select::infer_compress(&args, *axis),
+        Op::NonZero => select::infer_nonzero(&args),
+        Op::Unique { axis, sorted } => select::infer_unique(&args, *axis, *sorted),
+        Op::CenterCropPad { axes } => slice::infer_center(&args, axes),
+        Op::Slice => slice::infer_slice(&args),
+        Op::Split { axis, num_outputs } => slice::infer_split(&args, *axis, *num_outputs),
+        Op::Expand | Op::Tile => repeat::infer(&args),
         Op::Pad { mode } => pad::infer(&args, *mode),
         Op::Transpose { perm } => transpose::infer(&args, perm.as_deref()),
         Op::Dropout
@@ -117,6 +189,7 @@ pub fn infer(
         | Op::Identity
         | Op::Reshape { .. }
         | Op::Shape { .. }
+        | Op::Size
         | Op::Squeeze
         | Op::Unsqueeze => reshape::infer(&args),
         Op::Hardmax { axis, .. } | Op::LogSoftmax { axis, .. } | Op::Softmax { axis, .. } => {
@@ -250,6 +323,59 @@ pub fn evaluate(node: &Node, inputs: &[Option<&Tensor>]) -> Result<Vec<Tensor>, 
         Op::DequantizeLinear { axis, block_size } => {
             quantize::dequantize(&args, *axis, *block_size)
         }
+        Op::AffineGrid { align_corners } => grid::affine(&args, *align_corners),
+        Op::GridSample {
+            mode,
+            padding,
+            align_corners,
+        } => grid::sample(&args, *mode, *padding, *align_corners),
+        Op::Col2Im { window } => unpool::col2im(&args, window),
+        Op::MaxUnpool { window } => unpool::max(&args, window),
+        Op::DeformConv {
+            window,
+            groups,
+            offset_groups,
+        } => deform_conv::evaluate(&args, window, *groups, *offset_groups),
+        Op::Det => algebra::det(&args),
+        Op::Dft { inverse, onesided } => algebra::dft(&args, *inverse, *onesided),
+        Op::Einsum { equation } => einsum::evaluate(&args, equation),
+        Op::LpPool { window, p } => pool::lp(&args, window, *p),
+        Op::NonMaxSuppression { center_point_box } => detect::nms(&args, *center_point_box),
+        Op::RoiAlign(align) => detect::align(&args, align),
+        Op::ConvInteger { window, groups } => integer::conv(&args, window, *groups),
+        Op::MatMulInteger => integer::matmul(&args),
+        Op::DynamicQuantizeLinear => integer::dynamic(&args),
+        Op::ConvTranspose(conv) => conv_transpose::evaluate(&args, conv),
+        Op::Recurrent(layer) => recurrent::evaluate(&args, layer),
+        Op::Resize(resize) => resize::evaluate(&args, resize),
+        Op::CosineWindow {
+            window, periodic, ..
+        } => generate::window(&args, *window, *periodic),
+        Op::EyeLike { k, .. } => generate::eye(&args, *k),
+        Op::OneHot { axis } => generate::one_hot(&args, *axis),
+        Op::Range => generate::range(&args),
+        Op::GatherElements { axis } => gather::elements(&args, *axis),
+        Op::GatherND { batch_dims } => gather::nd(&args, *batch_dims),
+        Op::ScatterElements { axis, reduction } => scatter::elements(&args, *axis, *reduction),
+        Op::ScatterND { reduction } => scatter::nd(&args, *reduction),
+        Op::TensorScatter { axis, circular } => scatter::cache(&args, *axis, *circular),
+        Op::DepthToSpace {
+            block,
+            channel_first,
+        } => rearrange::depth_to_space(&args, *block, *channel_first),
+        Op::SpaceToDepth { block } => rearrange::space_to_depth(&args, *block),
+        Op::ReverseSequence {
+            batch_axis,
+            time_axis,
+        } => rearrange::reverse(&args, *batch_axis, *time_axis),
+        Op::Trilu { upper } => rearrange::triangle(&args, *upper),
+        Op::Compress { axis } => select::compress(&args, *axis),
+        Op::NonZero => select::nonzero(&args),
+        Op::Unique { axis, sorted } => select::unique(&args, *axis, *sorted),
+        Op::CenterCropPad { .. } => slice::center(&args),
+        Op::Slice => slice::slice(&args),
+        Op::Split { axis, .. } => slice::split(&args, *axis),
+        Op::Expand | Op::Tile => repeat::evaluate(&args),
         Op::Pad { mode } => pad::evaluate(&args, *mode),
         Op::Transpose { perm } => transpose::evaluate(&args, perm.as_deref()),
         Op::Dropout
@@ -257,6 +383,7 @@ pub fn evaluate(node: &Node, inputs: &[Option<&Tensor>]) -> Result<Vec<Tensor>, 
         | Op::Identity
         | Op::Reshape { .. }
         | Op::Shape { .. }
+        | Op::Size
         | Op::Squeeze
         | Op::Unsqueeze => reshape::evaluate(&args),
         Op::Hardmax { axis, flattened } => softmax::evaluate_hard(&args, *axis, *flattened),

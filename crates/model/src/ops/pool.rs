@@ -1,4 +1,4 @@
-//! MaxPool, AveragePool and their global forms.
+//! MaxPool, AveragePool, LpPool and the global forms of the first two.
 //!
 //! Averages add the taps row-major in f32 (f64 for f64), then divide once. NaN
 //! loses to every number in a maximum.
@@ -196,6 +196,19 @@ pub(super) fn average(
     args.single(data)
 }
 
+/// `y = (Σ |x|ᵖ)^(1/p)` of the window, in f64, rounded once.
+pub(super) fn lp(args: &Tensors<'_>, window: &Window, p: u32) -> Result<Vec<Tensor>, ModelError> {
+    let planes = Planes::new(args, window)?;
+    let (x, p, mut y) = (args.doubles(0)?, f64::from(p), Vec::new());
+    planes.each_output(args, |start, _, taps| {
+        let powers = taps
+            .iter()
+            .map(|position| x[start + position].abs().powf(p));
+        y.push(powers.sum::<f64>().powf(1.0 / p));
+    })?;
+    args.single(args.round_doubles(args.output()?.0, y)?)
+}
+
 /// `y[n, c] = mean of the plane`.
 pub(super) fn global_average(args: &Tensors<'_>) -> Result<Vec<Tensor>, ModelError> {
     let dtype = args.output()?.0;
@@ -274,6 +287,18 @@ mod tests {
         };
         assert_eq!(run(false), [3., 4., 6., 7.]);
         assert_eq!(run(true), [12. / 9., 16. / 9., 24. / 9., 28. / 9.]);
+    }
+
+    #[test]
+    fn norms_of_windows() {
+        let x = Tensor::f32(&[1, 1, 3], vec![3., -4., 0.]).unwrap();
+        let run = |p| {
+            let window = Window::new(&[2]);
+            let node = Node::new("p", Op::LpPool { window, p }, &["x"], &["y"]);
+            evaluate(&node, &[Some(&x)]).unwrap()
+        };
+        assert_eq!(run(2)[0].as_f32().unwrap(), [5., 4.]);
+        assert_eq!(run(1)[0].as_f32().unwrap(), [7., 4.]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Operators that keep the elements and change the extents (Flatten, Reshape,
 //! Squeeze, Unsqueeze), pass them through (Identity, Dropout at inference), or
-//! give the extents themselves (Shape).
+//! give the extents themselves (Shape) or their product (Size).
 
 use super::TypedShape;
 use super::args::{Shapes, Tensors};
@@ -17,6 +17,7 @@ pub(super) fn infer(args: &Shapes<'_>) -> Result<Vec<TypedShape>, ModelError> {
             let (start, end) = range(*start, *end, x.shape.rank());
             return Ok(vec![(DType::I64, args.shape(&[end - start])?)]);
         }
+        Op::Size => return Ok(vec![(DType::I64, Shape::scalar())]),
         Op::Dropout => {
             let training = args.get(2).and_then(|t| t.value).map(Tensor::data);
             if matches!(training, Some(Data::Bool(v)) if v.contains(&true)) {
@@ -34,6 +35,9 @@ pub(super) fn evaluate(args: &Tensors<'_>) -> Result<Vec<Tensor>, ModelError> {
     let x = args.need(0)?;
     if let Op::Shape { start, end } = args.node.op {
         return Ok(vec![shape_value(x.shape(), start, end)?]);
+    }
+    if matches!(args.node.op, Op::Size) {
+        return Ok(vec![size_value(x.shape())?]);
     }
     let mut outputs = vec![x.clone().reshaped(args.output()?.1.clone())?];
     if let (Op::Dropout, Some((_, shape))) = (&args.node.op, args.outputs.get(1)) {
@@ -53,6 +57,11 @@ pub(crate) fn shape_value(
     let (start, end) = range(start, end, shape.rank());
     let extents: Vec<i64> = shape[start..end].iter().map(|&d| d as i64).collect();
     Tensor::i64(&[extents.len()], extents)
+}
+
+/// What Size gives: the number of elements.
+pub(crate) fn size_value(shape: &Shape) -> Result<Tensor, ModelError> {
+    Tensor::i64(&[], vec![shape.elements() as i64])
 }
 
 fn range(start: i64, end: Option<i64>, rank: usize) -> (usize, usize) {
@@ -219,6 +228,8 @@ mod tests {
         assert_eq!(run(-2, Some(-1)), [3]);
         assert_eq!(run(2, Some(1)), []);
         assert_eq!(run(-9, Some(99)), [2, 3, 4]);
+        let size = evaluate(&Node::new("s", Op::Size, &["x"], &["y"]), &[Some(&x)]).unwrap();
+        assert_eq!(size, [Tensor::i64(&[], vec![24]).unwrap()]);
     }
 
     #[test]

@@ -141,6 +141,13 @@ impl Placement {
         }
     }
 
+    /// Where a tap falls along an axis, off the input too, when the window
+    /// stands at output `at`.
+    pub fn position(&self, axis: usize, at: usize, tap: usize) -> f64 {
+        let padded = at * self.strides[axis] + tap * self.dilations[axis];
+        padded as f64 - self.begin[axis] as f64
+    }
+
     /// The first tap of an axis that falls on the input, and how many do.
     fn taps_on_input(&self, axis: usize, at: usize) -> (usize, usize) {
         let (start, step) = (at * self.strides[axis], self.dilations[axis]);
