@@ -107,7 +107,9 @@ impl Im2col {
         }
         let lines = self.window.kernel[1] * self.channels_padded;
         let inside = inside(lines);
-        let pitch = self.window.dilation[0] * self.window.input[1] * self.window.channels;
+        // A window of one line may have any dilation, which then means nothing.
+        let pitch =
+            (self.window.input[1] * self.window.channels).saturating_mul(self.window.dilation[0]);
         // Counted rather than divided: a short row costs less than a division.
         let width = self.window.output[1];
         let [mut oy, mut ox] = [pixels.start / width.max(1), pixels.start % width.max(1)];
@@ -229,6 +231,19 @@ fn lines<T: Copy, const N: usize>(row: &mut [T], image: &[T], _: usize, pitch: u
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn one_line_may_have_any_dilation() {
+        let window = Window2d {
+            dilation: [1 << (usize::BITS - 4), 1],
+            ..Window2d::new([1, 16], 1, [1, 2])
+        };
+        let im2col = Im2col::new(window.fitted().unwrap(), 1, 1).unwrap();
+        let image: Vec<u8> = (0..16).collect();
+        let mut rows = [0; 4];
+        im2col.rows(&image, 0, 3..5, 0, &mut rows).unwrap();
+        assert_eq!(rows, [3, 4, 4, 5]);
+    }
 
     proptest! {
         #[test]

@@ -182,12 +182,7 @@ pub(super) fn attributes(op: &Op) -> Vec<AttributeProto> {
             float("bias", *bias),
             int("size", *size as i64),
         ],
-        Op::MeanVarianceNormalization { axes } => vec![AttributeProto {
-            name: "axes".into(),
-            r#type: kind::INTS,
-            ints: axes.clone(),
-            ..AttributeProto::default()
-        }],
+        Op::MeanVarianceNormalization { axes } => vec![ints("axes", axes)],
         Op::NegativeLogLikelihoodLoss {
             reduction,
             ignore_index,
