@@ -8,7 +8,7 @@ use crate::arena::{read, views, write};
 use crate::team::threads_for;
 use secateur_kernels::KernelError;
 use secateur_model::{Node, Tensor, ops};
-use secateur_plan::{Action, Buffer, Operand, Plan, Step};
+use secateur_plan::{Action, Buffer, Operand, Operands, Plan, Step};
 use std::ops::Range;
 
 /// Runs every step in order.
@@ -34,11 +34,17 @@ pub fn run_step(
         Action::MatMul { layer, rows } => call.matmul(arena, layer, *rows),
         Action::Conv {
             layer,
-            im2col,
+            operands,
             batch,
-            tile,
             pad,
-        } => call.conv(arena, layer, im2col, (*batch, *tile, *pad)),
+        } => match operands {
+            Operands::Rows { im2col, tile } => {
+                call.conv(arena, layer, im2col, (*batch, *tile, *pad))
+            }
+            Operands::Lines { slab, rows } => {
+                call.conv_lines(arena, layer, slab, (*batch, *rows, *pad))
+            }
+        },
         Action::Depthwise { layer, batch, pad } => call.depthwise(arena, layer, *batch, *pad),
         Action::MaxPool { window, batch } => call.max_pool(arena, window, *batch),
         Action::AveragePool {

@@ -1,11 +1,12 @@
 use std::ops::Range;
 
 use crate::{
-    IntOut, Isa, KernelError, MAX_DEPTH, Rows,
+    IntOut, Isa, KernelError, MAX_DEPTH, Patches, Rows,
     buffer::Aligned,
     error::{check_len, product},
     range::check_outputs,
-    table::{self, DenseI8Fn, Entry, Kernel},
+    sparse_i8::{ROWS_ONLY, check_line},
+    table::{self, DenseI8Fn, DenseI8PatchesFn, Entry, Kernel},
 };
 
 /// Depth steps that a packed vector holds.
@@ -15,7 +16,7 @@ pub(crate) const PANEL: usize = 16;
 
 /// A dense u8 × i8 layer, packed: `acc[p,o] = bias[o] + Σ w[o,k]·x[p,k]`, exact in i32, then [`IntOut`].
 ///
-/// Weights lie in panels of 16 outputs, each `[depth/4]` vectors of 64 bytes.  The order in a
+/// Weights lie in panels of 16 outputs, each of `[line/4]` vectors of 64 bytes a line.  The order in a
 /// vector is the kernel's: `[16 outputs][4 k]` for `vpdpbusd` and portable code, and for AVX2 twice
 /// `[even, odd k][8 outputs][2 k]`, which widens to the operands of `vpmaddwd`.
 ///
@@ -34,11 +35,20 @@ pub(crate) const PANEL: usize = 16;
 #[derive(Debug, Clone)]
 pub struct DenseI8 {
     kernel: &'static Kernel,
-    entry: DenseI8Fn,
+    entry: DenseEntry,
     outputs: usize,
     depth: usize,
+    /// Inputs that lie side by side.
+    line: usize,
     panels: Aligned<i8>,
     bias: Aligned<i32>,
+}
+
+/// What a kernel reads its activations from.
+#[derive(Debug, Clone, Copy)]
+enum DenseEntry {
+    Rows(DenseI8Fn),
+    Patches(DenseI8PatchesFn),
 }
 
 impl DenseI8 {
@@ -53,10 +63,34 @@ impl DenseI8 {
         depth: usize,
         bias: Option<&[i32]>,
     ) -> Result<Self, KernelError> {
+        Self::pack_lines(isa, weights, outputs, depth, depth, bias)
+    }
+
+    /// As [`DenseI8::pack`], for activations of which only `line` at a time lie side by side; where
+    /// the kernel reads patches, those and no rows, unless they are of one line.
+    ///
+    /// Packs `weights`, `[outputs, depth]` row-major, for `isa`; no bias means zeros.
+    ///
+    /// # Errors
+    /// When the processor lacks `isa`, a length does not match, or `depth` exceeds [`MAX_DEPTH`].
+    pub fn pack_lines(
+        isa: Isa,
+        weights: &[i8],
+        outputs: usize,
+        depth: usize,
+        line: usize,
+        bias: Option<&[i32]>,
+    ) -> Result<Self, KernelError> {
         let (kernel, entry) = table::find(isa, |entry| match entry {
-            Entry::DenseI8(run) => Some(run),
+            Entry::DenseI8(run) => Some(DenseEntry::Rows(run)),
+            Entry::DenseI8Patches(run) => Some(DenseEntry::Patches(run)),
             _ => None,
         })?;
+        check_line(line, depth)?;
+        let line = match entry {
+            DenseEntry::Rows(_) => depth,
+            DenseEntry::Patches(_) => line,
+        };
         if depth > MAX_DEPTH {
             return Err(KernelError::TooDeep {
                 depth,
@@ -69,7 +103,9 @@ impl DenseI8 {
             weights.len(),
         )?;
         let padded = outputs.next_multiple_of(PANEL);
-        let padded_depth = depth.next_multiple_of(QUAD);
+        let padded_line = line.next_multiple_of(QUAD);
+        let lines = depth.checked_div(line).unwrap_or(1);
+        let padded_depth = product("weights", lines, padded_line)?;
         let mut panels = Aligned::zeros(product("weights", padded, padded_depth)?);
         let place = if kernel.isa == Isa::Avx2 {
             widened
@@ -80,8 +116,9 @@ impl DenseI8 {
         for o in 0..outputs {
             let panel = o / PANEL * PANEL * padded_depth;
             for (k, &w) in weights[o * depth..][..depth].iter().enumerate() {
-                let vector = panel + k / QUAD * QUAD * PANEL;
-                slots[vector + place(o % PANEL, k % QUAD)] = w;
+                let at = k / line * padded_line + k % line;
+                let vector = panel + at / QUAD * QUAD * PANEL;
+                slots[vector + place(o % PANEL, at % QUAD)] = w;
             }
         }
         let mut padded_bias = Aligned::zeros(padded);
@@ -94,6 +131,7 @@ impl DenseI8 {
             entry,
             outputs,
             depth,
+            line,
             panels,
             bias: padded_bias,
         })
@@ -109,15 +147,53 @@ impl DenseI8 {
         outputs: Range<usize>,
         out: IntOut<'_>,
     ) -> Result<(), KernelError> {
-        check_outputs(&outputs, self.granule(), self.outputs)?;
         check_len("activation columns", self.depth, x.cols())?;
-        out.check(x.rows(), outputs.len(), self.outputs)?;
-        if outputs.is_empty() {
-            return Ok(());
+        match self.entry {
+            DenseEntry::Rows(run) => {
+                self.check(x.rows(), &outputs, &out)?;
+                // SAFETY: `pack` checked the instruction set, the lines above the shapes.
+                unsafe { run(self, x, outputs, out) };
+                Ok(())
+            }
+            DenseEntry::Patches(_) => self.run_patches(x.into(), outputs, out),
         }
+    }
+
+    /// Computes `outputs` of every pixel of `x` into `out`, `[pixels, outputs.len()]`.
+    ///
+    /// # Errors
+    /// As [`DenseI8::run`], and where the kernel reads rows only or the lines are not those of
+    /// [`DenseI8::pack_lines`].
+    pub fn run_patches(
+        &self,
+        x: Patches<'_, u8>,
+        outputs: Range<usize>,
+        out: IntOut<'_>,
+    ) -> Result<(), KernelError> {
+        let DenseEntry::Patches(run) = self.entry else {
+            return Err(ROWS_ONLY);
+        };
+        check_len("activation line", self.line, x.line())?;
+        check_len("activation columns", self.depth, x.depth())?;
+        self.check(x.pixels(), &outputs, &out)?;
         // SAFETY: `pack` checked the instruction set, the lines above the shapes.
-        unsafe { (self.entry)(self, x, outputs, out) };
+        unsafe { run(self, x, outputs, out) };
         Ok(())
+    }
+
+    /// Whether [`DenseI8::run_patches`] works.
+    pub fn reads_patches(&self) -> bool {
+        matches!(self.entry, DenseEntry::Patches(_))
+    }
+
+    fn check(
+        &self,
+        pixels: usize,
+        outputs: &Range<usize>,
+        out: &IntOut<'_>,
+    ) -> Result<(), KernelError> {
+        check_outputs(outputs, self.granule(), self.outputs)?;
+        out.check(pixels, outputs.len(), self.outputs)
     }
 
     /// The kernel that runs it.
@@ -150,10 +226,17 @@ impl DenseI8 {
         self.outputs * self.depth
     }
 
-    /// Weights of panel `index`, `[depth/4][64]`.
+    /// Inputs that lie side by side.
+    #[inline(always)]
+    pub(crate) fn line(&self) -> usize {
+        self.line
+    }
+
+    /// Weights of panel `index`, `[lines][line/4][64]`.
     #[inline(always)]
     pub(crate) fn panel(&self, index: usize) -> &[i8] {
-        let len = self.depth.next_multiple_of(QUAD) * PANEL;
+        let lines = self.depth.checked_div(self.line).unwrap_or(1);
+        let len = lines * self.line.next_multiple_of(QUAD) * PANEL;
         &self.panels.as_slice()[index * len..][..len]
     }
 

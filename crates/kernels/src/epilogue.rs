@@ -142,6 +142,13 @@ impl Requantize {
         gather(&self.multiplier, rows)
     }
 
+    /// What one multiplies by, adds, and keeps to: the parts that kernels with vectors of their own need.
+    #[inline(always)]
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn parts(&self) -> (&[f32], i32, (i32, i32)) {
+        (&self.multiplier, self.zero_point, self.range)
+    }
+
     /// 16 accumulators to bytes (u8, or the bits of i8).
     #[inline(always)]
     pub(crate) fn bytes(&self, acc: &[i32; LANES], multiplier: &[f32; LANES]) -> [u8; LANES] {
@@ -383,7 +390,7 @@ fn head(values: &[f32]) -> [f32; LANES] {
 
 /// `values[rows[l]]`, then zeros.
 #[inline(always)]
-fn gather(values: &[f32], rows: &[u32]) -> [f32; LANES] {
+pub(crate) fn gather(values: &[f32], rows: &[u32]) -> [f32; LANES] {
     let mut lanes = [0.0; LANES];
     for (lane, &row) in lanes.iter_mut().zip(rows) {
         *lane = values[row as usize];

@@ -1,8 +1,9 @@
 //! How the non-zeros of a matrix are dealt to vector lanes: bands, groups, windows, passes.
 //!
 //! Rows are taken in bands of 64; within a band they are permuted into groups of one vector's lanes,
-//! so that rows whose non-zeros fall alike share a group.  A group walks the windows of the depth;
-//! in each, every row's non-zeros are listed, ascending, in as many passes as the fullest row needs.
+//! so that rows whose non-zeros fall alike share a group.  A group walks the depth in passes: each looks
+//! at one window of inputs, which begins at the first non-zero that no pass took yet, and takes of
+//! every row the next few that lie in it.  A row that is ahead waits, but no further than a window.
 //! A slot that no non-zero fills has index 0 and weight 0.
 
 /// Outputs that are permuted among themselves, and so the granule of a range of outputs.
@@ -13,6 +14,9 @@ pub(crate) const BAND: usize = 64;
 pub(crate) struct Form {
     /// Depth positions that one pass can select from.
     pub(crate) window: usize,
+    /// Windows begin on multiples of this, from the start of a line; where it is less than the window,
+    /// they slide to where the next non-zero is.
+    pub(crate) step: usize,
     /// Rows of a group; divides [`BAND`].
     pub(crate) rows: usize,
     /// Non-zeros of a row that one pass holds.
@@ -22,7 +26,8 @@ pub(crate) struct Form {
 /// Consecutive passes over one window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Run {
-    pub(crate) window: u32,
+    /// The first input of the window.
+    pub(crate) origin: u32,
     pub(crate) passes: u32,
 }
 
@@ -36,6 +41,8 @@ pub(crate) struct Group<'a> {
     pub(crate) first_pass: usize,
     /// Pass by pass, the first input of its window.
     pub(crate) origins: &'a [u32],
+    /// Pass by pass, the line of inputs that its window lies in.
+    pub(crate) lines: &'a [u32],
 }
 
 /// One non-zero's place.
@@ -52,29 +59,37 @@ pub(crate) struct Slot {
 #[derive(Debug, Clone)]
 pub(crate) struct Passes {
     form: Form,
+    /// Inputs that lie side by side, of which one pass can select.
+    line: usize,
     /// Outputs in group order: group `g` has `order[g·rows..]`.
     order: Vec<u32>,
     runs: Vec<Run>,
     /// Pass by pass, the first input of its window.
     origins: Vec<u32>,
+    /// Pass by pass, the line that its window lies in.
+    lines: Vec<u32>,
     /// First run and first pass of each group, and one past the last.
     starts: Vec<(usize, usize)>,
     nonzeros: Vec<usize>,
 }
 
 impl Passes {
-    /// Schedules `weights`, `[outputs, depth]` row-major; `outputs·depth` is its length.
+    /// Schedules `weights`, `[outputs, depth]` row-major; a pass stays within one of the depth's lines of
+    /// `line` inputs.
     pub(crate) fn plan<T: Copy + Default + PartialEq>(
         form: Form,
         weights: &[T],
         outputs: usize,
         depth: usize,
+        line: usize,
     ) -> Self {
         let mut passes = Self {
             form,
+            line: line.max(1),
             order: Vec::with_capacity(outputs),
             runs: Vec::new(),
             origins: Vec::new(),
+            lines: Vec::new(),
             starts: vec![(0, 0)],
             nonzeros: Vec::new(),
         };
@@ -83,45 +98,82 @@ impl Passes {
             let demands: Vec<Demand> = band
                 .map(|o| Demand::of(o, &weights[o * depth..][..depth], form))
                 .collect();
-            passes.deal(demands);
+            passes.deal(&demands);
         }
         passes
     }
 
-    /// Deals a band's rows into groups: the hungriest row first, then those that waste least.
-    fn deal(&mut self, mut left: Vec<Demand>) {
-        left.sort_by(|a, b| b.total.cmp(&a.total).then(a.row.cmp(&b.row)));
-        while !left.is_empty() {
-            let seed = left.remove(0);
-            let mut need = seed.passes.clone();
-            let mut group = vec![seed];
-            while group.len() < self.form.rows && !left.is_empty() {
-                let waste = |d: &Demand| d.growth(&need) * self.form.rows as i64 - d.total as i64;
-                let best = (0..left.len())
-                    .min_by_key(|&i| waste(&left[i]))
-                    .unwrap_or_default();
-                let row = left.remove(best);
-                for (need, &own) in need.iter_mut().zip(&row.passes) {
-                    *need = own.max(*need);
-                }
-                group.push(row);
-            }
-            self.close(&group, &need);
+    /// Deals a band's rows into groups, in the better of two ways.
+    fn deal(&mut self, band: &[Demand]) {
+        let schedules = [alike(band, self.form.rows), by_count(band)].map(|order| {
+            order
+                .chunks(self.form.rows)
+                .map(|rows| {
+                    let rows: Vec<&Demand> = rows.iter().map(|&i| &band[i]).collect();
+                    let origins = self.schedule(&rows);
+                    (rows, origins)
+                })
+                .collect::<Vec<_>>()
+        });
+        let passes = |groups: &Vec<(Vec<&Demand>, Vec<u32>)>| -> usize {
+            groups.iter().map(|(_, origins)| origins.len()).sum()
+        };
+        let best = schedules.into_iter().min_by_key(passes);
+        for (rows, origins) in best.unwrap_or_default() {
+            self.close(&rows, origins);
         }
     }
 
-    fn close(&mut self, group: &[Demand], need: &[u32]) {
+    /// The origins of the passes that serve a group: each begins with the first non-zero that is left, and
+    /// every row takes what the pass has slots for.
+    fn schedule(&self, rows: &[&Demand]) -> Vec<u32> {
+        let mut left: Vec<&[u32]> = rows.iter().map(|row| row.positions.as_slice()).collect();
+        let mut origins = Vec::new();
+        while let Some(first) = left.iter().filter_map(|row| row.first()).min() {
+            let origin = self.origin(*first as usize);
+            let end = self.end(origin) as u32;
+            for row in &mut left {
+                let taken = row.iter().take(self.form.slots);
+                *row = &row[taken.take_while(|&&at| at < end).count()..];
+            }
+            origins.push(origin as u32);
+        }
+        origins
+    }
+
+    /// Where the window of the pass that begins with input `first` begins.
+    fn origin(&self, first: usize) -> usize {
+        let Form { window, step, .. } = self.form;
+        let line = first / self.line * self.line;
+        let origin = (first - line) / step * step;
+        // A window that may slide ends with the line rather than beyond it.
+        let last = match step < window {
+            true => self.line.saturating_sub(window) / step * step,
+            false => origin,
+        };
+        line + origin.min(last)
+    }
+
+    /// Where the inputs that a pass can select from end.
+    fn end(&self, origin: usize) -> usize {
+        let line_end = (origin / self.line + 1) * self.line;
+        line_end.min(origin + self.form.window)
+    }
+
+    fn close(&mut self, group: &[&Demand], origins: Vec<u32>) {
         self.order.extend(group.iter().map(|d| d.row as u32));
-        self.nonzeros.push(group.iter().map(|d| d.nonzeros).sum());
-        for (window, &passes) in need.iter().enumerate().filter(|&(_, &passes)| passes > 0) {
-            let origin = window * self.form.window;
-            self.origins
-                .extend(std::iter::repeat_n(origin as u32, passes as usize));
+        self.nonzeros
+            .push(group.iter().map(|d| d.positions.len()).sum());
+        for passes in origins.chunk_by(|a, b| a == b) {
             self.runs.push(Run {
-                window: window as u32,
-                passes,
+                origin: passes[0],
+                passes: passes.len() as u32,
             });
         }
+        let line = self.line as u32;
+        self.lines
+            .extend(origins.iter().map(|&origin| origin / line));
+        self.origins.extend(origins);
         self.starts.push((self.runs.len(), self.origins.len()));
     }
 
@@ -132,26 +184,30 @@ impl Passes {
         depth: usize,
         mut place: impl FnMut(Slot, T),
     ) {
-        let Form { window, slots, .. } = self.form;
         for g in 0..self.groups() {
             let group = self.group(g);
             for (lane, &row) in group.rows.iter().enumerate() {
                 let row = &weights[row as usize * depth..][..depth];
-                let mut pass = group.first_pass;
-                for run in group.runs {
-                    let first = run.window as usize * window;
-                    let part = &row[first..depth.min(first + window)];
-                    let nonzeros = part.iter().enumerate().filter(|&(_, w)| *w != T::default());
-                    for (n, (index, &w)) in nonzeros.enumerate() {
-                        let at = Slot {
-                            pass: pass + n / slots,
-                            lane,
-                            slot: n % slots,
-                            index,
+                let mut left = row
+                    .iter()
+                    .enumerate()
+                    .filter(|&(_, w)| *w != T::default())
+                    .peekable();
+                for (n, &origin) in group.origins.iter().enumerate() {
+                    let origin = origin as usize;
+                    let end = self.end(origin);
+                    for slot in 0..self.form.slots {
+                        let Some((at, &w)) = left.next_if(|&(at, _)| at < end) else {
+                            break;
                         };
-                        place(at, w);
+                        let slot = Slot {
+                            pass: group.first_pass + n,
+                            lane,
+                            slot,
+                            index: at - origin,
+                        };
+                        place(slot, w);
                     }
-                    pass += run.passes as usize;
                 }
             }
         }
@@ -170,6 +226,7 @@ impl Passes {
             runs: &self.runs[first_run..self.starts[g + 1].0],
             first_pass,
             origins: &self.origins[first_pass..self.starts[g + 1].1],
+            lines: &self.lines[first_pass..self.starts[g + 1].1],
         }
     }
 
@@ -209,6 +266,7 @@ impl Passes {
         size_of_val(&*self.order)
             + size_of_val(&*self.runs)
             + size_of_val(&*self.origins)
+            + size_of_val(&*self.lines)
             + size_of_val(&*self.starts)
     }
 }
@@ -247,7 +305,8 @@ impl<T: Copy + Default, const W: usize> LastWindow<T, W> {
 #[derive(Debug)]
 struct Demand {
     row: usize,
-    nonzeros: usize,
+    /// Its non-zeros.
+    positions: Vec<u32>,
     /// Passes, window by window.
     passes: Vec<u32>,
     total: u64,
@@ -255,13 +314,23 @@ struct Demand {
 
 impl Demand {
     fn of<T: Copy + Default + PartialEq>(row: usize, weights: &[T], form: Form) -> Self {
-        let count = |part: &[T]| part.iter().filter(|&&w| w != T::default()).count();
-        let windows = weights.chunks(form.window.max(1)).map(count);
-        let passes: Vec<u32> = windows.map(|n| n.div_ceil(form.slots) as u32).collect();
+        let positions: Vec<u32> = (0u32..)
+            .zip(weights)
+            .filter(|(_, w)| **w != T::default())
+            .map(|(at, _)| at)
+            .collect();
+        let mut counts = vec![0u32; weights.len().div_ceil(form.window)];
+        for &at in &positions {
+            counts[at as usize / form.window] += 1;
+        }
+        let passes: Vec<u32> = counts
+            .iter()
+            .map(|n| n.div_ceil(form.slots as u32))
+            .collect();
         Self {
             row,
-            nonzeros: count(weights),
             total: passes.iter().map(|&p| u64::from(p)).sum(),
+            positions,
             passes,
         }
     }
@@ -274,12 +343,42 @@ impl Demand {
     }
 }
 
+/// An order in which rows of like windows stand together: the hungriest first, then those that waste least.
+fn alike(band: &[Demand], rows: usize) -> Vec<usize> {
+    let mut left: Vec<usize> = (0..band.len()).collect();
+    left.sort_by_key(|&i| (std::cmp::Reverse(band[i].total), i));
+    let mut order = Vec::with_capacity(band.len());
+    while !left.is_empty() {
+        let seed = left.remove(0);
+        let mut need = band[seed].passes.clone();
+        order.push(seed);
+        for _ in 1..rows.min(left.len() + 1) {
+            let waste = |&i: &usize| band[i].growth(&need) * rows as i64 - band[i].total as i64;
+            let best = (0..left.len()).min_by_key(|&at| waste(&left[at]));
+            let row = left.remove(best.unwrap_or_default());
+            for (need, &own) in need.iter_mut().zip(&band[row].passes) {
+                *need = own.max(*need);
+            }
+            order.push(row);
+        }
+    }
+    order
+}
+
+/// An order in which rows of as many non-zeros stand together.
+fn by_count(band: &[Demand]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..band.len()).collect();
+    order.sort_by_key(|&i| (std::cmp::Reverse(band[i].positions.len()), i));
+    order
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const FORM: Form = Form {
         window: 4,
+        step: 4,
         rows: 16,
         slots: 2,
     };
@@ -296,7 +395,7 @@ mod tests {
                 }
             })
             .collect();
-        let passes = Passes::plan(FORM, &weights, outputs, depth);
+        let passes = Passes::plan(FORM, &weights, outputs, depth, depth);
         let mut taken = std::collections::BTreeSet::new();
         let mut sum = 0;
         passes.fill(&weights, depth, |s, w| {
@@ -317,15 +416,35 @@ mod tests {
     fn like_rows_share_a_group() {
         // Odd rows are full, even rows empty: two groups of full rows, two of empty ones.
         let weights: Vec<i8> = (0..64 * 8).map(|i| i8::from(i / 8 % 2 == 1)).collect();
-        let passes = Passes::plan(FORM, &weights, 64, 8);
+        let passes = Passes::plan(FORM, &weights, 64, 8, 8);
         assert_eq!(passes.fill_ratios(), [1.0; 4]);
         assert_eq!(passes.slots(), passes.nonzeros());
         assert!(passes.group(3).runs.is_empty());
     }
 
     #[test]
+    fn windows_slide_within_their_line() {
+        let form = Form { step: 1, ..FORM };
+        // Inputs 2, 3, 4, 5 of two rows: aligned windows would need two passes.
+        let weights = [0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0, 0];
+        let origins = |line| {
+            let passes = Passes::plan::<i8>(form, &weights, 2, 9, line);
+            passes.group(0).origins.to_vec()
+        };
+        assert_eq!(origins(9), [2]);
+        // Line 1 ends with input 5, and begins with input 3.
+        assert_eq!(origins(3), [0, 3]);
+        assert_eq!(
+            Passes::plan::<i8>(form, &[0, 0, 0, 0, 0, 0, 0, 0, 1], 1, 9, 9)
+                .group(0)
+                .origins,
+            [5]
+        );
+    }
+
+    #[test]
     fn empty_matrices_have_no_passes() {
-        assert_eq!(Passes::plan::<i8>(FORM, &[], 0, 5).groups(), 0);
-        assert_eq!(Passes::plan::<i8>(FORM, &[], 3, 0).passes(), 0);
+        assert_eq!(Passes::plan::<i8>(FORM, &[], 0, 5, 5).groups(), 0);
+        assert_eq!(Passes::plan::<i8>(FORM, &[], 3, 0, 0).passes(), 0);
     }
 }

@@ -99,6 +99,10 @@ impl<'a, T> Rows<'a, T> {
         &self.data[r * self.stride..][..self.cols]
     }
 
+    pub(crate) fn data(&self) -> &'a [T] {
+        self.data
+    }
+
     #[cfg(target_arch = "x86_64")]
     pub(crate) fn as_ptr(&self) -> *const T {
         self.data.as_ptr()

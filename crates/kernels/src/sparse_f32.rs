@@ -12,12 +12,14 @@ use crate::{
 /// Two AVX-512 registers of inputs, from which `vpermt2ps` picks for 16 rows.
 pub(crate) const WINDOW32: Form = Form {
     window: 32,
+    step: 32,
     rows: 16,
     slots: 1,
 };
 /// One AVX2 register of inputs, from which `vpermps` picks for 8 rows.
 pub(crate) const WINDOW8: Form = Form {
     window: 8,
+    step: 8,
     rows: 8,
     slots: 1,
 };
@@ -95,12 +97,13 @@ impl SparseF32 {
             Isa::Avx512Vnni => WINDOW32,
             Isa::Avx2 => WINDOW8,
             Isa::Generic => Form {
-                window: depth,
+                window: depth.max(1),
+                step: depth.max(1),
                 rows: GATHER_ROWS,
                 slots: 1,
             },
         };
-        let passes = Passes::plan(form, weights, outputs, depth);
+        let passes = Passes::plan(form, weights, outputs, depth, depth);
         let slots = passes.slots();
         let mut values = Aligned::<f32>::zeros(slots);
         let mut indices = match kernel.isa {

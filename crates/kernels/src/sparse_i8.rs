@@ -1,17 +1,18 @@
 use std::ops::Range;
 
 use crate::{
-    IntOut, Isa, KernelError, MAX_DEPTH, Rows,
+    IntOut, Isa, KernelError, MAX_DEPTH, Patches, Rows,
     buffer::Aligned,
     error::{check_len, product},
     passes::{BAND, Form, Passes, Slot},
     range::check_outputs,
-    table::{self, Entry, Kernel, SparseI8Fn},
+    table::{self, Entry, Kernel, SparseI8Fn, SparseI8PatchesFn},
 };
 
-/// 64 inputs a window, 16 rows × 4 slots a pass: 64 index bytes, then 64 weights.
+/// 64 inputs a window, wherever it begins, 16 rows × 4 slots a pass: 64 index bytes, then 64 weights.
 pub(crate) const GATHER64: Form = Form {
     window: 64,
+    step: 1,
     rows: 16,
     slots: 4,
 };
@@ -19,6 +20,7 @@ pub(crate) const GATHER64: Form = Form {
 /// 16 weights widened to i16.
 pub(crate) const GATHER16: Form = Form {
     window: 16,
+    step: 16,
     rows: 8,
     slots: 2,
 };
@@ -29,9 +31,9 @@ pub(crate) const PASS16: usize = 64;
 
 /// A pruned u8 × i8 layer, packed: the same result as [`DenseI8`](crate::DenseI8), zeros skipped.
 ///
-/// 16 outputs share a group; in a window of 64 inputs each row's non-zeros are listed in passes of 4.
-/// One pass on one pixel is one `vpermb`, which picks for every row the 4 activations that it needs,
-/// and one `vpdpbusd`.  AVX2 has `vpshufb` within 16 bytes and `vpmaddwd`, so its windows are 16.
+/// 16 outputs share a group, whose non-zeros are listed in passes: each takes of every row the next 4
+/// that lie in a window of 64 inputs, which slides along the depth.  One pass on one pixel is one
+/// `vpermb`, which picks for every row the 4 activations that it needs, and one `vpdpbusd`.  AVX2 has `vpshufb` within 16 bytes and `vpmaddwd`, so its windows are 16.
 ///
 /// ```
 /// use secateur_kernels::{IntOut, Isa, Rows, RowsMut, SparseI8};
@@ -44,16 +46,25 @@ pub(crate) const PASS16: usize = 64;
 #[derive(Debug, Clone)]
 pub struct SparseI8 {
     kernel: &'static Kernel,
-    entry: SparseI8Fn,
+    entry: SparseEntry,
     form: Form,
     outputs: usize,
     depth: usize,
+    /// Inputs that lie side by side.
+    line: usize,
     passes: Passes,
     data: Aligned<u8>,
     /// In group order, padded to whole groups.
     bias: Aligned<i32>,
     /// Band by band, where output `j` of the band lies in group order; `[bands][64]`.
     places: Aligned<u8>,
+}
+
+/// What a kernel reads its activations from.
+#[derive(Debug, Clone, Copy)]
+enum SparseEntry {
+    Rows(SparseI8Fn),
+    Patches(SparseI8PatchesFn),
 }
 
 impl SparseI8 {
@@ -68,10 +79,28 @@ impl SparseI8 {
         depth: usize,
         bias: Option<&[i32]>,
     ) -> Result<Self, KernelError> {
+        Self::pack_lines(isa, weights, outputs, depth, depth, bias)
+    }
+
+    /// As [`SparseI8::pack`], for activations of which only `line` at a time lie side by side; those that
+    /// lie in rows are read as well.
+    ///
+    /// # Errors
+    /// When the processor lacks `isa`, a length does not match, or `depth` exceeds [`MAX_DEPTH`].
+    pub fn pack_lines(
+        isa: Isa,
+        weights: &[i8],
+        outputs: usize,
+        depth: usize,
+        line: usize,
+        bias: Option<&[i32]>,
+    ) -> Result<Self, KernelError> {
         let (kernel, entry) = table::find(isa, |entry| match entry {
-            Entry::SparseI8(run) => Some(run),
+            Entry::SparseI8(run) => Some(SparseEntry::Rows(run)),
+            Entry::SparseI8Patches(run) => Some(SparseEntry::Patches(run)),
             _ => None,
         })?;
+        check_line(line, depth)?;
         if depth > MAX_DEPTH {
             return Err(KernelError::TooDeep {
                 depth,
@@ -87,7 +116,7 @@ impl SparseI8 {
             Isa::Avx2 => GATHER16,
             Isa::Generic | Isa::Avx512Vnni => GATHER64,
         };
-        let passes = Passes::plan(form, weights, outputs, depth);
+        let passes = Passes::plan(form, weights, outputs, depth, line);
         let data = if form == GATHER64 {
             gather64(&passes, weights, depth)
         } else {
@@ -111,6 +140,7 @@ impl SparseI8 {
             form,
             outputs,
             depth,
+            line,
             passes,
             data,
             bias: ordered,
@@ -128,15 +158,58 @@ impl SparseI8 {
         outputs: Range<usize>,
         out: IntOut<'_>,
     ) -> Result<(), KernelError> {
-        check_outputs(&outputs, BAND, self.outputs)?;
         check_len("activation columns", self.depth, x.cols())?;
-        out.check(x.rows(), outputs.len(), self.outputs)?;
-        if outputs.is_empty() {
-            return Ok(());
-        }
+        self.check(x.rows(), &outputs, &out)?;
         // SAFETY: `pack` checked the instruction set, the lines above the shapes.
-        unsafe { (self.entry)(self, x, outputs, out) };
+        match self.entry {
+            SparseEntry::Rows(run) => unsafe { run(self, x, outputs, out) },
+            // SAFETY: as above; a row is a line, or lines without a gap.
+            SparseEntry::Patches(run) => unsafe { run(self, x.into(), outputs, out) },
+        }
         Ok(())
+    }
+
+    /// Computes `outputs` of every pixel of `x` into `out`, `[pixels, outputs.len()]`.
+    ///
+    /// # Errors
+    /// As [`SparseI8::run`], and where the kernel reads rows only or the lines are not those of
+    /// [`SparseI8::pack_lines`].
+    pub fn run_patches(
+        &self,
+        x: Patches<'_, u8>,
+        outputs: Range<usize>,
+        out: IntOut<'_>,
+    ) -> Result<(), KernelError> {
+        let SparseEntry::Patches(run) = self.entry else {
+            return Err(ROWS_ONLY);
+        };
+        check_len("activation line", self.line, x.line())?;
+        check_len("activation columns", self.depth, x.depth())?;
+        self.check(x.pixels(), &outputs, &out)?;
+        // SAFETY: `pack` checked the instruction set, the lines above the shapes.
+        unsafe { run(self, x, outputs, out) };
+        Ok(())
+    }
+
+    /// Whether [`SparseI8::run_patches`] works.
+    pub fn reads_patches(&self) -> bool {
+        matches!(self.entry, SparseEntry::Patches(_))
+    }
+
+    fn check(
+        &self,
+        pixels: usize,
+        outputs: &Range<usize>,
+        out: &IntOut<'_>,
+    ) -> Result<(), KernelError> {
+        check_outputs(outputs, BAND, self.outputs)?;
+        out.check(pixels, outputs.len(), self.outputs)
+    }
+
+    /// Inputs that lie side by side.
+    #[inline(always)]
+    pub(crate) fn line(&self) -> usize {
+        self.line
     }
 
     /// The kernel that runs it.
@@ -207,6 +280,23 @@ impl SparseI8 {
     pub(crate) fn places(&self, b: usize) -> &[u8] {
         &self.places.as_slice()[b * BAND..][..BAND]
     }
+}
+
+/// What patches mean to a kernel that reads rows.
+pub(crate) const ROWS_ONLY: KernelError = KernelError::Parameter {
+    what: "patches",
+    reason: "the kernel reads rows only",
+};
+
+/// Fails unless lines of `line` make a row of `depth`.
+pub(crate) fn check_line(line: usize, depth: usize) -> Result<(), KernelError> {
+    if line == depth || (line > 0 && depth.is_multiple_of(line)) {
+        return Ok(());
+    }
+    Err(KernelError::Parameter {
+        what: "line",
+        reason: "needed a divisor of the depth",
+    })
 }
 
 fn gather64(passes: &Passes, weights: &[i8], depth: usize) -> Aligned<u8> {

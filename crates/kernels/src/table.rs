@@ -5,8 +5,8 @@
 //! and accumulators; what is computed; `mr` outputs × `nr` pixels a tile; the packed form.
 
 use crate::{
-    Clamp, DenseF32, DenseI8, DepthwiseF32, DepthwiseI8, IntOut, Isa, KernelError, Rows, RowsMut,
-    SparseF32, SparseI8, generic,
+    Clamp, DenseF32, DenseI8, DepthwiseF32, DepthwiseI8, IntOut, Isa, KernelError, Patches, Rows,
+    RowsMut, SparseF32, SparseI8, generic,
 };
 use std::ops::Range;
 
@@ -97,6 +97,13 @@ pub(crate) type DenseI8Fn = unsafe fn(&DenseI8, Rows<'_, u8>, Range<usize>, IntO
 /// As for [`DenseF32Fn`].
 pub(crate) type SparseI8Fn = unsafe fn(&SparseI8, Rows<'_, u8>, Range<usize>, IntOut<'_>);
 /// # Safety
+/// The processor has the kernel's instruction set; lines of `x` are those of the layer, or without a
+/// gap; `out` is `[pixels, range]`, and the range lies on the packed form's boundaries.
+pub(crate) type DenseI8PatchesFn = unsafe fn(&DenseI8, Patches<'_, u8>, Range<usize>, IntOut<'_>);
+/// # Safety
+/// As for [`DenseI8PatchesFn`].
+pub(crate) type SparseI8PatchesFn = unsafe fn(&SparseI8, Patches<'_, u8>, Range<usize>, IntOut<'_>);
+/// # Safety
 /// The processor has the kernel's instruction set.
 pub(crate) type DepthwiseF32Fn =
     unsafe fn(&DepthwiseF32, &[f32], Range<usize>, Clamp, RowsMut<'_, f32>);
@@ -109,7 +116,9 @@ pub(crate) enum Entry {
     DenseF32(DenseF32Fn),
     SparseF32(SparseF32Fn),
     DenseI8(DenseI8Fn),
+    DenseI8Patches(DenseI8PatchesFn),
     SparseI8(SparseI8Fn),
+    SparseI8Patches(SparseI8PatchesFn),
     DepthwiseF32(DepthwiseF32Fn),
     DepthwiseI8(DepthwiseI8Fn),
 }
@@ -143,7 +152,7 @@ pub static KERNELS: &[Kernel] = &[
     kernel("f32f32f32_gemm_16x4_panel16__generic", Isa::Generic, 16, 4, What::DenseF32, Entry::DenseF32(generic::dense::f32)),
     kernel("f32f32f32_spmm_16x1_gather__generic", Isa::Generic, 16, 1, What::SparseF32, Entry::SparseF32(generic::sparse::f32)),
     kernel("u8i8i32_gemm_16x4_panel16k4__generic", Isa::Generic, 16, 4, What::DenseI8, Entry::DenseI8(generic::dense::i8)),
-    kernel("u8i8i32_spmm_16x1_gather64__generic", Isa::Generic, 16, 1, What::SparseI8, Entry::SparseI8(generic::sparse::i8)),
+    kernel("u8i8i32_spmm_16x1_gather64__generic", Isa::Generic, 16, 1, What::SparseI8, Entry::SparseI8Patches(generic::sparse::i8)),
     kernel("f32f32f32_dwconv_64x1__generic", Isa::Generic, 64, 1, What::DepthwiseF32, Entry::DepthwiseF32(generic::depthwise::f32)),
     kernel("u8i8i32_dwconv_64x1__generic", Isa::Generic, 64, 1, What::DepthwiseI8, Entry::DepthwiseI8(generic::depthwise::i8)),
     #[cfg(target_arch = "x86_64")]
@@ -163,9 +172,9 @@ pub static KERNELS: &[Kernel] = &[
     #[cfg(target_arch = "x86_64")]
     kernel("f32f32f32_spmm_16x8_window32__avx512vnni", Isa::Avx512Vnni, 16, 8, What::SparseF32, Entry::SparseF32(avx512vnni_f32::sparse)),
     #[cfg(target_arch = "x86_64")]
-    kernel("u8i8i32_gemm_32x12_panel16k4__avx512vnni", Isa::Avx512Vnni, 32, 12, What::DenseI8, Entry::DenseI8(avx512vnni_i8::dense)),
+    kernel("u8i8i32_gemm_32x14_panel16k4__avx512vnni", Isa::Avx512Vnni, 32, 14, What::DenseI8, Entry::DenseI8Patches(avx512vnni_i8::dense)),
     #[cfg(target_arch = "x86_64")]
-    kernel("u8i8i32_spmm_16x14_gather64__avx512vnni", Isa::Avx512Vnni, 16, 14, What::SparseI8, Entry::SparseI8(avx512vnni_i8::sparse)),
+    kernel("u8i8i32_spmm_16x14_gather64__avx512vnni", Isa::Avx512Vnni, 16, 14, What::SparseI8, Entry::SparseI8Patches(avx512vnni_i8::sparse)),
     #[cfg(target_arch = "x86_64")]
     kernel("f32f32f32_dwconv_64x1__avx512vnni", Isa::Avx512Vnni, 64, 1, What::DepthwiseF32, Entry::DepthwiseF32(depthwise::f32_avx512vnni)),
     #[cfg(target_arch = "x86_64")]

@@ -452,8 +452,72 @@ fn packed_layers_cross_threads() {
     )>();
 }
 
+/// A convolution read in place gives what its rows give, in both forms.
+fn check_patches(window: Window2d, outputs: usize, density: f32, seed: u64) {
+    let (Ok(window), mut random) = (window.fitted(), Lcg(seed)) else {
+        return;
+    };
+    let Some(slab) = Slab::new(window) else {
+        return;
+    };
+    let im2col = Im2col::new(window, 1, window.channels).unwrap();
+    let (depth, pixels) = (im2col.cols(), window.pixels());
+    let w = random.matrix([outputs, depth], density, Lcg::i8);
+    let image: Vec<u8> = (0..window.image_len()).map(|_| random.u8()).collect();
+    let mut rows = vec![0; pixels * depth];
+    im2col.rows(&image, 0, 0..pixels, 9, &mut rows).unwrap();
+    let mut lines = vec![77; slab.len(window.output[0])];
+    slab.fill(&image, 0..window.output[0], 9, &mut lines)
+        .unwrap();
+    let rows = Rows::new(&rows, pixels, depth).unwrap();
+    let multiplier = (0..outputs).map(|o| 0.01 * (o % 7) as f32).collect();
+    let requantize = Requantize::new(multiplier, 3, 3, 240).unwrap();
+    let run = |run: &dyn Fn(IntOut<'_>) -> Result<(), KernelError>| {
+        let mut y = vec![0u8; pixels * outputs];
+        let to = RowsMut::new(&mut y, pixels, outputs).unwrap();
+        run(IntOut::U8(to, &requantize)).unwrap();
+        y
+    };
+    let reference = DenseI8::pack(Isa::Generic, &w, outputs, depth, None).unwrap();
+    let expected = run(&|y| reference.run(rows, 0..outputs, y));
+    let mut inputs = vec![slab.patches(&lines, window.output[0]).unwrap()];
+    if slab.is_image() {
+        inputs.push(slab.patches_of_image(&image, 0..window.output[0]).unwrap());
+    }
+    for isa in Isa::available() {
+        let dense = DenseI8::pack_lines(isa, &w, outputs, depth, slab.line(), None).unwrap();
+        let sparse = SparseI8::pack_lines(isa, &w, outputs, depth, slab.line(), None).unwrap();
+        let found = run(&|y| sparse.run(rows, 0..outputs, y));
+        assert_eq!(found, expected, "{isa} rows {window:?}");
+        for &patches in &inputs {
+            if sparse.reads_patches() {
+                let found = run(&|y| sparse.run_patches(patches, 0..outputs, y));
+                assert_eq!(found, expected, "{isa} sparse {window:?}");
+            }
+            if dense.reads_patches() {
+                let found = run(&|y| dense.run_patches(patches, 0..outputs, y));
+                assert_eq!(found, expected, "{isa} dense {window:?}");
+            }
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn any_convolution_in_place(
+        input in [1usize..9, 1usize..20], kernel in [1usize..4, 1usize..4],
+        stride in [1usize..3, 1usize..3], dilation in 1usize..3,
+        pads in [0usize..3, 0usize..3, 0usize..3, 0usize..3],
+        channels in prop_oneof![1usize..9, Just(64), Just(80)],
+        outputs in 1usize..70, density in 0.0f32..0.6, seed: u64,
+    ) {
+        let window = Window2d {
+            stride, dilation: [dilation, 1], pads, ..Window2d::new(input, channels, kernel)
+        };
+        check_patches(window, outputs, density, seed);
+    }
+
     #[test]
     fn any_shape(
         outputs in 0usize..200, depth in 0usize..300, pixels in 0usize..40,

@@ -25,5 +25,5 @@ mod planner;
 mod reference;
 
 pub use error::PlanError;
-pub use plan::{Action, Buffer, Choice, Layout, Operand, Plan, Port, Step};
+pub use plan::{Action, Buffer, Choice, Layout, Operand, Operands, Plan, Port, Step};
 pub use planner::Planner;

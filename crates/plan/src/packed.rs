@@ -106,6 +106,15 @@ impl Matrix {
         }
     }
 
+    /// Whether its kernel reads operands where they lie in the image.
+    pub fn reads_patches(&self) -> bool {
+        match self {
+            Self::DenseF32(_) | Self::SparseF32(_) => false,
+            Self::DenseI8(m) => m.reads_patches(),
+            Self::SparseI8(m) => m.reads_patches(),
+        }
+    }
+
     /// Output channels.
     pub fn outputs(&self) -> usize {
         match self {
@@ -248,11 +257,12 @@ pub fn pack_f32(
 }
 
 /// Packs an integer layer. `rows`: `[outputs, depth]`, groups one behind the
-/// other.
+/// other; `line` operands lie side by side in what it reads.
 pub fn pack_i8(
     isa: Isa,
     rows: &[i8],
     (outputs, depth, groups): (usize, usize, usize),
+    line: usize,
     numbers: &IntegerLayer<'_>,
 ) -> Result<(Layer, Choice), KernelError> {
     let each = outputs / groups.max(1);
@@ -271,9 +281,9 @@ pub fn pack_i8(
         let (matrix, taken) = rows.choose(
             isa,
             true,
-            || DenseI8::pack(isa, values, each, depth, bias).map(Matrix::DenseI8),
+            || DenseI8::pack_lines(isa, values, each, depth, line, bias).map(Matrix::DenseI8),
             || {
-                let sparse = SparseI8::pack(isa, values, each, depth, bias)?;
+                let sparse = SparseI8::pack_lines(isa, values, each, depth, line, bias)?;
                 let slots = sparse.slots();
                 Ok((Matrix::SparseI8(sparse), slots))
             },

@@ -2,7 +2,7 @@
 
 use crate::draft::Clamp;
 use crate::packed::{Depthwise, Layer};
-use secateur_kernels::{Affine, Im2col, Isa, PadCount, Window2d};
+use secateur_kernels::{Affine, Im2col, Isa, PadCount, Slab, Window2d};
 use secateur_model::{DType, Node, Shape, Tensor};
 use std::sync::Arc;
 
@@ -130,6 +130,45 @@ impl Choice {
     }
 }
 
+/// How a convolution finds the operands of an output pixel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operands {
+    /// As rows, which are gathered unless the image's pixels are rows.
+    Rows {
+        /// How they are gathered.
+        im2col: Im2col,
+        /// Pixels at a time.
+        tile: usize,
+    },
+    /// As lines of the image, which is copied once, with its padding, unless it has none.
+    Lines {
+        /// The lines.
+        slab: Slab,
+        /// Rows of the output at a time.
+        rows: usize,
+    },
+}
+
+impl Operands {
+    /// The geometry.
+    pub fn window(&self) -> &Window2d {
+        match self {
+            Self::Rows { im2col, .. } => im2col.window(),
+            Self::Lines { slab, .. } => slab.window(),
+        }
+    }
+
+    /// Elements of working memory that a thread needs.
+    pub fn scratch(&self) -> usize {
+        match self {
+            Self::Rows { im2col, .. } if im2col.is_identity() => 0,
+            Self::Rows { im2col, tile } => tile * im2col.cols(),
+            Self::Lines { slab, .. } if slab.is_image() => 0,
+            Self::Lines { slab, rows } => slab.len(*rows),
+        }
+    }
+}
+
 /// What a step does. Images are `[n, h, w, c]`.
 #[derive(Debug, Clone)]
 pub enum Action {
@@ -144,12 +183,10 @@ pub enum Action {
     Conv {
         /// Weights and what follows the sums.
         layer: Arc<Layer>,
-        /// How rows are gathered.
-        im2col: Im2col,
+        /// How the kernel finds the operands of a pixel.
+        operands: Operands,
         /// Images.
         batch: usize,
-        /// Output pixels that are gathered at a time.
-        tile: usize,
         /// What stands beyond the edge, of an integer layer.
         pad: u8,
     },

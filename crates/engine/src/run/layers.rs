@@ -3,7 +3,7 @@
 use super::Call;
 use crate::EngineError;
 use crate::team::Units;
-use secateur_kernels::{Im2col, IntOut, Rows, RowsMut};
+use secateur_kernels::{Im2col, IntOut, Rows, RowsMut, Slab};
 use secateur_model::DType;
 use secateur_plan::packed::{Depthwise, Filters, Finish, Group, Layer, Matrix};
 use std::ops::Range;
@@ -123,6 +123,74 @@ impl Call<'_> {
                         self.multiply_u8(g, x, o, y)
                     })?,
                 }
+                at += count;
+            }
+            Ok(())
+        })
+    }
+
+    /// A convolution whose kernel finds its operands in the image, or in a copy of some lines of it.
+    pub(super) fn conv_lines(
+        &self,
+        arena: &mut [u8],
+        layer: &Layer,
+        slab: &Slab,
+        (batch, rows, pad): (usize, usize, u8),
+    ) -> Result<(), EngineError> {
+        let [x, y, scratch] = self.unary(arena)?;
+        let x: &[u8] = x;
+        let [group] = layer.groups.as_slice() else {
+            return Err(self.misplaced());
+        };
+        let item = self.item_size()?;
+        let ([height, width], length) = (slab.window().output, slab.window().image_len());
+        let row_bytes = width * layer.outputs * item;
+        let scratch_each = if slab.is_image() { 0 } else { slab.len(rows) };
+        let units = Units {
+            range: 0..batch * height,
+            granule: 1,
+            bytes: row_bytes,
+            out: y,
+            scratch,
+            scratch_each: scratch_each.next_multiple_of(64),
+        };
+        units.share(self.threads, &|range, mut out, scratch| {
+            let mut at = range.start;
+            while at < range.end {
+                let first = at % height;
+                let left = (range.end - at).min(height - first);
+                let count = if slab.is_image() {
+                    left
+                } else {
+                    left.min(rows)
+                };
+                let image = x
+                    .get(at / height * length..(at / height + 1) * length)
+                    .ok_or_else(|| self.misplaced())?;
+                let (now, later) = out.split_at_mut(count * row_bytes);
+                out = later;
+                let patches = if slab.is_image() {
+                    slab.patches_of_image(image, first..first + count)
+                } else {
+                    let lines = scratch
+                        .get_mut(..slab.len(count))
+                        .ok_or_else(|| self.misplaced())?;
+                    self.kernel(slab.fill(image, first..first + count, pad, lines))?;
+                    slab.patches(lines, count)
+                };
+                let target = Target {
+                    bytes: now,
+                    rows: count * width,
+                    cols: layer.outputs,
+                    stride: layer.outputs,
+                };
+                let y = self.int_out(&group.finish, target)?;
+                let patches = self.kernel(patches)?;
+                self.kernel(match &group.matrix {
+                    Matrix::DenseI8(matrix) => matrix.run_patches(patches, 0..layer.outputs, y),
+                    Matrix::SparseI8(matrix) => matrix.run_patches(patches, 0..layer.outputs, y),
+                    Matrix::DenseF32(_) | Matrix::SparseF32(_) => return Err(self.misplaced()),
+                })?;
                 at += count;
             }
             Ok(())

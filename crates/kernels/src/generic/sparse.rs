@@ -1,7 +1,7 @@
 use std::ops::Range;
 
 use crate::{
-    Clamp, IntOut, Rows, RowsMut, SparseF32, SparseI8,
+    Clamp, IntOut, Patches, Rows, RowsMut, SparseF32, SparseI8,
     epilogue::LANES,
     sparse_f32::Indices,
     sparse_i8::{GATHER64, PASS64},
@@ -45,27 +45,27 @@ pub(crate) unsafe fn f32(
 /// None beyond the table's: safe code.
 pub(crate) unsafe fn i8(
     layer: &SparseI8,
-    x: Rows<'_, u8>,
+    x: Patches<'_, u8>,
     outputs: Range<usize>,
     mut out: IntOut<'_>,
 ) {
     let passes = layer.passes();
+    let line = layer.line();
     for g in passes.groups_of(&outputs) {
         let group = passes.group(g);
-        for p in 0..x.rows() {
-            let x = x.row(p);
+        for p in 0..x.pixels() {
+            let start = x.start(p);
             let mut acc = [0; LANES];
             acc.copy_from_slice(layer.group_bias(g));
-            let mut data = layer.data()[group.first_pass * PASS64..].chunks_exact(PASS64);
-            for run in group.runs {
-                let window = &x[run.window as usize * GATHER64.window..];
-                for pass in data.by_ref().take(run.passes as usize) {
-                    let (indices, weights) = pass.split_at(PASS64 / 2);
-                    for (n, (&k, &w)) in indices.iter().zip(weights).enumerate() {
-                        let product = i32::from(w as i8) * i32::from(window[usize::from(k)]);
-                        let acc = &mut acc[n / GATHER64.slots];
-                        *acc = acc.wrapping_add(product);
-                    }
+            let data = layer.data()[group.first_pass * PASS64..].chunks_exact(PASS64);
+            for ((pass, &origin), &l) in data.zip(group.origins).zip(group.lines) {
+                let in_line = origin as usize - l as usize * line;
+                let window = &x.data[start + l as usize * x.pitch_of(line) + in_line..];
+                let (indices, weights) = pass.split_at(PASS64 / 2);
+                for (n, (&k, &w)) in indices.iter().zip(weights).enumerate() {
+                    let product = i32::from(w as i8) * i32::from(window[usize::from(k)]);
+                    let acc = &mut acc[n / GATHER64.slots];
+                    *acc = acc.wrapping_add(product);
                 }
             }
             out.scatter(&[acc], p, outputs.start, group.rows);

@@ -233,7 +233,7 @@ unsafe fn sparse_tile<const P: usize>(
         let mut pass = layer.data().as_ptr().add(group.first_pass * PASS16);
         let mut acc = [_mm256_loadu_si256(bias.as_ptr().cast()); P];
         for run in group.runs {
-            let first = run.window as usize * GATHER16.window;
+            let first = run.origin as usize;
             let mut window = [_mm256_setzero_si256(); P];
             for p in 0..P {
                 let bytes = if depth - first >= GATHER16.window {

@@ -1,10 +1,6 @@
 use std::{arch::x86_64::*, ops::Range};
 
-use crate::{
-    Clamp, DenseF32, Rows, RowsMut, SparseF32,
-    passes::Group,
-    sparse_f32::{Indices, WINDOW32},
-};
+use crate::{Clamp, DenseF32, Rows, RowsMut, SparseF32, passes::Group, sparse_f32::Indices};
 
 /// Lanes of a register.
 const LANES: usize = 16;
@@ -267,7 +263,7 @@ impl SparseTile<'_> {
                 .add(self.group.first_pass * LANES);
             let mut acc = [_mm512_loadu_ps(self.bias.as_ptr()); P];
             for run in self.group.runs {
-                let first = run.window as usize * WINDOW32.window;
+                let first = run.origin as usize;
                 let left = depth - first;
                 let (low, high) = (mask(left), mask(left.saturating_sub(LANES)));
                 let mut window = [[_mm512_setzero_ps(); 2]; P];

@@ -1,30 +1,58 @@
 use std::{arch::x86_64::*, ops::Range};
 
+use super::avx512_bytes::{Band, Bytes};
 use crate::{
-    DenseI8, IntOut, Rows, SparseI8,
+    DenseI8, IntOut, Patches, SparseI8,
     dense_i8::{PANEL, QUAD},
     epilogue::LANES,
-    passes::{BAND, Group, LastWindow},
+    passes::{BAND, Group},
+    patches::Tile,
     sparse_i8::{GATHER64, PASS64},
 };
 
-/// Pixels of a dense tile of two panels: 24 accumulators.
-pub(crate) const DENSE_PIXELS: usize = 12;
+/// Pixels of a tile: with two panels, or with one group and what it picks, as many as registers hold.
+pub(crate) const PIXELS: usize = 14;
 /// Panels of a dense tile, so that one broadcast activation feeds two products.
 const DENSE_PANELS: usize = 2;
 /// Panels that one pixel walks at once.
 const DENSE_STREAMS: usize = 8;
-/// Pixels of a sparse tile; more would not leave registers for indices and weights.
-pub(crate) const SPARSE_PIXELS: usize = 14;
 /// Accumulators of a group at one pixel, so that `vpdpbusd` does not wait for itself.
 const CHAINS: usize = 4;
+
+/// Calls a method for the `P` that the tile counts, once compiled for each.
+macro_rules! of_count {
+    ($count:expr, $call:ident $(, $more:tt)*; $args:tt) => {
+        match $count {
+            14 => of_count!(@ $call, 14 $(, $more)*; $args),
+            13 => of_count!(@ $call, 13 $(, $more)*; $args),
+            12 => of_count!(@ $call, 12 $(, $more)*; $args),
+            11 => of_count!(@ $call, 11 $(, $more)*; $args),
+            10 => of_count!(@ $call, 10 $(, $more)*; $args),
+            9 => of_count!(@ $call, 9 $(, $more)*; $args),
+            8 => of_count!(@ $call, 8 $(, $more)*; $args),
+            7 => of_count!(@ $call, 7 $(, $more)*; $args),
+            6 => of_count!(@ $call, 6 $(, $more)*; $args),
+            5 => of_count!(@ $call, 5 $(, $more)*; $args),
+            4 => of_count!(@ $call, 4 $(, $more)*; $args),
+            3 => of_count!(@ $call, 3 $(, $more)*; $args),
+            2 => of_count!(@ $call, 2 $(, $more)*; $args),
+            _ => of_count!(@ $call, 1 $(, $more)*; $args),
+        }
+    };
+    (@ $call:ident, $p:literal; ($tile:expr, $($arg:expr),*)) => {
+        $tile.$call::<$p>($($arg),*)
+    };
+    (@ $call:ident, $p:literal, $n:tt; ($tile:expr, $($arg:expr),*)) => {
+        $tile.$call::<$p, $n>($($arg),*)
+    };
+}
 
 /// # Safety
 /// As the table says.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
 pub(crate) unsafe fn dense(
     layer: &DenseI8,
-    x: Rows<'_, u8>,
+    x: Patches<'_, u8>,
     outputs: Range<usize>,
     mut out: IntOut<'_>,
 ) {
@@ -40,9 +68,9 @@ pub(crate) unsafe fn dense(
         // SAFETY: the panels exist.
         first += PANEL
             * unsafe {
-                match (x.rows(), panels) {
-                    (1, DENSE_STREAMS..) => tile.run::<1, DENSE_STREAMS>(0, &mut out),
-                    (1, 4..) => tile.run::<1, 4>(0, &mut out),
+                match (x.pixels(), panels) {
+                    (1, DENSE_STREAMS..) => tile.run::<1, DENSE_STREAMS>(x.tile(0, 1), &mut out),
+                    (1, 4..) => tile.run::<1, 4>(x.tile(0, 1), &mut out),
                     (_, DENSE_PANELS..) => tile.pixels::<DENSE_PANELS>(&mut out),
                     _ => tile.pixels::<1>(&mut out),
                 }
@@ -53,7 +81,7 @@ pub(crate) unsafe fn dense(
 /// Some panels, from output `first` on.
 struct DenseTile<'a> {
     layer: &'a DenseI8,
-    x: Rows<'a, u8>,
+    x: Patches<'a, u8>,
     outputs: &'a Range<usize>,
     first: usize,
 }
@@ -64,41 +92,31 @@ impl DenseTile<'_> {
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
     unsafe fn pixels<const N: usize>(&self, out: &mut IntOut<'_>) -> usize {
         let mut pixel = 0;
-        while pixel < self.x.rows() {
-            let left = self.x.rows() - pixel;
-            // SAFETY: at most `left` pixels.
-            unsafe {
-                match left {
-                    DENSE_PIXELS.. => self.run::<DENSE_PIXELS, N>(pixel, out),
-                    8.. => self.run::<8, N>(pixel, out),
-                    4.. => self.run::<4, N>(pixel, out),
-                    3 => self.run::<3, N>(pixel, out),
-                    2 => self.run::<2, N>(pixel, out),
-                    _ => self.run::<1, N>(pixel, out),
-                }
-            };
-            pixel += match left {
-                DENSE_PIXELS.. => DENSE_PIXELS,
-                8.. => 8,
-                4.. => 4,
-                _ => left,
-            };
+        while pixel < self.x.pixels() {
+            let tile = self.x.tile(pixel, PIXELS);
+            // SAFETY: the tile has as many pixels.
+            unsafe { of_count!(tile.count, run, N; (self, tile, out)) };
+            pixel += tile.count;
         }
         N
     }
 
     /// # Safety
-    /// `P` pixels from `pixel` on are rows of `x`; `N` panels exist.
+    /// The tile has `P` pixels; `N` panels exist.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
     unsafe fn run<const P: usize, const N: usize>(
         &self,
-        pixel: usize,
+        tile: Tile<u8>,
         out: &mut IntOut<'_>,
     ) -> usize {
         const VECTOR: usize = PANEL * QUAD;
-        let depth = self.layer.depth();
-        let stride = self.x.stride();
+        let line = self.layer.line();
+        let whole = match self.x.is_roomy {
+            true => line.div_ceil(QUAD),
+            false => line / QUAD,
+        };
+        let stride = self.x.pixel_stride;
         let mut acc = [[_mm512_setzero_si512(); P]; N];
         let mut w = [std::ptr::null(); N];
         for n in 0..N {
@@ -108,41 +126,74 @@ impl DenseTile<'_> {
             acc[n] =
                 [unsafe { _mm512_loadu_si512(self.layer.panel_bias(panel).as_ptr().cast()) }; P];
         }
-        // SAFETY: the pixels are rows of `x`, read in whole quads below `depth`; a panel has a vector a quad.
-        unsafe {
-            let x = self.x.as_ptr().add(pixel * stride);
-            for q in 0..depth / QUAD {
-                let mut weights = [_mm512_setzero_si512(); N];
-                for n in 0..N {
-                    weights[n] = _mm512_loadu_si512(w[n].add(q * VECTOR).cast());
-                }
-                for p in 0..P {
-                    let x = x.add(p * stride + q * QUAD).cast::<i32>().read_unaligned();
-                    let x = _mm512_set1_epi32(x);
+        for l in 0..self.x.lines {
+            // SAFETY: the pixels have as many lines, read in quads that lie within them or in the room
+            // behind them; a panel has a vector a quad.
+            unsafe {
+                let halves = tile.halves.map(|x| x.add(l * self.x.line_pitch));
+                for q in 0..whole {
+                    let mut weights = [_mm512_setzero_si512(); N];
                     for n in 0..N {
-                        acc[n][p] = _mm512_dpbusd_epi32(acc[n][p], x, weights[n]);
+                        weights[n] = _mm512_loadu_si512(w[n].add(q * VECTOR).cast());
+                    }
+                    for p in 0..P {
+                        let x = at::<P>(&halves, p, stride).add(q * QUAD);
+                        let x = _mm512_set1_epi32(x.cast::<i32>().read_unaligned());
+                        for n in 0..N {
+                            acc[n][p] = _mm512_dpbusd_epi32(acc[n][p], x, weights[n]);
+                        }
                     }
                 }
-            }
-        }
-        if !depth.is_multiple_of(QUAD) {
-            let from = depth / QUAD * QUAD;
-            for p in 0..P {
-                let x = _mm512_set1_epi32(last_quad(self.x.row(pixel + p)));
-                for n in 0..N {
-                    // SAFETY: the last vector of a panel holds the tail, padded with zeros.
-                    let w = unsafe { _mm512_loadu_si512(w[n].add(from * PANEL).cast()) };
-                    acc[n][p] = _mm512_dpbusd_epi32(acc[n][p], x, w);
+                if whole * QUAD < line {
+                    for p in 0..P {
+                        let x = at::<P>(&halves, p, stride);
+                        let x = last_quad(std::slice::from_raw_parts(x, line));
+                        let x = _mm512_set1_epi32(x);
+                        for n in 0..N {
+                            let w = _mm512_loadu_si512(w[n].add(whole * VECTOR).cast());
+                            acc[n][p] = _mm512_dpbusd_epi32(acc[n][p], x, w);
+                        }
+                    }
+                }
+                for w in &mut w {
+                    *w = w.add(line.div_ceil(QUAD) * VECTOR);
                 }
             }
         }
         for n in 0..N {
             let first = self.first + n * PANEL;
             let count = PANEL.min(self.outputs.end - first);
-            out.put(&lanes(&acc[n]), pixel, self.outputs.start, first, count);
+            match Bytes::of(out, first..first + count) {
+                Some(bytes) => {
+                    for p in 0..P {
+                        if let Some(y) = out.byte_row(tile.pixel + p) {
+                            let y = &mut y[first - self.outputs.start..][..count];
+                            bytes.store(acc[n][p], y);
+                        }
+                    }
+                }
+                None => out.put(
+                    &lanes(&acc[n]),
+                    tile.pixel,
+                    self.outputs.start,
+                    first,
+                    count,
+                ),
+            }
         }
         N
     }
+}
+
+/// Where pixel `p` of a tile begins.
+///
+/// # Safety
+/// The tile has `P` pixels, and `p` is one of them.
+#[inline(always)]
+unsafe fn at<const P: usize>(halves: &[*const u8; 2], p: usize, stride: usize) -> *const u8 {
+    let half = P.div_ceil(2);
+    // SAFETY: the caller's.
+    unsafe { halves[p / half].add(p % half * stride) }
 }
 
 /// What is left of a row behind its whole quads, zeros behind it: the row's last four bytes, moved
@@ -176,142 +227,121 @@ fn lanes<const P: usize>(acc: &[__m512i; P]) -> [[i32; LANES]; P] {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
 pub(crate) unsafe fn sparse(
     layer: &SparseI8,
-    x: Rows<'_, u8>,
+    x: Patches<'_, u8>,
     outputs: Range<usize>,
     mut out: IntOut<'_>,
 ) {
     let mut first = outputs.start;
     while first < outputs.end {
-        let band = first..outputs.end.min(first + BAND);
+        let range = first..outputs.end.min(first + BAND);
+        let band = SparseBand {
+            layer,
+            x,
+            base: outputs.start,
+            finish: Band::of(&out, layer, &range),
+            range,
+        };
         let mut pixel = 0;
-        while pixel < x.rows() {
-            let tile = SparseBand {
-                layer,
-                x,
-                base: outputs.start,
-                band: &band,
-                pixel,
-            };
-            // SAFETY: the tile's pixels are rows of `x`.
-            pixel += unsafe {
-                match x.rows() - pixel {
-                    SPARSE_PIXELS.. => tile.run::<SPARSE_PIXELS>(&mut out),
-                    13 => tile.run::<13>(&mut out),
-                    12 => tile.run::<12>(&mut out),
-                    11 => tile.run::<11>(&mut out),
-                    10 => tile.run::<10>(&mut out),
-                    9 => tile.run::<9>(&mut out),
-                    8 => tile.run::<8>(&mut out),
-                    7 => tile.run::<7>(&mut out),
-                    6 => tile.run::<6>(&mut out),
-                    5 => tile.run::<5>(&mut out),
-                    4 => tile.run::<4>(&mut out),
-                    3 => tile.run::<3>(&mut out),
-                    2 => tile.run::<2>(&mut out),
-                    _ => tile.run::<1>(&mut out),
-                }
-            };
+        while pixel < x.pixels() {
+            let tile = x.tile(pixel, PIXELS);
+            // SAFETY: the tile has as many pixels.
+            unsafe { of_count!(tile.count, run; (band, tile, &mut out)) };
+            pixel += tile.count;
         }
-        first = band.end;
+        first = band.range.end;
     }
 }
 
-/// One band of rows at several pixels.
+/// One band of rows at all pixels.
 struct SparseBand<'a> {
     layer: &'a SparseI8,
-    x: Rows<'a, u8>,
+    x: Patches<'a, u8>,
     base: usize,
-    band: &'a Range<usize>,
-    pixel: usize,
+    range: Range<usize>,
+    /// How its bytes are finished, if bytes are what is asked for.
+    finish: Option<Band>,
 }
 
 impl SparseBand<'_> {
     /// # Safety
-    /// `P` pixels from `self.pixel` on are rows of `x`.
+    /// The tile has `P` pixels.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
-    unsafe fn run<const P: usize>(&self, out: &mut IntOut<'_>) -> usize {
+    unsafe fn run<const P: usize>(&self, tile: Tile<u8>, out: &mut IntOut<'_>) {
         let passes = self.layer.passes();
-        let groups = passes.groups_of(self.band);
-        let mut bytes = [[0u8; BAND]; P];
-        let window = LastWindow::of(self.x.row(self.pixel));
-        for (n, g) in groups.enumerate() {
+        let mut sums = [[_mm512_setzero_si512(); BAND / LANES]; P];
+        for (n, g) in passes.groups_of(&self.range).enumerate() {
             let group = passes.group(g);
-            // SAFETY: the group is the layer's, the pixels are rows of `x`.
+            let bias = self.layer.group_bias(g);
+            // SAFETY: the group is the layer's, the tile has `P` pixels.
             let acc = unsafe {
-                if P == 1 {
-                    [self.one(group, self.layer.group_bias(g), &window); P]
-                } else {
-                    self.tile::<P>(group, self.layer.group_bias(g))
+                match P {
+                    1 => [self.one(tile, group, bias); P],
+                    _ => self.tile::<P>(tile, group, bias),
                 }
             };
-            let acc = lanes(&acc);
-            match out {
-                IntOut::U8(_, requantize) | IntOut::I8(_, requantize) => {
-                    let multiplier = requantize.multipliers(group.rows);
-                    for (bytes, acc) in bytes.iter_mut().zip(&acc) {
-                        let lanes = requantize.bytes(acc, &multiplier);
-                        bytes[n * LANES..][..LANES].copy_from_slice(&lanes);
-                    }
-                }
-                IntOut::I32(_) | IntOut::F32(..) => {
-                    out.scatter(&acc, self.pixel, self.base, group.rows);
-                }
+            if self.finish.is_none() {
+                out.scatter(&lanes(&acc), tile.pixel, self.base, group.rows);
+            }
+            for (sums, acc) in sums.iter_mut().zip(acc) {
+                sums[n] = acc;
             }
         }
-        let to = self.band.start - self.base..self.band.end - self.base;
-        let places = self.layer.places(self.band.start / BAND);
-        for (p, bytes) in bytes.iter().enumerate() {
-            if let Some(y) = out.byte_row(self.pixel + p) {
-                let y = &mut y[to.clone()];
-                let mask = !0 >> (BAND - y.len());
-                // SAFETY: 64 places, 64 bytes; the mask covers the `y.len()` outputs of the band.
-                unsafe {
-                    let places = _mm512_loadu_si512(places.as_ptr().cast());
-                    let bytes = _mm512_loadu_si512(bytes.as_ptr().cast());
-                    let ordered = _mm512_permutexvar_epi8(places, bytes);
-                    _mm512_mask_storeu_epi8(y.as_mut_ptr().cast(), mask, ordered);
-                }
+        let Some(finish) = &self.finish else {
+            return;
+        };
+        let to = self.range.start - self.base..self.range.end - self.base;
+        for (p, sums) in sums.iter().enumerate() {
+            if let Some(y) = out.byte_row(tile.pixel + p) {
+                finish.store(sums, &mut y[to.clone()]);
             }
         }
-        P
+    }
+
+    /// The inputs of a pass that may be read.
+    #[inline(always)]
+    fn mask(&self) -> __mmask64 {
+        match self.layer.line() {
+            line if line < GATHER64.window && !self.x.is_roomy => (1 << line) - 1,
+            _ => !0,
+        }
+    }
+
+    /// How much further than in the layer a line begins than the one before it.
+    #[inline(always)]
+    fn gap(&self) -> usize {
+        let line = self.layer.line();
+        self.x.pitch_of(line).wrapping_sub(line)
     }
 
     /// # Safety
-    /// As for `run`; `group` is the layer's.
+    /// The tile has `P` pixels; `group` is the layer's.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
-    unsafe fn tile<const P: usize>(&self, group: Group<'_>, bias: &[i32]) -> [__m512i; P] {
-        let depth = self.layer.depth();
-        let stride = self.x.stride();
-        // SAFETY: the pixels are rows of `x`; windows begin below `depth`, and one that would end
-        // beyond it is read with a mask; a pass has 64 indices and 64 weights; a group has 16 biases.
+    unsafe fn tile<const P: usize>(
+        &self,
+        tile: Tile<u8>,
+        group: Group<'_>,
+        bias: &[i32],
+    ) -> [__m512i; P] {
+        let (stride, gap, mask) = (self.x.pixel_stride, self.gap(), self.mask());
+        // SAFETY: a window ends with its line, in the room behind it, or with the mask; a pass has 64
+        // indices and 64 weights; a group has 16 biases.
         unsafe {
-            let x = self.x.as_ptr().add(self.pixel * stride);
             let mut pass = self.layer.data().as_ptr().add(group.first_pass * PASS64);
             let mut acc = [_mm512_loadu_si512(bias.as_ptr().cast()); P];
-            for run in group.runs {
-                let first = run.window as usize * GATHER64.window;
-                let x = x.add(first);
-                let mask = tail(depth - first);
-                for _ in 0..run.passes {
-                    let at = _mm512_loadu_si512(pass.cast());
-                    let w = _mm512_loadu_si512(pass.add(PASS64 / 2).cast());
-                    if mask == !0 {
-                        for p in 0..P {
-                            let x = _mm512_loadu_si512(x.add(p * stride).cast());
-                            let x = _mm512_permutexvar_epi8(at, x);
-                            acc[p] = _mm512_dpbusd_epi32(acc[p], x, w);
-                        }
-                    } else {
-                        for p in 0..P {
-                            let x = _mm512_maskz_loadu_epi8(mask, x.add(p * stride).cast());
-                            let x = _mm512_permutexvar_epi8(at, x);
-                            acc[p] = _mm512_dpbusd_epi32(acc[p], x, w);
-                        }
-                    }
-                    pass = pass.add(PASS64);
+            for (&origin, &line) in group.origins.iter().zip(group.lines) {
+                let from = (origin as usize).wrapping_add((line as usize).wrapping_mul(gap));
+                let halves = tile.halves.map(|x| x.wrapping_add(from));
+                let pick = _mm512_loadu_si512(pass.cast());
+                let w = _mm512_loadu_si512(pass.add(PASS64 / 2).cast());
+                for p in 0..P {
+                    let x = at::<P>(&halves, p, stride);
+                    let x = _mm512_maskz_loadu_epi8(mask, x.cast());
+                    let x = _mm512_permutexvar_epi8(pick, x);
+                    acc[p] = _mm512_dpbusd_epi32(acc[p], x, w);
                 }
+                pass = pass.add(PASS64);
             }
             acc
         }
@@ -321,42 +351,30 @@ impl SparseBand<'_> {
     /// As for `tile`, with one pixel.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
-    unsafe fn one(&self, group: Group<'_>, bias: &[i32], window: &LastWindow<u8, 64>) -> __m512i {
-        // SAFETY: as for `tile`; the last window, if partial, is read from its padded copy.
+    unsafe fn one(&self, tile: Tile<u8>, group: Group<'_>, bias: &[i32]) -> __m512i {
+        let (gap, mask) = (self.gap(), self.mask());
+        // SAFETY: as for `tile`.
         unsafe {
-            let x = self.x.as_ptr().add(self.pixel * self.x.stride());
             let mut pass = self.layer.data().as_ptr().add(group.first_pass * PASS64);
             let mut acc = [_mm512_setzero_si512(); CHAINS];
             acc[0] = _mm512_loadu_si512(bias.as_ptr().cast());
-            let mut step = |acc: &mut __m512i, origin: u32| {
-                let x = window.at(x, origin);
-                let at = _mm512_loadu_si512(pass.cast());
+            let mut step = |acc: &mut __m512i, origin: u32, line: u32| {
+                let from = (origin as usize).wrapping_add((line as usize).wrapping_mul(gap));
+                let x = _mm512_maskz_loadu_epi8(mask, tile.halves[0].wrapping_add(from).cast());
+                let pick = _mm512_loadu_si512(pass.cast());
                 let w = _mm512_loadu_si512(pass.add(PASS64 / 2).cast());
-                let x = _mm512_permutexvar_epi8(at, _mm512_loadu_si512(x.cast()));
+                let x = _mm512_permutexvar_epi8(pick, x);
                 *acc = _mm512_dpbusd_epi32(*acc, x, w);
                 pass = pass.add(PASS64);
             };
-            let chunks = group.origins.chunks_exact(CHAINS);
-            let rest = chunks.remainder();
-            for origins in chunks {
-                for (acc, &origin) in acc.iter_mut().zip(origins) {
-                    step(acc, origin);
+            let origins = group.origins.chunks(CHAINS);
+            for (origins, lines) in origins.zip(group.lines.chunks(CHAINS)) {
+                for ((acc, &origin), &line) in acc.iter_mut().zip(origins).zip(lines) {
+                    step(acc, origin, line);
                 }
-            }
-            for (acc, &origin) in acc.iter_mut().zip(rest) {
-                step(acc, origin);
             }
             let [a, b, c, d] = acc;
             _mm512_add_epi32(_mm512_add_epi32(a, b), _mm512_add_epi32(c, d))
         }
     }
-}
-
-/// The bytes of a window with `left` inputs before the end.
-#[inline(always)]
-fn tail(left: usize) -> __mmask64 {
-    if left >= GATHER64.window {
-        return !0;
-    }
-    (1 << left) - 1
 }

@@ -7,6 +7,7 @@
 
 pub(crate) mod avx2_f32;
 pub(crate) mod avx2_i8;
+mod avx512_bytes;
 pub(crate) mod avx512vnni_f32;
 pub(crate) mod avx512vnni_i8;
 pub(crate) mod depthwise;

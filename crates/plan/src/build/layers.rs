@@ -7,14 +7,28 @@ use crate::geometry::window2d;
 use crate::integer::Integers;
 use crate::layer::{Kind, Linear};
 use crate::packed::{Depthwise, Filters, IntegerLayer, Layer, kernel_clamp, pack_f32, pack_i8};
-use crate::plan::{Action, Choice, Layout, Operand};
-use secateur_kernels::{DepthwiseF32, DepthwiseI8, Im2col, KernelError, Window2d};
+use crate::plan::{Action, Choice, Layout, Operand, Operands};
+use secateur_kernels::{DepthwiseF32, DepthwiseI8, Im2col, KernelError, Slab, Window2d};
 use secateur_model::{DType, ModelError, Node, Shape, Window};
 use std::sync::Arc;
 
 /// Bytes of gathered rows that stay in the first or second cache while every
 /// output channel reads them.
 const TILE_BYTES: usize = 64 << 10;
+
+/// Bytes of a slab: it is read once a tap, and by all output channels.
+const SLAB_BYTES: usize = 128 << 10;
+
+/// How the operands of a layer lie.
+#[derive(Debug, Clone, Copy)]
+struct Lie {
+    /// The image whose channels-last order the layer's columns follow.
+    image: Option<[usize; 3]>,
+    /// Groups of channels.
+    groups: usize,
+    /// Operands side by side.
+    line: usize,
+}
 
 impl Build<'_> {
     /// Adds the steps of a multiplying layer; `false` where its input has no
@@ -65,7 +79,12 @@ impl Build<'_> {
             _ => (self.plain(x)?, None),
         };
         let rows = shape.elements() / linear.outputs().max(1);
-        let (layer, choice) = self.packed(node, linear, fused, image, 1)?;
+        let lie = Lie {
+            image,
+            groups: 1,
+            line: linear.depth(),
+        };
+        let (layer, choice) = self.packed(node, linear, fused, lie)?;
         let to = self.define(y, dtype, shape, Layout::Plain)?;
         let cost = cost_of(&layer, rows, 0);
         let action = Action::MatMul { layer, rows };
@@ -144,24 +163,39 @@ impl Build<'_> {
         }
 
         let im2col = Im2col::new(placed, groups, channels / groups.max(1)).map_err(refused)?;
-        let (layer, choice) = self.packed(node, linear, fused, None, groups)?;
-        let row_bytes = (im2col.cols() * item).max(1);
-        let tile = (TILE_BYTES / row_bytes)
-            .clamp(16, 256)
-            .min((oh * ow).max(1));
-        let scratch_bytes = if im2col.is_identity() {
-            0
-        } else {
-            // Every thread has its own tile, on its own cache lines.
-            (tile * row_bytes).next_multiple_of(64) * self.threads
+        let integer = matches!(fused.arithmetic, Arithmetic::Integer { .. });
+        let slab = Slab::new(placed).filter(|_| groups == 1 && integer && !im2col.is_identity());
+        let lie = Lie {
+            image: None,
+            groups,
+            line: slab.map_or(im2col.cols(), |slab| slab.line()),
         };
+        let (layer, choice) = self.packed(node, linear, fused, lie)?;
+        let slab = slab.filter(|_| layer.groups.iter().all(|g| g.matrix.reads_patches()));
+        let operands = match slab {
+            Some(slab) => Operands::Lines {
+                slab,
+                rows: slab_rows(&slab, self.threads),
+            },
+            None => Operands::Rows {
+                im2col,
+                tile: (TILE_BYTES / (im2col.cols() * item).max(1))
+                    .clamp(16, 256)
+                    .min((oh * ow).max(1)),
+            },
+        };
+        // Every thread has its own working memory, on its own cache lines.
+        let each = operands.scratch().saturating_mul(item);
+        let scratch_bytes = each
+            .checked_next_multiple_of(64)
+            .and_then(|each| each.checked_mul(self.threads))
+            .ok_or(PlanError::ArenaOverflow)?;
         let to = self.define(y, dtype, shape, Layout::ChannelsLast)?;
         let cost = cost_of(&layer, pixels, scratch_bytes);
         let action = Action::Conv {
             layer,
-            im2col,
+            operands,
             batch,
-            tile,
             pad,
         };
         self.step(
@@ -181,12 +215,11 @@ impl Build<'_> {
         node: &Node,
         linear: &Linear<'_>,
         fused: Fused,
-        image: Option<[usize; 3]>,
-        groups: usize,
+        lie: Lie,
     ) -> Result<(Arc<Layer>, Choice), PlanError> {
         let isa = self.planner.isa();
-        let extents = (linear.outputs(), linear.depth(), groups);
-        self.planner.layer((node.name.clone(), image), || {
+        let extents = (linear.outputs(), linear.depth(), lie.groups);
+        self.planner.layer((node.name.clone(), lie.image), || {
             let packed = match fused.arithmetic {
                 Arithmetic::Float => {
                     let rows = linear.rows_f32();
@@ -196,7 +229,7 @@ impl Build<'_> {
                     let integers = Integers::derive(linear, x, y, fused.clamp)
                         .map_err(|why| ModelError::unsupported(node, why))?;
                     let mut rows = linear.rows_i8();
-                    if let Some(image) = image {
+                    if let Some(image) = lie.image {
                         rows = columns_channels_last(&rows, image);
                     }
                     let numbers = IntegerLayer {
@@ -205,7 +238,7 @@ impl Build<'_> {
                         y,
                         clamp: fused.clamp,
                     };
-                    pack_i8(isa, &rows, extents, &numbers)
+                    pack_i8(isa, &rows, extents, lie.line, &numbers)
                 }
             };
             packed.map_err(|e| Self::kernel_error(node, e))
@@ -253,6 +286,15 @@ impl Build<'_> {
             }
         }
     }
+}
+
+/// Rows of the output whose slab fits the cache, some for every thread.
+fn slab_rows(slab: &Slab, threads: usize) -> usize {
+    let all = slab.window().output[0].max(1);
+    let most = all.div_ceil(threads.max(1));
+    let one = slab.len(1);
+    let more = (slab.len(2) - one).max(1);
+    (1 + SLAB_BYTES.saturating_sub(one) / more).min(most)
 }
 
 /// How many products there are; no more than can be counted, of extents whose outputs no machine
