@@ -403,7 +403,8 @@ fn value_info(file: &str, proto: &ValueInfoProto) -> Result<ValueInfo, IoError> 
             .iter()
             .enumerate()
             .map(|(axis, dim)| match (dim.dim_value, &dim.dim_param) {
-                (_, Some(name)) if !name.is_empty() => Dim::Named(name.clone()),
+                // Paddle writes `?` for any extent that it does not know.
+                (_, Some(name)) if !name.is_empty() && name != "?" => Dim::Named(name.clone()),
                 (Some(n), _) if n >= 0 => Dim::Known(n as usize),
                 _ => Dim::Named(format!("{}.{axis}", proto.name)),
             })
