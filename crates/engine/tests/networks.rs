@@ -31,7 +31,10 @@ fn networks_compute_what_they_should() {
         return;
     };
     let folder = python::scratch("networks");
-    assert!(python::run(&python, SCRIPT, &[&folder, &wheels]), "see above");
+    assert!(
+        python::run(&python, SCRIPT, &[&folder, &wheels]),
+        "see above"
+    );
     let mut wrong = Vec::new();
     for network in sorted(&folder) {
         let start = Instant::now();
@@ -77,7 +80,9 @@ fn compare(network: &Path) -> Result<String, String> {
     if apart > 1e-4 {
         return Err(format!("{apart:e} of the range apart"));
     }
-    Ok(format!("{count} sets, at most {apart:e} of the range apart"))
+    Ok(format!(
+        "{count} sets, at most {apart:e} of the range apart"
+    ))
 }
 
 /// The largest difference of real numbers by their range; integers must agree.
@@ -103,7 +108,11 @@ fn distance(found: &Tensor, expected: &Tensor) -> Result<f64, String> {
     let pairs = found.iter().zip(expected);
     let far = pairs.fold(0.0f64, |far, (f, e)| {
         let apart = f64::from((f - e).abs() / range);
-        if apart.is_nan() { f64::INFINITY } else { far.max(apart) }
+        if apart.is_nan() {
+            f64::INFINITY
+        } else {
+            far.max(apart)
+        }
     });
     Ok(far)
 }

@@ -82,11 +82,7 @@ impl Turns {
     ///
     /// # Errors
     /// A limit or a condition that is not one value, a carried value that is missing.
-    pub fn new(
-        node: &Node,
-        body: &Graph,
-        inputs: &[Option<&Tensor>],
-    ) -> Result<Self, ModelError> {
+    pub fn new(node: &Node, body: &Graph, inputs: &[Option<&Tensor>]) -> Result<Self, ModelError> {
         let limit = match inputs.first().copied().flatten().map(Tensor::data) {
             None => None,
             Some(Data::I64(v)) if v.len() == 1 => Some(v[0]),
@@ -175,7 +171,12 @@ impl Turns {
 fn stacked(node: &Node, slices: &[Tensor], dtype: DType) -> Result<Tensor, ModelError> {
     let unjoined = || ModelError::at(node, "its slices cannot be joined");
     let Some(first) = slices.first() else {
-        let cast = Node::new(node.name.clone(), Op::Cast { to: dtype }, &["none"], &["slices"]);
+        let cast = Node::new(
+            node.name.clone(),
+            Op::Cast { to: dtype },
+            &["none"],
+            &["slices"],
+        );
         let none = ops::evaluate(&cast, &[Some(&Tensor::f32(&[0], Vec::new())?)])?;
         return none.into_iter().next().ok_or_else(unjoined);
     };
@@ -229,9 +230,10 @@ pub(crate) fn infer_control(
     inputs: &[Option<ShapeInput<'_>>],
 ) -> Result<Vec<TypedShape>, ModelError> {
     let condition = inputs.first().and_then(|i| i.as_ref()?.value);
-    let branch = match condition {
-        Some(condition) => control.branch(truth(node, condition)?),
-        None => None,
+    let branch = match (condition, &control.flow) {
+        (Some(condition), Flow::If { .. }) => control.branch(truth(node, condition)?),
+        // How many slices a Loop gives is known when it has run.
+        _ => None,
     };
     let branch = branch.ok_or_else(|| ModelError::ValueNeeded {
         node: node.name.clone(),
@@ -279,7 +281,11 @@ pub(crate) fn evaluate(
     if outputs.len() < node.outputs.len() {
         return Err(ModelError::at(
             node,
-            format!("{} outputs are named, {} are there", node.outputs.len(), outputs.len()),
+            format!(
+                "{} outputs are named, {} are there",
+                node.outputs.len(),
+                outputs.len()
+            ),
         ));
     }
     outputs.truncate(node.outputs.len());

@@ -42,10 +42,7 @@ pub fn eval(graph: &Graph, inputs: &[(&str, Tensor)]) -> Result<Vec<Tensor>, Mod
 pub(crate) type Scope<'v> = HashMap<&'v str, Cow<'v, Tensor>>;
 
 /// The outputs of a graph that reads what is in scope.
-pub(crate) fn run<'v>(
-    graph: &'v Graph,
-    mut values: Scope<'v>,
-) -> Result<Vec<Tensor>, ModelError> {
+pub(crate) fn run<'v>(graph: &'v Graph, mut values: Scope<'v>) -> Result<Vec<Tensor>, ModelError> {
     let last_use = last_uses(graph);
     for (index, node) in graph.nodes.iter().enumerate() {
         let read = node

@@ -89,10 +89,7 @@ fn walk<'g>(
     Ok((known, folded))
 }
 
-fn inputs(
-    graph: &Graph,
-    shapes: &[(&str, Shape)],
-) -> Result<Known, ModelError> {
+fn inputs(graph: &Graph, shapes: &[(&str, Shape)]) -> Result<Known, ModelError> {
     let mut given = Given::default();
     for (name, shape) in shapes {
         let declared = graph.inputs.iter().find(|i| i.name == *name);

@@ -7,7 +7,9 @@ use crate::ops::{
     Cell, ConvTranspose, CosineWindow, GridMode, GridPadding, Recurrent, Resize, RoiAlign,
     ScatterReduction,
 };
-use crate::{Activation, Binary, Control, DType, Extreme, Family, LossReduction, Math, Reduction, Variadic};
+use crate::{
+    Activation, Binary, Control, DType, Extreme, Family, LossReduction, Math, Reduction, Variadic,
+};
 
 /// How padding follows from the input's extent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,11 +1,11 @@
 //! If and Loop: the graphs in their attributes, which are read, and written as they came.
 
-use super::proto::{AttributeProto, GraphProto, NodeProto};
+use super::proto::{AttributeProto, GraphProto, NodeProto, TensorTypeProto, TypeProto};
 use super::read::{Reader, captured};
-use super::{gemm, parameters, sparse};
+use super::{dtype, gemm, parameters, sparse};
 use crate::IoError;
 use prost::Message;
-use secateur_model::{Control, Flow, Graph, Node, Op, UnknownOp};
+use secateur_model::{Control, DType, Flow, Graph, Node, Op, UnknownOp};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 
@@ -68,7 +68,19 @@ impl Reader<'_> {
                 ..Graph::default()
             },
         };
-        let read = reader.graph(proto.clone());
+        let mut proto = proto.clone();
+        // What an inner graph gives may go without a type; nothing but the type of
+        // an empty list of slices hangs on it.
+        for output in &mut proto.output {
+            output.r#type.get_or_insert_with(|| TypeProto {
+                tensor_type: Some(TensorTypeProto {
+                    elem_type: dtype::to_code(DType::F32),
+                    shape: None,
+                }),
+                ..TypeProto::default()
+            });
+        }
+        let read = reader.graph(proto);
         self.names = reader.names;
         self.node_names = reader.node_names;
         self.sparse = reader.sparse;

@@ -459,7 +459,11 @@ fn unknown(proto: &NodeProto) -> UnknownOp {
 }
 
 /// Collects what the attributes' subgraphs read but do not define.
-pub(super) fn captured(attributes: &[AttributeProto], outer: &HashSet<&str>, found: &mut Vec<String>) {
+pub(super) fn captured(
+    attributes: &[AttributeProto],
+    outer: &HashSet<&str>,
+    found: &mut Vec<String>,
+) {
     for graph in attributes.iter().flat_map(|a| a.g.iter().chain(&a.graphs)) {
         let mut defined = outer.clone();
         defined.extend(graph.input.iter().map(|v| v.name.as_str()));
