@@ -72,13 +72,15 @@ impl Reader<'_> {
         // What an inner graph gives may go without a type; nothing but the type of
         // an empty list of slices hangs on it.
         for output in &mut proto.output {
-            output.r#type.get_or_insert_with(|| TypeProto {
+            let declared = output.r#type.take();
+            let declared = declared.filter(|t| *t != TypeProto::default());
+            output.r#type = Some(declared.unwrap_or_else(|| TypeProto {
                 tensor_type: Some(TensorTypeProto {
                     elem_type: dtype::to_code(DType::F32),
                     shape: None,
                 }),
                 ..TypeProto::default()
-            });
+            }));
         }
         let read = reader.graph(proto);
         self.names = reader.names;
