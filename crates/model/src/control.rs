@@ -21,6 +21,7 @@ pub struct Control {
 
 /// Inner graphs. Beside their inputs they read what is captured.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::large_enum_variant)] // it is only ever held in the box of `Op::Control`
 pub enum Flow {
     /// One of two graphs without inputs, as input 0 says.
     If {
