@@ -28,7 +28,10 @@ pub fn onnx(bytes: &[u8]) {
 /// are not known, since the forms of the known ones must go with theirs.
 fn through_onnx(graph: &Graph) -> Option<Graph> {
     let written = onnx_format::write(graph);
-    let carries = graph.nodes.iter().any(|n| matches!(n.op, Op::Unknown(_)));
+    let carries = graph
+        .nodes
+        .iter()
+        .any(|n| matches!(n.op, Op::Unknown(_) | Op::Control(_)));
     assert!(written.is_ok() || carries, "cannot write it: {written:?}");
     let again = onnx_format::read(&written.ok()?, None, NAME);
     assert!(again.is_ok(), "what was written cannot be read: {again:?}");

@@ -4,8 +4,8 @@ use crate::arena::{Arena, read, write};
 use crate::profile::{StepProfile, measure};
 use crate::run::run;
 use crate::{EngineError, SessionOptions};
-use secateur_model::{DType, Graph, Shape, Tensor};
-use secateur_plan::{Plan, Planner, Port};
+use secateur_model::{DType, Graph, ModelError, Shape, Tensor};
+use secateur_plan::{Plan, PlanError, Planner, Port};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -101,7 +101,8 @@ impl Session {
     }
 
     /// Runs the network on tensors, by input name; gives the outputs in the
-    /// graph's order.
+    /// graph's order. Where extents hang on values that are computed, so that no
+    /// plan can be made, the reference evaluates the network instead.
     ///
     /// # Errors
     /// An input that is missing or not the network's, of another type or of
@@ -109,10 +110,14 @@ impl Session {
     pub fn run(&self, inputs: &[(&str, &Tensor)]) -> Result<Vec<Tensor>, EngineError> {
         let ordered = self.ordered(inputs)?;
         let shapes: Vec<Shape> = ordered.iter().map(|t| t.shape().clone()).collect();
-        let bound = self.bind(&shapes)?;
-        if self.reference {
+        let bound = match self.bind(&shapes) {
+            // No plan holds extents that hang on values: suppression, choices, loops.
+            Err(EngineError::Plan(PlanError::Model(ModelError::ValueNeeded { .. }))) => None,
+            bound => Some(bound?),
+        };
+        let Some(bound) = bound.filter(|_| !self.reference) else {
             return Ok(self.planner.draft().evaluate(inputs)?);
-        }
+        };
         bound.with_arena(|plan, arena| {
             for (port, tensor) in plan.inputs.iter().zip(&ordered) {
                 let to = place(plan, arena, port)?;

@@ -1,9 +1,8 @@
 //! How the non-zeros of a matrix are dealt to vector lanes: bands, groups, windows, passes.
 //!
 //! Rows are taken in bands of 64; within a band they are permuted into groups of one vector's lanes,
-//! so that rows whose non-zeros fall alike share a group.  A group walks the depth in passes: each looks
-//! at one window of inputs, which begins at the first non-zero that no pass took yet, and takes of
-//! every row the next few that lie in it.  A row that is ahead waits, but no further than a window.
+//! so that rows whose non-zeros fall alike share a group.  A group walks the windows of the depth in
+//! passes: each takes of every row the next few non-zeros that lie in its window.
 //! A slot that no non-zero fills has index 0 and weight 0.
 
 /// Outputs that are permuted among themselves, and so the granule of a range of outputs.
@@ -14,13 +13,21 @@ pub(crate) const BAND: usize = 64;
 pub(crate) struct Form {
     /// Depth positions that one pass can select from.
     pub(crate) window: usize,
-    /// Windows begin on multiples of this, from the start of a line; where it is less than the window,
-    /// they slide to where the next non-zero is.
-    pub(crate) step: usize,
+    /// Where the last window of a line ends.
+    pub(crate) last: Last,
     /// Rows of a group; divides [`BAND`].
     pub(crate) rows: usize,
     /// Non-zeros of a row that one pass holds.
     pub(crate) slots: usize,
+}
+
+/// Where a line's last window ends, if whole windows do not fill the line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Last {
+    /// Beyond the line, if it begins where the one before it ends.
+    Beyond,
+    /// With the line, and begins within the one before it; beyond only a line shorter than a window.
+    Within,
 }
 
 /// Consecutive passes over one window.
@@ -124,8 +131,8 @@ impl Passes {
         }
     }
 
-    /// The origins of the passes that serve a group: each begins with the first non-zero that is left, and
-    /// every row takes what the pass has slots for.
+    /// The origins of the passes that serve a group: each looks where the first non-zero is that is left, and
+    /// takes of every row what it has slots for.
     fn schedule(&self, rows: &[&Demand]) -> Vec<u32> {
         let mut left: Vec<&[u32]> = rows.iter().map(|row| row.positions.as_slice()).collect();
         let mut origins = Vec::new();
@@ -141,17 +148,19 @@ impl Passes {
         origins
     }
 
-    /// Where the window of the pass that begins with input `first` begins.
-    fn origin(&self, first: usize) -> usize {
-        let Form { window, step, .. } = self.form;
-        let line = first / self.line * self.line;
-        let origin = (first - line) / step * step;
-        // A window that may slide ends with the line rather than beyond it.
-        let last = match step < window {
-            true => self.line.saturating_sub(window) / step * step,
-            false => origin,
+    /// Where the window that input `input` lies in begins.
+    ///
+    /// Windows keep to whole multiples of their size: those that slide to the next non-zero fill three
+    /// quarters of the slots instead of half, but a load that spans two cache lines costs twice as much.
+    fn origin(&self, input: usize) -> usize {
+        let Form { window, last, .. } = self.form;
+        let line = input / self.line * self.line;
+        let origin = (input - line) / window * window;
+        let most = match last {
+            Last::Beyond => origin,
+            Last::Within => self.line.saturating_sub(window),
         };
-        line + origin.min(last)
+        line + origin.min(most)
     }
 
     /// Where the inputs that a pass can select from end.
@@ -378,7 +387,7 @@ mod tests {
 
     const FORM: Form = Form {
         window: 4,
-        step: 4,
+        last: Last::Beyond,
         rows: 16,
         slots: 2,
     };
@@ -423,23 +432,17 @@ mod tests {
     }
 
     #[test]
-    fn windows_slide_within_their_line() {
-        let form = Form { step: 1, ..FORM };
-        // Inputs 2, 3, 4, 5 of two rows: aligned windows would need two passes.
-        let weights = [0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0, 0];
-        let origins = |line| {
-            let passes = Passes::plan::<i8>(form, &weights, 2, 9, line);
-            passes.group(0).origins.to_vec()
+    fn the_last_window_of_a_line_may_end_with_it() {
+        let origins = |last, line| {
+            let passes = Passes::plan::<i8>(Form { last, ..FORM }, &[1; 18], 1, 18, line);
+            let mut origins = passes.group(0).origins.to_vec();
+            origins.dedup();
+            origins
         };
-        assert_eq!(origins(9), [2]);
-        // Line 1 ends with input 5, and begins with input 3.
-        assert_eq!(origins(3), [0, 3]);
-        assert_eq!(
-            Passes::plan::<i8>(form, &[0, 0, 0, 0, 0, 0, 0, 0, 1], 1, 9, 9)
-                .group(0)
-                .origins,
-            [5]
-        );
+        assert_eq!(origins(Last::Beyond, 18), [0, 4, 8, 12, 16]);
+        assert_eq!(origins(Last::Within, 18), [0, 4, 8, 12, 14]);
+        assert_eq!(origins(Last::Within, 9), [0, 4, 5, 9, 13, 14]);
+        assert_eq!(origins(Last::Within, 3), [0, 3, 6, 9, 12, 15]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::{
     Clamp, Isa, KernelError, Rows, RowsMut,
     buffer::Aligned,
     error::{check_len, product},
-    passes::{BAND, Form, Passes},
+    passes::{BAND, Form, Last, Passes},
     range::check_outputs,
     table::{self, Entry, Kernel, SparseF32Fn},
 };
@@ -12,14 +12,14 @@ use crate::{
 /// Two AVX-512 registers of inputs, from which `vpermt2ps` picks for 16 rows.
 pub(crate) const WINDOW32: Form = Form {
     window: 32,
-    step: 32,
+    last: Last::Beyond,
     rows: 16,
     slots: 1,
 };
 /// One AVX2 register of inputs, from which `vpermps` picks for 8 rows.
 pub(crate) const WINDOW8: Form = Form {
     window: 8,
-    step: 8,
+    last: Last::Beyond,
     rows: 8,
     slots: 1,
 };
@@ -98,7 +98,7 @@ impl SparseF32 {
             Isa::Avx2 => WINDOW8,
             Isa::Generic => Form {
                 window: depth.max(1),
-                step: depth.max(1),
+                last: Last::Beyond,
                 rows: GATHER_ROWS,
                 slots: 1,
             },

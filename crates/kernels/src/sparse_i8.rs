@@ -4,15 +4,15 @@ use crate::{
     IntOut, Isa, KernelError, MAX_DEPTH, Patches, Rows,
     buffer::Aligned,
     error::{check_len, product},
-    passes::{BAND, Form, Passes, Slot},
+    passes::{BAND, Form, Last, Passes, Slot},
     range::check_outputs,
     table::{self, Entry, Kernel, SparseI8Fn, SparseI8PatchesFn},
 };
 
-/// 64 inputs a window, wherever it begins, 16 rows × 4 slots a pass: 64 index bytes, then 64 weights.
+/// 64 inputs a window, 16 rows × 4 slots a pass: 64 index bytes, then 64 weights.
 pub(crate) const GATHER64: Form = Form {
     window: 64,
-    step: 1,
+    last: Last::Within,
     rows: 16,
     slots: 4,
 };
@@ -20,7 +20,7 @@ pub(crate) const GATHER64: Form = Form {
 /// 16 weights widened to i16.
 pub(crate) const GATHER16: Form = Form {
     window: 16,
-    step: 16,
+    last: Last::Beyond,
     rows: 8,
     slots: 2,
 };
@@ -31,8 +31,7 @@ pub(crate) const PASS16: usize = 64;
 
 /// A pruned u8 × i8 layer, packed: the same result as [`DenseI8`](crate::DenseI8), zeros skipped.
 ///
-/// 16 outputs share a group, whose non-zeros are listed in passes: each takes of every row the next 4
-/// that lie in a window of 64 inputs, which slides along the depth.  One pass on one pixel is one
+/// 16 outputs share a group; in a window of 64 inputs each row's non-zeros are listed in passes of 4.  One pass on one pixel is one
 /// `vpermb`, which picks for every row the 4 activations that it needs, and one `vpdpbusd`.  AVX2 has `vpshufb` within 16 bytes and `vpmaddwd`, so its windows are 16.
 ///
 /// ```

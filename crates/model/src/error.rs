@@ -55,6 +55,16 @@ pub enum ModelError {
         /// The attribute or property that is not supported.
         reason: String,
     },
+    /// The extents of what a node gives hang on a value that is not known.
+    #[error("node `{node}`: {op} takes its shape from input {input}, which is not a constant")]
+    ValueNeeded {
+        /// The node's name.
+        node: String,
+        /// The operator's name.
+        op: String,
+        /// The input.
+        input: usize,
+    },
     /// The graph as a whole is not well formed.
     #[error("graph: {0}")]
     Graph(String),

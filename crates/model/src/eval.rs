@@ -31,11 +31,19 @@ pub fn eval(graph: &Graph, inputs: &[(&str, Tensor)]) -> Result<Vec<Tensor>, Mod
     }
     given.complete(graph)?;
 
-    let last_use = last_uses(graph);
-    let mut values: HashMap<&str, Cow<'_, Tensor>> = inputs
+    let values = inputs
         .iter()
         .map(|(name, tensor)| (*name, Cow::Borrowed(tensor)))
         .collect();
+    run(graph, values)
+}
+
+/// Values by name.
+pub(crate) type Scope<'v> = HashMap<&'v str, Cow<'v, Tensor>>;
+
+/// The outputs of a graph that reads what is in scope.
+pub(crate) fn run<'v>(graph: &'v Graph, mut values: Scope<'v>) -> Result<Vec<Tensor>, ModelError> {
+    let last_use = last_uses(graph);
     for (index, node) in graph.nodes.iter().enumerate() {
         let read = node
             .inputs

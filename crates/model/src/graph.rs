@@ -224,6 +224,14 @@ impl Graph {
     /// # Errors
     /// A value computed twice, a value read that nothing computes, a cycle.
     pub fn sort(&mut self) -> Result<(), ModelError> {
+        self.sort_within(&HashSet::new())
+    }
+
+    /// The same where values of a graph around this one may be read too.
+    ///
+    /// # Errors
+    /// As [`Self::sort`].
+    pub fn sort_within(&mut self, outer: &HashSet<String>) -> Result<(), ModelError> {
         let mut known: HashSet<String> = self
             .inputs
             .iter()
@@ -241,6 +249,7 @@ impl Graph {
                 }
             }
         }
+        known.extend(outer.iter().cloned());
         for node in &self.nodes {
             if let Some(input) = node
                 .reads()

@@ -31,8 +31,41 @@ pub fn infer(
     graph: &Graph,
     input_shapes: &[(&str, Shape)],
 ) -> Result<IndexMap<String, (DType, Shape)>, ModelError> {
-    let mut known = inputs(graph, input_shapes)?;
-    let mut folded: HashMap<&str, Tensor> = HashMap::new();
+    let known = inputs(graph, input_shapes)?;
+    walk(graph, known, HashMap::new()).map(|(known, _)| known)
+}
+
+/// Types and extents of the outputs of a graph that reads what is given.
+pub(crate) fn outputs<'a>(
+    graph: &Graph,
+    given: impl Iterator<Item = (&'a str, ShapeInput<'a>)>,
+) -> Result<Vec<(DType, Shape)>, ModelError> {
+    let (mut known, mut folded) = (IndexMap::new(), HashMap::new());
+    for (name, input) in given {
+        if let Some(value) = input.value
+            && value.shape().elements() <= FOLDED_ELEMENTS
+        {
+            folded.insert(name, value.clone());
+        }
+        known.insert(name.to_owned(), (input.dtype, input.shape));
+    }
+    let (known, _) = walk(graph, known, folded)?;
+    let output = |name: &str| {
+        let missing = || ModelError::Graph(format!("output `{name}` is computed by nothing"));
+        known.get(name).cloned().ok_or_else(missing)
+    };
+    graph.outputs.iter().map(|o| output(&o.name)).collect()
+}
+
+/// Types and extents by name.
+type Known = IndexMap<String, (DType, Shape)>;
+
+/// All that follows from what is known and from the values that are folded.
+fn walk<'g>(
+    graph: &'g Graph,
+    mut known: Known,
+    mut folded: HashMap<&'g str, Tensor>,
+) -> Result<(Known, HashMap<&'g str, Tensor>), ModelError> {
     for (name, constant) in &graph.constants {
         let typed = match constant {
             Constant::Tensor(tensor) => (tensor.dtype(), tensor.shape().clone()),
@@ -53,13 +86,10 @@ pub fn infer(
             folded.insert(name, value);
         }
     }
-    Ok(known)
+    Ok((known, folded))
 }
 
-fn inputs(
-    graph: &Graph,
-    shapes: &[(&str, Shape)],
-) -> Result<IndexMap<String, (DType, Shape)>, ModelError> {
+fn inputs(graph: &Graph, shapes: &[(&str, Shape)]) -> Result<Known, ModelError> {
     let mut given = Given::default();
     for (name, shape) in shapes {
         let declared = graph.inputs.iter().find(|i| i.name == *name);
@@ -99,7 +129,7 @@ fn fixed(input: &ValueInfo) -> Result<Shape, ModelError> {
 fn read<'a>(
     graph: &'a Graph,
     node: &Node,
-    known: &IndexMap<String, (DType, Shape)>,
+    known: &Known,
     folded: &'a HashMap<&str, Tensor>,
 ) -> Result<Vec<Option<ShapeInput<'a>>>, ModelError> {
     node.inputs

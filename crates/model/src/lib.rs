@@ -6,6 +6,7 @@
 //! agrees with [`eval`](fn@eval).
 
 pub mod bitmask;
+pub mod control;
 pub mod dtype;
 pub mod error;
 pub mod eval;
@@ -21,6 +22,7 @@ pub mod weight;
 pub mod zoo;
 
 pub use bitmask::Bitmask;
+pub use control::{Control, Flow, Turns};
 pub use dtype::DType;
 pub use error::ModelError;
 pub use eval::eval;

@@ -7,7 +7,9 @@ use crate::ops::{
     Cell, ConvTranspose, CosineWindow, GridMode, GridPadding, Recurrent, Resize, RoiAlign,
     ScatterReduction,
 };
-use crate::{Activation, Binary, DType, Extreme, Family, LossReduction, Math, Reduction, Variadic};
+use crate::{
+    Activation, Binary, Control, DType, Extreme, Family, LossReduction, Math, Reduction, Variadic,
+};
 
 /// How padding follows from the input's extent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -180,6 +182,8 @@ pub enum Op {
         window: Window,
         groups: usize,
     },
+    /// If, Loop.
+    Control(Box<Control>),
     ConvInteger {
         window: Window,
         groups: usize,
@@ -450,6 +454,7 @@ impl Op {
             Self::Compress { .. } => "Compress",
             Self::Concat { .. } => "Concat",
             Self::Conv { .. } => "Conv",
+            Self::Control(control) => &control.carried.op_type,
             Self::ConvInteger { .. } => "ConvInteger",
             Self::ConvTranspose(_) => "ConvTranspose",
             Self::CosineWindow { window, .. } => match window {

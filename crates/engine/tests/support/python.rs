@@ -57,3 +57,23 @@ pub fn run(python: &Path, script: &str, paths: &[&Path]) -> bool {
 fn succeeds(command: &mut Command) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
+
+/// A folder with the contents of wheels, without what they depend on; `None` where pip does not
+/// give them, which is said, and with `CI` set a failure.
+#[allow(dead_code)] // one test file needs them
+pub fn wheels(python: &Path, names: &[&str]) -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(names.join("-"));
+    let done = folder.join("complete");
+    if !done.is_file() {
+        let pip = ["-m", "pip", "install", "--quiet", "--no-deps", "--upgrade"];
+        let mut install = Command::new(python);
+        install.args(pip).arg("--target").arg(&folder).args(names);
+        if !succeeds(&mut install) || std::fs::write(&done, "").is_err() {
+            let why = format!("pip cannot install {names:?} here; they were not run");
+            assert!(std::env::var_os("CI").is_none(), "{why}");
+            eprintln!("SKIPPED: {why}");
+            return None;
+        }
+    }
+    Some(folder)
+}

@@ -313,6 +313,7 @@ pub(super) fn attributes(op: &Op) -> Vec<AttributeProto> {
         | Op::Unsqueeze
         | Op::Variadic(_)
         | Op::Where
+        | Op::Control(_)
         | Op::Unknown(_) => Vec::new(),
     }
 }

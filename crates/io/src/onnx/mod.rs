@@ -8,6 +8,7 @@
 //! recognise them; carried operators keep the opset that they came in.
 
 mod attributes;
+mod control;
 mod dtype;
 mod export_op;
 mod external;
@@ -24,6 +25,7 @@ mod spelling;
 mod tensor;
 mod write;
 
+pub(crate) use control::{revive, spell_out};
 pub use read::{load, read, read_tensor};
 pub use write::{save, write};
 

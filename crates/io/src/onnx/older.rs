@@ -121,7 +121,7 @@ pub(super) fn axes_are_inputs(kind: Reduction) -> i64 {
 /// The oldest opset that has a known operator in the graph's form.
 pub(super) fn since(op: &Op) -> i64 {
     match op {
-        Op::Unknown(_) => 0,
+        Op::Control(_) | Op::Unknown(_) => 0,
         op => SINCE
             .iter()
             .find(|(name, _)| *name == op.name())

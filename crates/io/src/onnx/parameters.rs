@@ -15,7 +15,12 @@ const PRUNED: f64 = 0.3;
 /// A value of a Conv, Gemm or MatMul parameter that is not finite.
 pub(super) fn promote(file: &str, graph: &mut Graph) -> Result<(), IoError> {
     let mut wanted = HashSet::new();
-    for node in &graph.nodes {
+    let mut nodes: Vec<&Node> = graph.nodes.iter().collect();
+    while let Some(node) = nodes.pop() {
+        if let Op::Control(control) = &node.op {
+            // What is captured has the name here that it has there.
+            nodes.extend(control.flow.graphs().flat_map(|inner| &inner.nodes));
+        }
         for index in parameter_inputs(&node.op) {
             let Some(name) = node.input(index) else {
                 continue;

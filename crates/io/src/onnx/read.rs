@@ -103,18 +103,18 @@ pub fn read_tensor(bytes: &[u8], name: &str) -> Result<Tensor, IoError> {
     tensor::read(name, &proto, None)
 }
 
-struct Reader<'a> {
-    file: &'a str,
-    folder: Option<&'a Path>,
+pub(super) struct Reader<'a> {
+    pub(super) file: &'a str,
+    pub(super) folder: Option<&'a Path>,
     /// Names of all values, so that a new one can differ.
-    names: Names,
-    node_names: Names,
-    sparse: sparse::Budget,
-    graph: Graph,
+    pub(super) names: Names,
+    pub(super) node_names: Names,
+    pub(super) sparse: sparse::Budget,
+    pub(super) graph: Graph,
 }
 
 impl Reader<'_> {
-    fn graph(&mut self, proto: GraphProto) -> Result<(), IoError> {
+    pub(super) fn graph(&mut self, proto: GraphProto) -> Result<(), IoError> {
         self.graph.name = proto.name;
         for initializer in &proto.initializer {
             let tensor = tensor::read(self.file, initializer, self.folder)?;
@@ -208,7 +208,14 @@ impl Reader<'_> {
         };
         let (op, inputs) = match (known, inputs) {
             (Some(op), Some(inputs)) => (op, inputs),
-            _ => (unknown(&proto), proto.input.clone()),
+            _ => {
+                let carried = unknown(&proto);
+                let control = match carried.domain.is_empty() {
+                    true => self.control(&proto, &carried)?,
+                    false => None,
+                };
+                control.unwrap_or_else(|| (Op::Unknown(Box::new(carried)), proto.input.clone()))
+            }
         };
         let name = self.node_name(&proto);
         self.graph.nodes.push(Node {
@@ -380,12 +387,24 @@ fn is_default(domain: &str) -> bool {
 }
 
 fn value_names(proto: &GraphProto) -> Names {
+    let mut graphs = vec![proto];
+    let mut names = Vec::new();
+    while let Some(graph) = graphs.pop() {
+        names.extend(names_of(graph));
+        let attributes = graph.node.iter().flat_map(|n| &n.attribute);
+        graphs.extend(attributes.flat_map(|a| a.g.iter().chain(&a.graphs)));
+    }
+    names.into_iter().collect()
+}
+
+/// Names of the values of a graph, but for those of its inner graphs.
+fn names_of(proto: &GraphProto) -> impl Iterator<Item = String> {
     let initializers = proto.initializer.iter().map(|t| &t.name);
     let sparse = proto.sparse_initializer.iter().map(sparse::name);
     let inputs = proto.input.iter().map(|v| &v.name);
     let outputs = proto.node.iter().flat_map(|n| &n.output);
     let names = initializers.chain(inputs).chain(outputs);
-    names.cloned().chain(sparse.map(str::to_owned)).collect()
+    names.cloned().chain(sparse.map(str::to_owned))
 }
 
 fn value_info(file: &str, proto: &ValueInfoProto) -> Result<ValueInfo, IoError> {
@@ -403,7 +422,8 @@ fn value_info(file: &str, proto: &ValueInfoProto) -> Result<ValueInfo, IoError> 
             .iter()
             .enumerate()
             .map(|(axis, dim)| match (dim.dim_value, &dim.dim_param) {
-                (_, Some(name)) if !name.is_empty() => Dim::Named(name.clone()),
+                // Paddle writes `?` for any extent that it does not know.
+                (_, Some(name)) if !name.is_empty() && name != "?" => Dim::Named(name.clone()),
                 (Some(n), _) if n >= 0 => Dim::Known(n as usize),
                 _ => Dim::Named(format!("{}.{axis}", proto.name)),
             })
@@ -416,7 +436,7 @@ fn value_info(file: &str, proto: &ValueInfoProto) -> Result<ValueInfo, IoError> 
     })
 }
 
-fn unknown(proto: &NodeProto) -> Op {
+fn unknown(proto: &NodeProto) -> UnknownOp {
     let attributes = NodeProto {
         attribute: proto.attribute.clone(),
         ..NodeProto::default()
@@ -426,7 +446,7 @@ fn unknown(proto: &NodeProto) -> Op {
     let mut seen = HashSet::new();
     captures.retain(|name| seen.insert(name.clone()));
     let default = is_default(&proto.domain);
-    Op::Unknown(Box::new(UnknownOp {
+    UnknownOp {
         domain: if default {
             String::new()
         } else {
@@ -435,11 +455,15 @@ fn unknown(proto: &NodeProto) -> Op {
         op_type: proto.op_type.clone(),
         attributes: attributes.encode_to_vec(),
         captures,
-    }))
+    }
 }
 
 /// Collects what the attributes' subgraphs read but do not define.
-fn captured(attributes: &[AttributeProto], outer: &HashSet<&str>, found: &mut Vec<String>) {
+pub(super) fn captured(
+    attributes: &[AttributeProto],
+    outer: &HashSet<&str>,
+    found: &mut Vec<String>,
+) {
     for graph in attributes.iter().flat_map(|a| a.g.iter().chain(&a.graphs)) {
         let mut defined = outer.clone();
         defined.extend(graph.input.iter().map(|v| v.name.as_str()));

@@ -5,7 +5,7 @@ use super::proto::{
     DimensionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto,
     TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
 };
-use super::{OLDEST_OPSET, dtype, export_op, older, qdq, tensor};
+use super::{OLDEST_OPSET, control, dtype, export_op, older, qdq, tensor};
 use crate::{IoError, file};
 use prost::Message;
 use secateur_model::ops::GridMode;
@@ -37,6 +37,7 @@ const OPSET: i64 = 21;
 /// does not have; more bytes than
 /// protobuf allows (2 GiB).
 pub fn write(graph: &Graph) -> Result<Vec<u8>, IoError> {
+    let graph = &*control::spell_out(graph)?;
     let opset = opset(graph);
     older::check(graph, opset)?;
     let integers = opset >= older::NEWER;

@@ -284,12 +284,9 @@ pub(super) fn put_op(w: &mut Writer, op: &Op) {
             w.byte(u8::from(perm.is_some()));
             perm.iter().for_each(|perm| w.sizes(perm));
         }
-        Op::Unknown(op) => {
-            w.name(&op.domain);
-            w.name(&op.op_type);
-            w.blob(&op.attributes);
-            w.names(&op.captures);
-        }
+        // Written as it came: see `onnx::spell_out`.
+        Op::Control(control) => put_unknown(w, &control.carried),
+        Op::Unknown(op) => put_unknown(w, op),
         Op::Add
         | Op::CastLike
         | Op::Clip
@@ -323,7 +320,7 @@ pub(super) fn put_op(w: &mut Writer, op: &Op) {
 
 fn code(op: &Op) -> u8 {
     match op {
-        Op::Unknown(_) => 0,
+        Op::Control(_) | Op::Unknown(_) => 0,
         Op::Add => 1,
         Op::AveragePool { .. } => 2,
         Op::BatchNormalization { .. } => 3,
@@ -423,6 +420,13 @@ fn code(op: &Op) -> u8 {
         Op::Dft { .. } => 127,
         Op::AffineGrid { .. } => 128,
     }
+}
+
+fn put_unknown(w: &mut Writer, op: &UnknownOp) {
+    w.name(&op.domain);
+    w.name(&op.op_type);
+    w.blob(&op.attributes);
+    w.names(&op.captures);
 }
 
 pub(super) fn read_op(r: &mut Reader<'_>) -> Result<Op, Damage> {

@@ -10,8 +10,10 @@ use crate::{
     sparse_i8::{GATHER64, PASS64},
 };
 
-/// Pixels of a tile: with two panels, or with one group and what it picks, as many as registers hold.
-pub(crate) const PIXELS: usize = 14;
+/// Pixels of a dense tile of two panels: 24 accumulators.
+const DENSE_PIXELS: usize = 12;
+/// Pixels of a sparse tile; more would not leave registers for indices and weights.
+const SPARSE_PIXELS: usize = 14;
 /// Panels of a dense tile, so that one broadcast activation feeds two products.
 const DENSE_PANELS: usize = 2;
 /// Panels that one pixel walks at once.
@@ -93,7 +95,7 @@ impl DenseTile<'_> {
     unsafe fn pixels<const N: usize>(&self, out: &mut IntOut<'_>) -> usize {
         let mut pixel = 0;
         while pixel < self.x.pixels() {
-            let tile = self.x.tile(pixel, PIXELS);
+            let tile = self.x.tile(pixel, DENSE_PIXELS);
             // SAFETY: the tile has as many pixels.
             unsafe { of_count!(tile.count, run, N; (self, tile, out)) };
             pixel += tile.count;
@@ -126,62 +128,78 @@ impl DenseTile<'_> {
             acc[n] =
                 [unsafe { _mm512_loadu_si512(self.layer.panel_bias(panel).as_ptr().cast()) }; P];
         }
-        for l in 0..self.x.lines {
-            // SAFETY: the pixels have as many lines, read in quads that lie within them or in the room
-            // behind them; a panel has a vector a quad.
-            unsafe {
-                let halves = tile.halves.map(|x| x.add(l * self.x.line_pitch));
-                for q in 0..whole {
-                    let mut weights = [_mm512_setzero_si512(); N];
+        // SAFETY: the pixels have as many lines, read in quads that lie within them or in the room
+        // behind them; a panel has a vector a quad.
+        unsafe {
+            // One loop over all lines: sums that live across two nested ones do not stay in registers.
+            let mut left = whole;
+            let mut from = 0;
+            for q in 0..self.x.lines * whole {
+                let mut weights = [_mm512_setzero_si512(); N];
+                for n in 0..N {
+                    weights[n] = _mm512_loadu_si512(w[n].add(q * VECTOR).cast());
+                }
+                for p in 0..P {
+                    let x = at::<P>(&tile.halves, p, stride).add(from);
+                    let x = _mm512_set1_epi32(x.cast::<i32>().read_unaligned());
                     for n in 0..N {
-                        weights[n] = _mm512_loadu_si512(w[n].add(q * VECTOR).cast());
-                    }
-                    for p in 0..P {
-                        let x = at::<P>(&halves, p, stride).add(q * QUAD);
-                        let x = _mm512_set1_epi32(x.cast::<i32>().read_unaligned());
-                        for n in 0..N {
-                            acc[n][p] = _mm512_dpbusd_epi32(acc[n][p], x, weights[n]);
-                        }
+                        acc[n][p] = _mm512_dpbusd_epi32(acc[n][p], x, weights[n]);
                     }
                 }
-                if whole * QUAD < line {
-                    for p in 0..P {
-                        let x = at::<P>(&halves, p, stride);
-                        let x = last_quad(std::slice::from_raw_parts(x, line));
-                        let x = _mm512_set1_epi32(x);
-                        for n in 0..N {
-                            let w = _mm512_loadu_si512(w[n].add(whole * VECTOR).cast());
-                            acc[n][p] = _mm512_dpbusd_epi32(acc[n][p], x, w);
-                        }
-                    }
-                }
-                for w in &mut w {
-                    *w = w.add(line.div_ceil(QUAD) * VECTOR);
+                from += QUAD;
+                left -= 1;
+                if left == 0 {
+                    left = whole;
+                    from = from.wrapping_add(self.x.line_pitch.wrapping_sub(whole * QUAD));
                 }
             }
         }
-        for n in 0..N {
+        if whole * QUAD < line {
+            // Only a row has no room behind it, and a row is one line. What is left is fetched first: sums
+            // in a loop that is too long to unroll would live in memory.
+            let mut tails = [0; P];
+            for p in 0..P {
+                // SAFETY: a pixel has a line.
+                let x =
+                    unsafe { std::slice::from_raw_parts(at::<P>(&tile.halves, p, stride), line) };
+                tails[p] = last_quad(x);
+            }
+            for n in 0..N {
+                // SAFETY: the last vector of a panel holds the tail, padded with zeros.
+                let w = unsafe { _mm512_loadu_si512(w[n].add(whole * VECTOR).cast()) };
+                for p in 0..P {
+                    acc[n][p] = _mm512_dpbusd_epi32(acc[n][p], _mm512_set1_epi32(tails[p]), w);
+                }
+            }
+        }
+        // A copy, so that the sums themselves have no address and stay in registers.
+        let sums = acc;
+        self.finish(&sums, tile, out);
+        N
+    }
+
+    /// Writes the sums of a tile.
+    #[inline(never)]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
+    fn finish<const P: usize, const N: usize>(
+        &self,
+        sums: &[[__m512i; P]; N],
+        tile: Tile<u8>,
+        out: &mut IntOut<'_>,
+    ) {
+        for (n, sums) in sums.iter().enumerate() {
             let first = self.first + n * PANEL;
             let count = PANEL.min(self.outputs.end - first);
-            match Bytes::of(out, first..first + count) {
-                Some(bytes) => {
-                    for p in 0..P {
-                        if let Some(y) = out.byte_row(tile.pixel + p) {
-                            let y = &mut y[first - self.outputs.start..][..count];
-                            bytes.store(acc[n][p], y);
-                        }
-                    }
+            let Some(bytes) = Bytes::of(out, first..first + count) else {
+                out.put(&lanes(sums), tile.pixel, self.outputs.start, first, count);
+                continue;
+            };
+            for (p, &sums) in sums.iter().enumerate() {
+                if let Some(y) = out.byte_row(tile.pixel + p) {
+                    bytes.store(sums, &mut y[first - self.outputs.start..][..count]);
                 }
-                None => out.put(
-                    &lanes(&acc[n]),
-                    tile.pixel,
-                    self.outputs.start,
-                    first,
-                    count,
-                ),
             }
         }
-        N
     }
 }
 
@@ -243,7 +261,7 @@ pub(crate) unsafe fn sparse(
         };
         let mut pixel = 0;
         while pixel < x.pixels() {
-            let tile = x.tile(pixel, PIXELS);
+            let tile = x.tile(pixel, SPARSE_PIXELS);
             // SAFETY: the tile has as many pixels.
             unsafe { of_count!(tile.count, run; (band, tile, &mut out)) };
             pixel += tile.count;
@@ -275,9 +293,14 @@ impl SparseBand<'_> {
             let bias = self.layer.group_bias(g);
             // SAFETY: the group is the layer's, the tile has `P` pixels.
             let acc = unsafe {
-                match P {
-                    1 => [self.one(tile, group, bias); P],
-                    _ => self.tile::<P>(tile, group, bias),
+                match (P, self.mask()) {
+                    (1, mask) => [self.one(tile, group, bias, mask); P],
+                    (_, None) => {
+                        self.tile::<P>(tile, group, bias, |x| _mm512_loadu_si512(x.cast()))
+                    }
+                    (_, Some(mask)) => self.tile::<P>(tile, group, bias, |x| {
+                        _mm512_maskz_loadu_epi8(mask, x.cast())
+                    }),
                 }
             };
             if self.finish.is_none() {
@@ -298,13 +321,12 @@ impl SparseBand<'_> {
         }
     }
 
-    /// The inputs of a pass that may be read.
+    /// The inputs of a window that may be read, where those are not all: a masked load is one
+    /// operation more.
     #[inline(always)]
-    fn mask(&self) -> __mmask64 {
-        match self.layer.line() {
-            line if line < GATHER64.window && !self.x.is_roomy => (1 << line) - 1,
-            _ => !0,
-        }
+    fn mask(&self) -> Option<__mmask64> {
+        let line = self.layer.line();
+        (line < GATHER64.window && !self.x.is_roomy).then(|| (1 << line) - 1)
     }
 
     /// How much further than in the layer a line begins than the one before it.
@@ -315,7 +337,7 @@ impl SparseBand<'_> {
     }
 
     /// # Safety
-    /// The tile has `P` pixels; `group` is the layer's.
+    /// The tile has `P` pixels; `group` is the layer's; `load` reads no more of a window than may be.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
     unsafe fn tile<const P: usize>(
@@ -323,10 +345,11 @@ impl SparseBand<'_> {
         tile: Tile<u8>,
         group: Group<'_>,
         bias: &[i32],
+        load: impl Fn(*const u8) -> __m512i,
     ) -> [__m512i; P] {
-        let (stride, gap, mask) = (self.x.pixel_stride, self.gap(), self.mask());
-        // SAFETY: a window ends with its line, in the room behind it, or with the mask; a pass has 64
-        // indices and 64 weights; a group has 16 biases.
+        let (stride, gap) = (self.x.pixel_stride, self.gap());
+        // SAFETY: a window ends with its line or in the room behind it; a pass has 64 indices and 64
+        // weights; a group has 16 biases.
         unsafe {
             let mut pass = self.layer.data().as_ptr().add(group.first_pass * PASS64);
             let mut acc = [_mm512_loadu_si512(bias.as_ptr().cast()); P];
@@ -336,8 +359,7 @@ impl SparseBand<'_> {
                 let pick = _mm512_loadu_si512(pass.cast());
                 let w = _mm512_loadu_si512(pass.add(PASS64 / 2).cast());
                 for p in 0..P {
-                    let x = at::<P>(&halves, p, stride);
-                    let x = _mm512_maskz_loadu_epi8(mask, x.cast());
+                    let x = load(at::<P>(&halves, p, stride));
                     let x = _mm512_permutexvar_epi8(pick, x);
                     acc[p] = _mm512_dpbusd_epi32(acc[p], x, w);
                 }
@@ -351,8 +373,14 @@ impl SparseBand<'_> {
     /// As for `tile`, with one pixel.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
-    unsafe fn one(&self, tile: Tile<u8>, group: Group<'_>, bias: &[i32]) -> __m512i {
-        let (gap, mask) = (self.gap(), self.mask());
+    unsafe fn one(
+        &self,
+        tile: Tile<u8>,
+        group: Group<'_>,
+        bias: &[i32],
+        mask: Option<__mmask64>,
+    ) -> __m512i {
+        let (gap, mask) = (self.gap(), mask.unwrap_or(!0));
         // SAFETY: as for `tile`.
         unsafe {
             let mut pass = self.layer.data().as_ptr().add(group.first_pass * PASS64);
@@ -367,11 +395,15 @@ impl SparseBand<'_> {
                 *acc = _mm512_dpbusd_epi32(*acc, x, w);
                 pass = pass.add(PASS64);
             };
-            let origins = group.origins.chunks(CHAINS);
-            for (origins, lines) in origins.zip(group.lines.chunks(CHAINS)) {
-                for ((acc, &origin), &line) in acc.iter_mut().zip(origins).zip(lines) {
-                    step(acc, origin, line);
+            let (origins, last_origins) = group.origins.as_chunks::<CHAINS>();
+            let (lines, last_lines) = group.lines.as_chunks::<CHAINS>();
+            for (origins, lines) in origins.iter().zip(lines) {
+                for n in 0..CHAINS {
+                    step(&mut acc[n], origins[n], lines[n]);
                 }
+            }
+            for ((acc, &origin), &line) in acc.iter_mut().zip(last_origins).zip(last_lines) {
+                step(acc, origin, line);
             }
             let [a, b, c, d] = acc;
             _mm512_add_epi32(_mm512_add_epi32(a, b), _mm512_add_epi32(c, d))

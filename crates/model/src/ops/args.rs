@@ -95,9 +95,7 @@ impl<'a> Shapes<'a> {
             )));
         }
         let Some(value) = input.value else {
-            return Err(self.unsupported(format!(
-                "input {index} decides the shape but is not a constant"
-            )));
+            return Err(self.value_needed(index));
         };
         match value.data() {
             Data::I64(v) => Ok(Some(v.clone())),
@@ -123,11 +121,17 @@ impl<'a> Shapes<'a> {
 
     /// The value of an input that decides the shape.
     pub fn value(&self, index: usize) -> Result<&'a Tensor, ModelError> {
-        self.need(index)?.value.ok_or_else(|| {
-            self.unsupported(format!(
-                "input {index} decides the shape but is not a constant"
-            ))
-        })
+        self.need(index)?
+            .value
+            .ok_or_else(|| self.value_needed(index))
+    }
+
+    fn value_needed(&self, input: usize) -> ModelError {
+        ModelError::ValueNeeded {
+            node: self.node.name.clone(),
+            op: self.node.op.name().to_owned(),
+            input,
+        }
     }
 
     /// An axis counted from the end when negative; below `rank`.

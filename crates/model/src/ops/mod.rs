@@ -57,6 +57,7 @@ pub(crate) use reshape::{shape_value, size_value};
 pub use resize::{Aspect, Coordinates, Interpolation, Resize, Rounding};
 pub use scatter::ScatterReduction;
 
+use crate::control::{self, infer_control};
 use crate::{DType, ModelError, Node, Op, Shape, Tensor};
 use args::{Shapes, Tensors};
 
@@ -208,6 +209,7 @@ pub fn infer(
         Op::SoftmaxCrossEntropyLoss { reduction, .. } => {
             loss::infer_softmax_cross_entropy(&args, *reduction)
         }
+        Op::Control(control) => infer_control(node, control, inputs),
         Op::Unknown(op) => Err(ModelError::unsupported(
             node,
             format!("operator of domain `{}` is not known", op.domain),
@@ -242,6 +244,10 @@ pub fn infer(
 /// computed with; values that have no result (an index beyond the end, an
 /// integer divided by zero).
 pub fn evaluate(node: &Node, inputs: &[Option<&Tensor>]) -> Result<Vec<Tensor>, ModelError> {
+    // What a graph gives is only known when it has run.
+    if let Op::Control(control) = &node.op {
+        return control::evaluate(node, control, inputs);
+    }
     let known: Vec<Option<ShapeInput<'_>>> = inputs
         .iter()
         .map(|input| input.map(ShapeInput::of))
@@ -409,7 +415,9 @@ pub fn evaluate(node: &Node, inputs: &[Option<&Tensor>]) -> Result<Vec<Tensor>, 
             reduction,
             ignore_index,
         } => loss::softmax_cross_entropy(&args, *reduction, *ignore_index),
-        Op::Unknown(_) => Err(ModelError::unsupported(node, "operator is not known")),
+        Op::Control(_) | Op::Unknown(_) => {
+            Err(ModelError::unsupported(node, "operator is not known"))
+        }
     }
 }
 
