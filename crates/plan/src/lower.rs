@@ -1,17 +1,26 @@
 //! Lowering: rewriting rules that bring a graph nearer to what kernels do.
 
 mod cancel_pairs;
+mod code_table;
 mod constants;
 mod drop_identity;
 mod fold_norm;
 mod fuse_activation;
 mod integer_layer;
+mod integer_mean;
 mod integer_operator;
+mod integer_sum;
 mod integer_weight;
+mod join_codes;
 mod lift_quantize;
+mod lift_through_concat;
+mod moves_codes;
+mod share_quantizers;
 mod sink_dequantize;
+mod sink_through_pad;
 mod unsigned;
 
+pub(crate) use code_table::look_up;
 pub(crate) use constants::foldable;
 pub(crate) use fuse_activation::clamp_of;
 
@@ -46,7 +55,7 @@ pub struct Rule {
 }
 
 /// The rules in their order.
-pub const RULES: [Rule; 11] = [
+pub const RULES: [Rule; 15] = [
     Rule {
         name: "drop identities",
         reason: "first, so that patterns stand side by side",
@@ -78,6 +87,11 @@ pub const RULES: [Rule; 11] = [
         apply: unsigned::apply,
     },
     Rule {
+        name: "share quantizers",
+        reason: "before quantizers lift, which asks for one reader",
+        apply: share_quantizers::apply,
+    },
+    Rule {
         name: "sink dequantize",
         reason: "bytes move and pool at a quarter of the cost, and reach the layer",
         apply: sink_dequantize::apply,
@@ -93,14 +107,29 @@ pub const RULES: [Rule; 11] = [
         apply: cancel_pairs::apply,
     },
     Rule {
+        name: "tables of codes",
+        reason: "behind cancelling, which leaves pairs that change something",
+        apply: code_table::apply,
+    },
+    Rule {
+        name: "integer means",
+        reason: "behind tables, which take the quantizers between scales",
+        apply: integer_mean::apply,
+    },
+    Rule {
         name: "fuse activation",
         reason: "before integer layers, so that their clamp is known",
         apply: fuse_activation::apply,
     },
     Rule {
         name: "integer layers",
-        reason: "last: it takes the activation and the quantizers on both sides",
+        reason: "late: it takes the activation and the quantizers on both sides",
         apply: integer_layer::apply,
+    },
+    Rule {
+        name: "integer sums",
+        reason: "behind the bounds, which it takes with it",
+        apply: integer_sum::apply,
     },
 ];
 

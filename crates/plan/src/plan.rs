@@ -2,7 +2,7 @@
 
 use crate::draft::Clamp;
 use crate::packed::{Depthwise, Layer};
-use secateur_kernels::{Affine, Im2col, Isa, PadCount, Window2d};
+use secateur_kernels::{AddCodes, Affine, Im2col, Isa, MeanCodes, PadCount, Rearrange, Window2d};
 use secateur_model::{DType, Node, Shape, Tensor};
 use std::sync::Arc;
 
@@ -185,6 +185,37 @@ pub enum Action {
     },
     /// Sum of two equal shapes, bounded.
     Add(Clamp),
+    /// Sum of two tensors of codes, of equal shapes.
+    AddCodes(AddCodes),
+    /// Of each code what the table has at its bits.
+    Lookup(Arc<[u8; 256]>),
+    /// Mean of codes over the middle axis of `[outer, count, inner]`.
+    MeanCodes {
+        /// What follows the sums.
+        mean: MeanCodes,
+        /// Codes of one mean.
+        count: usize,
+        /// Means side by side.
+        inner: usize,
+    },
+    /// Mean of the codes of each window.
+    AverageCodes {
+        /// What follows the sums.
+        mean: MeanCodes,
+        /// The windows.
+        window: Window2d,
+        /// Images.
+        batch: usize,
+        /// What a window at the border divides by.
+        count: PadCount,
+    },
+    /// Elements of each input to places of the output.
+    Rearrange {
+        /// One walk for each input.
+        walks: Arc<[Rearrange]>,
+        /// The bytes of an element that stands where no walk comes.
+        fill: Option<Arc<[u8]>>,
+    },
     /// Bounds alone.
     Clamp(Clamp),
     /// f32 to codes.
