@@ -72,6 +72,14 @@ impl<'a> Function<'a> {
             let (codes, _) = leaves.swap_remove(at);
             function.visit(draft, draft.producer(codes)?, &mut leaves)?;
         }
+        // A table that nothing else reads need not be looked up by itself.
+        while let [(codes, _)] = leaves[..]
+            && let Some(before) = draft.producer(codes).filter(|n| is_table(draft, n))
+            && draft.only_reader(codes).is_some()
+        {
+            leaves.clear();
+            function.visit(draft, before, &mut leaves)?;
+        }
         let (codes, dtype) = leaves.pop()?;
         Some(Self {
             codes,
