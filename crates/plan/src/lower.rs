@@ -9,6 +9,7 @@ mod fuse_activation;
 mod integer_layer;
 mod integer_mean;
 mod integer_operator;
+mod integer_product;
 mod integer_sum;
 mod integer_weight;
 mod join_codes;
@@ -55,7 +56,7 @@ pub struct Rule {
 }
 
 /// The rules in their order.
-pub const RULES: [Rule; 15] = [
+pub const RULES: [Rule; 16] = [
     Rule {
         name: "drop identities",
         reason: "first, so that patterns stand side by side",
@@ -75,6 +76,11 @@ pub const RULES: [Rule; 15] = [
         name: "fold constants",
         reason: "weights and biases that are computed become known",
         apply: constants::apply,
+    },
+    Rule {
+        name: "integer products",
+        reason: "behind constants, which are its factors",
+        apply: integer_product::apply,
     },
     Rule {
         name: "fold normalization",
