@@ -16,6 +16,7 @@ mod join_codes;
 mod lift_quantize;
 mod lift_through_concat;
 mod moves_codes;
+mod quantized_constant;
 mod share_quantizers;
 mod sink_dequantize;
 mod sink_through_pad;
@@ -56,11 +57,16 @@ pub struct Rule {
 }
 
 /// The rules in their order.
-pub const RULES: [Rule; 16] = [
+pub const RULES: [Rule; 17] = [
     Rule {
         name: "drop identities",
         reason: "first, so that patterns stand side by side",
         apply: drop_identity::apply,
+    },
+    Rule {
+        name: "quantized constants",
+        reason: "before integer weights, which are of codes",
+        apply: quantized_constant::apply,
     },
     Rule {
         name: "integer weights",
