@@ -51,6 +51,13 @@ pub fn run_step(
         Action::Add(clamp) => call.add(arena, *clamp),
         Action::AddCodes(add) => call.add_codes(arena, add),
         Action::Lookup(table) => call.lookup(arena, table),
+        Action::MatMulCodes {
+            matmul,
+            batch,
+            rows,
+            columns,
+            depth,
+        } => call.matmul_codes(arena, matmul, *batch, [*rows, *columns, *depth]),
         Action::MeanCodes { mean, count, inner } => call.mean_codes(arena, mean, (*count, *inner)),
         Action::AverageCodes {
             mean,

@@ -264,3 +264,28 @@ fn quantizers_before_layers_only_reach_the_layers_before_joins() {
         &[CONV, CONV, MOVE, "max_pool", CONV],
     );
 }
+
+#[test]
+fn attention_multiplies_codes() {
+    let mut net = Net::new(false);
+    let x = net.input(2.0);
+    // [n, s, 12] to heads of 4.
+    let heads = net.integers(&[0, 0, 3, 4]);
+    let shape = Op::Reshape { allow_zero: false };
+    let x = net.op(shape, &[&x, &heads]);
+    let turn = |perm: [usize; 4]| Op::Transpose {
+        perm: Some(perm.to_vec()),
+    };
+    let queries = net.op(turn([0, 2, 1, 3]), &[&x]);
+    let keys = net.op(turn([0, 2, 3, 1]), &[&x]);
+    let scores = net.op(Op::MatMul, &[&queries, &keys]);
+    let scores = net.pair(&scores, 4.0);
+    let weights = net.op(Op::Sigmoid, &[&scores]);
+    let weights = net.pair(&weights, 1.0);
+    let values = net.op(turn([0, 2, 1, 3]), &[&x]);
+    let mixed = net.op(Op::MatMul, &[&weights, &values]);
+    let mixed = net.pair(&mixed, 8.0);
+    net.output(&mixed);
+    let kernels = [MOVE, MOVE, MOVE, CONV, TABLE, CONV];
+    check(&net.graph, &[2, 9, 12], net.unit(8.0), &kernels);
+}

@@ -80,6 +80,58 @@ impl Rounding {
     }
 }
 
+/// Where a kernel on codes writes.
+#[derive(Debug)]
+pub enum CodesOut<'a> {
+    /// Codes, of the type that the kernel was told.
+    Codes(&'a mut [u8]),
+    /// Real numbers.
+    Real(&'a mut [f32]),
+}
+
+impl CodesOut<'_> {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Codes(y) => y.len(),
+            Self::Real(y) => y.len(),
+        }
+    }
+
+    /// Fails unless codes are written exactly where there is a rounding.
+    pub(crate) fn check(&self, end: &Option<Rounding>) -> Result<(), KernelError> {
+        if matches!(self, Self::Codes(_)) == end.is_some() {
+            return Ok(());
+        }
+        Err(KernelError::Parameter {
+            what: "output of codes",
+            reason: "needed the type that was declared",
+        })
+    }
+
+    /// Writes values from `at` on.
+    #[inline(always)]
+    pub(crate) fn put(
+        &mut self,
+        end: &Option<Rounding>,
+        at: usize,
+        values: impl Iterator<Item = f32>,
+    ) {
+        match (self, end) {
+            (Self::Codes(y), Some(end)) => {
+                for (y, v) in y[at..].iter_mut().zip(values) {
+                    *y = end.byte(v);
+                }
+            }
+            (Self::Real(y), _) => {
+                for (y, v) in y[at..].iter_mut().zip(values) {
+                    *y = v;
+                }
+            }
+            (Self::Codes(_), None) => {}
+        }
+    }
+}
+
 /// Fails unless a factor is a finite number.
 pub(crate) fn check_factor(factor: f32) -> Result<(), KernelError> {
     if factor.is_finite() {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::codes::{Codes, Rounding, check_factor};
+use crate::codes::{Codes, CodesOut, Rounding, check_factor};
 use crate::{Isa, KernelError, PadCount, Window2d, error::check_len, range::check_pixels};
 
 /// Lanes whose sums stay in registers.
@@ -18,15 +18,6 @@ pub struct MeanCodes {
     x: Codes,
     factor: f32,
     end: Option<Rounding>,
-}
-
-/// Where means go.
-#[derive(Debug)]
-pub enum MeanOut<'a> {
-    /// Codes of the type that [`MeanCodes`] gives.
-    Codes(&'a mut [u8]),
-    /// Real numbers.
-    Real(&'a mut [f32]),
 }
 
 impl MeanCodes {
@@ -52,9 +43,9 @@ impl MeanCodes {
         isa: Isa,
         x: &[u8],
         (count, inner): (usize, usize),
-        y: MeanOut<'_>,
+        y: CodesOut<'_>,
     ) -> Result<(), KernelError> {
-        self.check(&y)?;
+        y.check(&self.end)?;
         if count == 0 || count > MAX_COUNT {
             return Err(KernelError::TooDeep {
                 depth: count,
@@ -92,9 +83,9 @@ impl MeanCodes {
         image: &[u8],
         pixels: Range<usize>,
         pad: PadCount,
-        y: MeanOut<'_>,
+        y: CodesOut<'_>,
     ) -> Result<(), KernelError> {
-        self.check(&y)?;
+        y.check(&self.end)?;
         window.check()?;
         check_len("image", window.image_len(), image.len())?;
         check_pixels(&pixels, window.pixels())?;
@@ -121,18 +112,8 @@ impl MeanCodes {
         Ok(())
     }
 
-    fn check(&self, y: &MeanOut<'_>) -> Result<(), KernelError> {
-        if matches!(y, MeanOut::Codes(_)) == self.end.is_some() {
-            return Ok(());
-        }
-        Err(KernelError::Parameter {
-            what: "means",
-            reason: "needed an output of the type that was declared",
-        })
-    }
-
     #[inline(always)]
-    pub(crate) fn axis_body(&self, x: &[u8], (count, inner): (usize, usize), mut y: MeanOut<'_>) {
+    pub(crate) fn axis_body(&self, x: &[u8], (count, inner): (usize, usize), mut y: CodesOut<'_>) {
         for (outer, x) in x.chunks_exact(count * inner).enumerate() {
             if inner == 1 {
                 let sum: i32 = x.iter().map(|&x| i32::from(x ^ self.x.flip)).sum();
@@ -157,7 +138,7 @@ impl MeanCodes {
         image: &[u8],
         pixels: Range<usize>,
         pad: PadCount,
-        mut y: MeanOut<'_>,
+        mut y: CodesOut<'_>,
     ) {
         let channels = window.channels;
         for (row, pixel) in pixels.enumerate() {
@@ -194,31 +175,10 @@ impl MeanCodes {
 
     /// Finishes sums of `added` codes.
     #[inline(always)]
-    fn put(&self, sums: &[i32], added: usize, count: usize, at: usize, y: &mut MeanOut<'_>) {
+    fn put(&self, sums: &[i32], added: usize, count: usize, at: usize, y: &mut CodesOut<'_>) {
         let zero = self.x.zero_point * added as i32;
         let scaled = |sum: i32| (f64::from(sum - zero) / count as f64) as f32 * self.factor;
-        match (y, &self.end) {
-            (MeanOut::Codes(y), Some(end)) => {
-                for (y, &sum) in y[at..].iter_mut().zip(sums) {
-                    *y = end.byte(scaled(sum));
-                }
-            }
-            (MeanOut::Real(y), _) => {
-                for (y, &sum) in y[at..].iter_mut().zip(sums) {
-                    *y = scaled(sum);
-                }
-            }
-            (MeanOut::Codes(_), None) => {}
-        }
-    }
-}
-
-impl MeanOut<'_> {
-    fn len(&self) -> usize {
-        match self {
-            Self::Codes(y) => y.len(),
-            Self::Real(y) => y.len(),
-        }
+        y.put(&self.end, at, sums.iter().map(|&sum| scaled(sum)));
     }
 }
 
@@ -238,7 +198,7 @@ mod tests {
             for (outer, count, inner) in [(1, 49, 70), (2, 1, 64), (3, 50, 1), (2, 9, 3)] {
                 let x = image(outer * count * inner);
                 let mut y = vec![0; outer * inner];
-                mean.axis(isa, &x, (count, inner), MeanOut::Codes(&mut y))
+                mean.axis(isa, &x, (count, inner), CodesOut::Codes(&mut y))
                     .unwrap();
                 for (at, &y) in y.iter().enumerate() {
                     let (o, i) = (at / inner, at % inner);
@@ -265,7 +225,7 @@ mod tests {
         for isa in Isa::available() {
             for pad in [PadCount::Exclude, PadCount::Include] {
                 let mut y = vec![0.0; window.pixels() * 67];
-                let out = MeanOut::Real(&mut y);
+                let out = CodesOut::Real(&mut y);
                 mean.windows(isa, &window, &x, 0..window.pixels(), pad, out)
                     .unwrap();
                 for (at, &y) in y.iter().enumerate() {
@@ -287,13 +247,13 @@ mod tests {
         let mean = MeanCodes::new(Codes::unsigned(0).unwrap(), 1.0, None).unwrap();
         let (isa, mut y) = (Isa::Generic, [0; 1]);
         assert!(
-            mean.axis(isa, &[1], (1, 1), MeanOut::Codes(&mut y))
+            mean.axis(isa, &[1], (1, 1), CodesOut::Codes(&mut y))
                 .is_err()
         );
         let mut y = [0.0; 1];
-        assert!(mean.axis(isa, &[], (0, 1), MeanOut::Real(&mut y)).is_err());
+        assert!(mean.axis(isa, &[], (0, 1), CodesOut::Real(&mut y)).is_err());
         assert!(
-            mean.axis(isa, &[1; 3], (2, 1), MeanOut::Real(&mut y))
+            mean.axis(isa, &[1; 3], (2, 1), CodesOut::Real(&mut y))
                 .is_err()
         );
     }

@@ -109,6 +109,24 @@ pub enum OnCodes {
     },
     /// Of each code what the table, the second input, has at its bits.
     Table,
+    /// The product of two tensors of codes, neither a weight: an exact sum,
+    /// times `sa·sb/sy` to codes or times `sa·sb` to f32.
+    Product {
+        /// The first factor's codes.
+        a: Quantization,
+        /// The second factor's codes.
+        b: Quantization,
+        /// The output's codes.
+        y: Option<Quantization>,
+    },
+}
+
+impl OnCodes {
+    /// What the sums of a product are multiplied by.
+    pub fn product_factor(a: Quantization, b: Quantization, y: Option<Quantization>) -> f32 {
+        let factor = a.scale * b.scale;
+        y.map_or(factor, |y| factor / y.scale)
+    }
 }
 
 /// What a node computes beyond its operator.

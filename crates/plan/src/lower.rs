@@ -1,6 +1,7 @@
 //! Lowering: rewriting rules that bring a graph nearer to what kernels do.
 
 mod cancel_pairs;
+mod code_product;
 mod code_table;
 mod constants;
 mod drop_identity;
@@ -57,7 +58,7 @@ pub struct Rule {
 }
 
 /// The rules in their order.
-pub const RULES: [Rule; 17] = [
+pub const RULES: [Rule; 18] = [
     Rule {
         name: "drop identities",
         reason: "first, so that patterns stand side by side",
@@ -137,6 +138,11 @@ pub const RULES: [Rule; 17] = [
         name: "integer layers",
         reason: "late: it takes the activation and the quantizers on both sides",
         apply: integer_layer::apply,
+    },
+    Rule {
+        name: "products of codes",
+        reason: "behind integer layers, whose weight is known",
+        apply: code_product::apply,
     },
     Rule {
         name: "integer sums",

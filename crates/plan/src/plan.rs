@@ -2,7 +2,9 @@
 
 use crate::draft::Clamp;
 use crate::packed::{Depthwise, Layer};
-use secateur_kernels::{AddCodes, Affine, Im2col, Isa, MeanCodes, PadCount, Rearrange, Window2d};
+use secateur_kernels::{
+    AddCodes, Affine, Im2col, Isa, MatmulCodes, MeanCodes, PadCount, Rearrange, Window2d,
+};
 use secateur_model::{DType, Node, Shape, Tensor};
 use std::sync::Arc;
 
@@ -189,6 +191,19 @@ pub enum Action {
     AddCodes(AddCodes),
     /// Of each code what the table has at its bits.
     Lookup(Arc<[u8; 256]>),
+    /// Products of matrices of codes.
+    MatMulCodes {
+        /// Zero points and what follows the sums.
+        matmul: MatmulCodes,
+        /// Products.
+        batch: usize,
+        /// Rows of the first factor.
+        rows: usize,
+        /// Columns of the second factor.
+        columns: usize,
+        /// Products of one sum.
+        depth: usize,
+    },
     /// Mean of codes over the middle axis of `[outer, count, inner]`.
     MeanCodes {
         /// What follows the sums.

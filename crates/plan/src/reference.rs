@@ -69,6 +69,9 @@ impl Draft {
             Arithmetic::Codes(OnCodes::Mean { x, y }) => {
                 Ok(vec![codes::mean(node, &inputs, x, y)?])
             }
+            Arithmetic::Codes(OnCodes::Product { a, b, y }) => {
+                Ok(vec![codes::product(node, &inputs, [a, b], y)?])
+            }
             Arithmetic::Codes(OnCodes::Table) => Ok(vec![codes::table(node, &inputs)?]),
             Arithmetic::Integer { x, y } => {
                 let unsupported = |why: String| ModelError::unsupported(node, why);

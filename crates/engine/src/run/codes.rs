@@ -5,7 +5,7 @@ use crate::EngineError;
 use crate::arena::views;
 use crate::team::Units;
 use secateur_kernels::{
-    AddCodes, KernelError, MeanCodes, MeanOut, PadCount, Rearrange, Window2d, lookup,
+    AddCodes, CodesOut, KernelError, MatmulCodes, MeanCodes, PadCount, Rearrange, Window2d, lookup,
 };
 use secateur_model::DType;
 use secateur_plan::Operand;
@@ -63,6 +63,76 @@ impl Call<'_> {
         units.share(self.threads, &|range, y, _| work(range, y))
     }
 
+    pub(super) fn matmul_codes(
+        &self,
+        arena: &mut [u8],
+        matmul: &MatmulCodes,
+        batch: usize,
+        [rows, columns, depth]: [usize; 3],
+    ) -> Result<(), EngineError> {
+        let item = self.output()?.dtype.size_bytes().unwrap_or(1);
+        let (a, b) = (Self::range(self.input(0)?), Self::range(self.input(1)?));
+        let y = Self::range(self.output()?);
+        let scratch = self.step.scratch.map_or(0..0, |(at, len)| at..at + len);
+        let [a_bytes, b_bytes, y, scratch] = if a == b {
+            // A matrix times itself is read twice.
+            let [a, y, scratch] = views(arena, [a, y, scratch], &self.step.name)?;
+            return self.products(
+                matmul,
+                [a, a],
+                y,
+                scratch,
+                batch,
+                [rows, columns, depth, item],
+            );
+        } else {
+            views(arena, [a, b, y, scratch], &self.step.name)?
+        };
+        let factors: [&[u8]; 2] = [a_bytes, b_bytes];
+        self.products(
+            matmul,
+            factors,
+            y,
+            scratch,
+            batch,
+            [rows, columns, depth, item],
+        )
+    }
+
+    fn products(
+        &self,
+        matmul: &MatmulCodes,
+        [a, b]: [&[u8]; 2],
+        y: &mut [u8],
+        scratch: &mut [u8],
+        batch: usize,
+        [rows, columns, depth, item]: [usize; 4],
+    ) -> Result<(), EngineError> {
+        let units = Units {
+            range: 0..batch,
+            granule: 1,
+            bytes: rows * columns * item,
+            out: y,
+            scratch,
+            scratch_each: matmul.scratch_bytes().next_multiple_of(64),
+        };
+        units.share(self.threads, &|range, y, scratch| {
+            let each = rows * columns * item;
+            for (index, y) in range.zip(y.chunks_exact_mut(each.max(1))) {
+                let part = |x: &'_ [u8], len: usize| index * len..((index + 1) * len).min(x.len());
+                let a = a
+                    .get(part(a, rows * depth))
+                    .ok_or_else(|| self.misplaced())?;
+                let b = b
+                    .get(part(b, depth * columns))
+                    .ok_or_else(|| self.misplaced())?;
+                let y = self.codes_out(y)?;
+                self.kernel(matmul.run(self.plan.isa, a, b, scratch, y))?;
+            }
+            Ok(())
+        })
+    }
+
     pub(super) fn mean_codes(
         &self,
         arena: &mut [u8],
@@ -70,7 +140,7 @@ impl Call<'_> {
         extents: (usize, usize),
     ) -> Result<(), EngineError> {
         let [x, y, _] = self.unary(arena)?;
-        let y = self.means(y)?;
+        let y = self.codes_out(y)?;
         self.kernel(mean.axis(self.plan.isa, x, extents, y))
     }
 
@@ -104,7 +174,7 @@ impl Call<'_> {
                 rest = later;
                 let image = x.get(image * length..(image + 1) * length);
                 let image = image.ok_or_else(|| self.misplaced())?;
-                let y = self.means(now)?;
+                let y = self.codes_out(now)?;
                 let done = mean.windows(self.plan.isa, window, image, pixels, count, y);
                 self.kernel(done)?;
             }
@@ -112,11 +182,11 @@ impl Call<'_> {
         })
     }
 
-    /// The output as what means go to.
-    fn means<'b>(&self, y: &'b mut [u8]) -> Result<MeanOut<'b>, EngineError> {
+    /// The output as what a kernel on codes writes to.
+    fn codes_out<'b>(&self, y: &'b mut [u8]) -> Result<CodesOut<'b>, EngineError> {
         Ok(match self.output()?.dtype {
-            DType::F32 => MeanOut::Real(self.floats_mut(y)?),
-            _ => MeanOut::Codes(y),
+            DType::F32 => CodesOut::Real(self.floats_mut(y)?),
+            _ => CodesOut::Codes(y),
         })
     }
 

@@ -1,11 +1,11 @@
 //! Steps whose inputs and outputs are codes: sums, means, tables.
 
-use super::Build;
+use super::{Build, Cost};
 use crate::PlanError;
 use crate::draft::{Arithmetic, Clamp, Fused, OnCodes, Quantization};
 use crate::geometry::{touches_image, window2d};
-use crate::plan::{Action, Layout};
-use secateur_kernels::{AddCodes, Codes, KernelError, MeanCodes, PadCount};
+use crate::plan::{Action, Choice, Layout, Operand};
+use secateur_kernels::{AddCodes, Codes, KernelError, MatmulCodes, MeanCodes, PadCount};
 use secateur_model::ops::TypedShape;
 use secateur_model::{DType, Data, ModelError, Node, Op, Shape};
 use std::sync::Arc;
@@ -28,6 +28,9 @@ impl Build<'_> {
                 self.sum(node, [a, b, y], fused.clamp, shape)?
             }
             Arithmetic::Codes(OnCodes::Mean { x, y }) => self.mean(node, x, y, shape)?,
+            Arithmetic::Codes(OnCodes::Product { a, b, y }) => {
+                self.product(node, [a, b], y, shape)?;
+            }
             Arithmetic::Codes(OnCodes::Table) => {
                 let (dtype, table) = self.table(node)?;
                 let layout = self.present_layout(x);
@@ -167,6 +170,72 @@ impl Build<'_> {
             }
             _ => Err(unsupported(node, "its axes are not of its input")),
         }
+    }
+
+    fn product(
+        &mut self,
+        node: &Node,
+        [a, b]: [Quantization; 2],
+        y: Option<Quantization>,
+        shape: &Shape,
+    ) -> Result<(), PlanError> {
+        let refused = |e| Self::kernel_error(node, e);
+        let (Some(first), Some(second), Some(output)) =
+            (node.input(0), node.input(1), node.output(0))
+        else {
+            return Err(incomplete(node));
+        };
+        let matrix = |dims: &[usize], column: bool| match *dims {
+            [k] if column => (vec![], k, 1),
+            [k] => (vec![], 1, k),
+            [ref batch @ .., rows, columns] => (batch.to_vec(), rows, columns),
+            [] => (vec![], 1, 1),
+        };
+        let shapes = [self.shape_of_value(first)?, self.shape_of_value(second)?];
+        let (batch_a, m, k) = matrix(shapes[0].dims(), false);
+        let (batch_b, _, n) = matrix(shapes[1].dims(), true);
+        let end = y.map(codes_of).transpose().map_err(refused)?;
+        let factor = OnCodes::product_factor(a, b, y);
+        let codes = [codes_of(a).map_err(refused)?, codes_of(b).map_err(refused)?];
+        let matmul = MatmulCodes::new(codes[0], codes[1], factor, end, (k, n)).map_err(refused)?;
+
+        let rank = batch_a.len().max(batch_b.len());
+        let batch = shape.dims()[..rank].to_vec();
+        let mut from = [0; 2];
+        let parts = [(first, &batch_a, [m, k]), (second, &batch_b, [k, n])];
+        for (place, (name, own, ends)) in from.iter_mut().zip(parts) {
+            *place = match *own == batch {
+                true => self.plain(name)?,
+                false => {
+                    let whole: Vec<usize> = batch.iter().copied().chain(ends).collect();
+                    self.repeated(name, &Shape::new(&whole)?, Layout::Plain)?
+                }
+            };
+        }
+        let count: usize = batch.iter().product();
+        let extents = [count, m, n, k];
+        let macs = extents
+            .iter()
+            .fold(1u64, |all, &n| all.saturating_mul(n as u64));
+        let cost = Cost {
+            macs,
+            nonzero_macs: macs,
+            weight_bytes: 0,
+            scratch_bytes: matmul.scratch_bytes().next_multiple_of(64) * self.threads,
+        };
+        let dtype = y.map_or(DType::F32, |y| y.dtype);
+        let to = self.define(output, dtype, shape, Layout::Plain)?;
+        let action = Action::MatMulCodes {
+            matmul,
+            batch: count,
+            rows: m,
+            columns: n,
+            depth: k,
+        };
+        let inputs = from.map(Operand::Buffer).to_vec();
+        let choice = Choice::only("u8i8i32_matmul_codes");
+        self.step(&node.name, action, inputs, vec![to], choice, cost);
+        Ok(())
     }
 
     fn table(&self, node: &Node) -> Result<(DType, Arc<[u8; 256]>), PlanError> {

@@ -69,7 +69,7 @@ impl Build<'_> {
         let codes = match fused.arithmetic {
             Arithmetic::Float | Arithmetic::Codes(OnCodes::Table) => 0,
             Arithmetic::Integer { .. } | Arithmetic::Codes(OnCodes::Mean { .. }) => 1,
-            Arithmetic::Codes(OnCodes::Sum { .. }) => 2,
+            Arithmetic::Codes(OnCodes::Sum { .. } | OnCodes::Product { .. }) => 2,
         };
         let mut inputs = Vec::with_capacity(node.inputs.len());
         for index in 0..node.inputs.len() {
@@ -98,7 +98,8 @@ impl Build<'_> {
         }
         let mut outputs = ops::infer(node, &inputs)?;
         let y = match fused.arithmetic {
-            Arithmetic::Integer { y, .. } | Arithmetic::Codes(OnCodes::Mean { y, .. }) => y,
+            Arithmetic::Integer { y, .. }
+            | Arithmetic::Codes(OnCodes::Mean { y, .. } | OnCodes::Product { y, .. }) => y,
             Arithmetic::Codes(OnCodes::Sum { y, .. }) => Some(y),
             Arithmetic::Float | Arithmetic::Codes(OnCodes::Table) => None,
         };

@@ -1,7 +1,7 @@
 //! Steps on codes, element by element.
 
 use super::missing;
-use crate::draft::{Clamp, Quantization};
+use crate::draft::{Clamp, OnCodes, Quantization};
 use crate::lower::look_up;
 use secateur_model::ops::{self, ShapeInput};
 use secateur_model::{DType, Data, ModelError, Node, Op, Shape, Tensor, quant};
@@ -90,6 +90,39 @@ pub fn mean(
             let factor = x.scale / y.scale;
             let (lo, hi) = y.limits();
             let rounded = means.map(|m| quant::quantize(m * factor, 1.0, y.zero_point, lo, hi));
+            codes(shape, y, rounded.collect())
+        }
+    }
+}
+
+/// `Σ (a − za)(b − zb)`, in f64, which holds every 32-bit integer, times the
+/// factor.
+pub fn product(
+    node: &Node,
+    inputs: &[Option<&Tensor>],
+    [a, b]: [Quantization; 2],
+    y: Option<Quantization>,
+) -> Result<Tensor, ModelError> {
+    let steps = |index: usize, q| {
+        let codes = input(inputs, index)?;
+        let steps = centred(node, codes, q)?
+            .into_iter()
+            .map(f64::from)
+            .collect();
+        Tensor::new(codes.shape().clone(), Data::F64(steps))
+    };
+    let (first, second) = (steps(0, a)?, steps(1, b)?);
+    let sums = ops::evaluate(node, &[Some(&first), Some(&second)])?.pop();
+    let Some((shape, Data::F64(sums))) = sums.map(Tensor::into_parts) else {
+        return Err(ModelError::at(node, "it gave no f64 output"));
+    };
+    let factor = OnCodes::product_factor(a, b, y);
+    let sums = sums.into_iter().map(|sum| sum as i32);
+    match y {
+        None => Tensor::new(shape, Data::F32(sums.map(|s| s as f32 * factor).collect())),
+        Some(y) => {
+            let (lo, hi) = y.limits();
+            let rounded = sums.map(|s| quant::requantize(s, factor, y.zero_point, lo, hi));
             codes(shape, y, rounded.collect())
         }
     }
