@@ -1,5 +1,6 @@
 //! The steps of a plan over an arena.
 
+mod codes;
 mod layers;
 mod simple;
 
@@ -54,6 +55,23 @@ pub fn run_step(
         } => call.average_pool(arena, window, *batch, *count),
         Action::GlobalAveragePool { batch } => call.global_average_pool(arena, *batch),
         Action::Add(clamp) => call.add(arena, *clamp),
+        Action::AddCodes(add) => call.add_codes(arena, add),
+        Action::Lookup(table) => call.lookup(arena, table),
+        Action::MatMulCodes {
+            matmul,
+            batch,
+            rows,
+            columns,
+            depth,
+        } => call.matmul_codes(arena, matmul, *batch, [*rows, *columns, *depth]),
+        Action::MeanCodes { mean, count, inner } => call.mean_codes(arena, mean, (*count, *inner)),
+        Action::AverageCodes {
+            mean,
+            window,
+            batch,
+            count,
+        } => call.average_codes(arena, mean, window, (*batch, *count)),
+        Action::Rearrange { walks, fill } => call.rearrange(arena, walks, fill.as_deref()),
         Action::Clamp(clamp) => call.clamp(arena, *clamp),
         Action::Quantize(affine) => call.quantize(arena, *affine),
         Action::Dequantize(affine) => call.dequantize(arena, *affine),

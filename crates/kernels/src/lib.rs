@@ -25,7 +25,9 @@
 //! `{lhs}{rhs}{acc}_{what}_{mr}x{nr}[_{format}]__{isa}`: `u8i8i32_spmm_16x14_gather64__avx512vnni` multiplies
 //! u8 activations by sparse i8 weights into i32, 16 outputs × 14 pixels a tile.  [`KERNELS`] lists all.
 
+mod add_codes;
 mod buffer;
+mod codes;
 mod dense_f32;
 mod dense_i8;
 mod depthwise;
@@ -35,10 +37,14 @@ mod error;
 mod generic;
 mod im2col;
 mod isa;
+mod lookup;
+mod matmul_codes;
+mod mean_codes;
 mod passes;
 mod patches;
 mod pool;
 mod range;
+mod rearrange;
 mod rows;
 mod slab;
 mod sparse_f32;
@@ -50,6 +56,8 @@ mod window;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
+pub use add_codes::AddCodes;
+pub use codes::{Codes, CodesOut};
 pub use dense_f32::DenseF32;
 pub use dense_i8::DenseI8;
 pub use depthwise::{DepthwiseF32, DepthwiseI8};
@@ -58,8 +66,12 @@ pub use epilogue::{Clamp, Dequantize, IntOut, Requantize};
 pub use error::KernelError;
 pub use im2col::Im2col;
 pub use isa::{Isa, cpu_name, features};
+pub use lookup::lookup;
+pub use matmul_codes::MatmulCodes;
+pub use mean_codes::MeanCodes;
 pub use patches::Patches;
 pub use pool::{PadCount, average_pool, global_average_pool, max_pool};
+pub use rearrange::{Rearrange, Walk};
 pub use rows::{Rows, RowsMut};
 pub use slab::Slab;
 pub use sparse_f32::SparseF32;

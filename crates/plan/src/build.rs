@@ -1,6 +1,8 @@
 //! One plan being made: values, the buffers that hold them, and steps.
 
+mod codes;
 mod layers;
+mod movement;
 mod nodes;
 mod values;
 

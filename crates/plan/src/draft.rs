@@ -82,6 +82,51 @@ pub enum Arithmetic {
         /// The output's codes.
         y: Option<Quantization>,
     },
+    /// On codes, but without a weight.
+    Codes(OnCodes),
+}
+
+/// What a node without a weight does to codes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum OnCodes {
+    /// The sum of two tensors of codes, as codes:
+    /// `saturate(round(fma(a − za, sa/sy, (b − zb) · (sb/sy))) + zy)`.
+    Sum {
+        /// The first addend's codes.
+        a: Quantization,
+        /// The second addend's codes.
+        b: Quantization,
+        /// The sum's codes.
+        y: Quantization,
+    },
+    /// The mean of codes, its quotient rounded to f32, times `sx/sy` to codes or
+    /// times `sx` to f32 where nothing quantizes it.
+    Mean {
+        /// The input's codes.
+        x: Quantization,
+        /// The output's codes.
+        y: Option<Quantization>,
+    },
+    /// Of each code what the table, the second input, has at its bits.
+    Table,
+    /// The product of two tensors of codes, neither a weight: an exact sum,
+    /// times `sa·sb/sy` to codes or times `sa·sb` to f32.
+    Product {
+        /// The first factor's codes.
+        a: Quantization,
+        /// The second factor's codes.
+        b: Quantization,
+        /// The output's codes.
+        y: Option<Quantization>,
+    },
+}
+
+impl OnCodes {
+    /// What the sums of a product are multiplied by.
+    pub fn product_factor(a: Quantization, b: Quantization, y: Option<Quantization>) -> f32 {
+        let factor = a.scale * b.scale;
+        y.map_or(factor, |y| factor / y.scale)
+    }
 }
 
 /// What a node computes beyond its operator.

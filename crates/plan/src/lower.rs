@@ -1,17 +1,29 @@
 //! Lowering: rewriting rules that bring a graph nearer to what kernels do.
 
 mod cancel_pairs;
+mod code_product;
+mod code_table;
 mod constants;
 mod drop_identity;
 mod fold_norm;
 mod fuse_activation;
 mod integer_layer;
+mod integer_mean;
 mod integer_operator;
+mod integer_product;
+mod integer_sum;
 mod integer_weight;
+mod join_codes;
 mod lift_quantize;
+mod lift_through_concat;
+mod moves_codes;
+mod quantized_constant;
+mod share_quantizers;
 mod sink_dequantize;
+mod sink_through_pad;
 mod unsigned;
 
+pub(crate) use code_table::look_up;
 pub(crate) use constants::foldable;
 pub(crate) use fuse_activation::clamp_of;
 
@@ -46,11 +58,16 @@ pub struct Rule {
 }
 
 /// The rules in their order.
-pub const RULES: [Rule; 11] = [
+pub const RULES: [Rule; 18] = [
     Rule {
         name: "drop identities",
         reason: "first, so that patterns stand side by side",
         apply: drop_identity::apply,
+    },
+    Rule {
+        name: "quantized constants",
+        reason: "before integer weights, which are of codes",
+        apply: quantized_constant::apply,
     },
     Rule {
         name: "integer weights",
@@ -68,6 +85,11 @@ pub const RULES: [Rule; 11] = [
         apply: constants::apply,
     },
     Rule {
+        name: "integer products",
+        reason: "behind constants, which are its factors",
+        apply: integer_product::apply,
+    },
+    Rule {
         name: "fold normalization",
         reason: "before fusion, which ends a layer at its activation",
         apply: fold_norm::apply,
@@ -76,6 +98,11 @@ pub const RULES: [Rule; 11] = [
         name: "unsigned codes",
         reason: "before pairs part, while each quantizer stands beside its dequantizers",
         apply: unsigned::apply,
+    },
+    Rule {
+        name: "share quantizers",
+        reason: "before quantizers lift, which asks for one reader",
+        apply: share_quantizers::apply,
     },
     Rule {
         name: "sink dequantize",
@@ -93,14 +120,34 @@ pub const RULES: [Rule; 11] = [
         apply: cancel_pairs::apply,
     },
     Rule {
+        name: "tables of codes",
+        reason: "behind cancelling, which leaves pairs that change something",
+        apply: code_table::apply,
+    },
+    Rule {
+        name: "integer means",
+        reason: "behind tables, which take the quantizers between scales",
+        apply: integer_mean::apply,
+    },
+    Rule {
         name: "fuse activation",
         reason: "before integer layers, so that their clamp is known",
         apply: fuse_activation::apply,
     },
     Rule {
         name: "integer layers",
-        reason: "last: it takes the activation and the quantizers on both sides",
+        reason: "late: it takes the activation and the quantizers on both sides",
         apply: integer_layer::apply,
+    },
+    Rule {
+        name: "products of codes",
+        reason: "behind integer layers, whose weight is known",
+        apply: code_product::apply,
+    },
+    Rule {
+        name: "integer sums",
+        reason: "behind the bounds, which it takes with it",
+        apply: integer_sum::apply,
     },
 ];
 

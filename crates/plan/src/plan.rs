@@ -2,7 +2,9 @@
 
 use crate::draft::Clamp;
 use crate::packed::{Depthwise, Layer};
-use secateur_kernels::{Affine, Im2col, Isa, PadCount, Slab, Window2d};
+use secateur_kernels::{
+    AddCodes, Affine, Im2col, Isa, MatmulCodes, MeanCodes, PadCount, Rearrange, Slab, Window2d,
+};
 use secateur_model::{DType, Node, Shape, Tensor};
 use std::sync::Arc;
 
@@ -222,6 +224,50 @@ pub enum Action {
     },
     /// Sum of two equal shapes, bounded.
     Add(Clamp),
+    /// Sum of two tensors of codes, of equal shapes.
+    AddCodes(AddCodes),
+    /// Of each code what the table has at its bits.
+    Lookup(Arc<[u8; 256]>),
+    /// Products of matrices of codes.
+    MatMulCodes {
+        /// Zero points and what follows the sums.
+        matmul: MatmulCodes,
+        /// Products.
+        batch: usize,
+        /// Rows of the first factor.
+        rows: usize,
+        /// Columns of the second factor.
+        columns: usize,
+        /// Products of one sum.
+        depth: usize,
+    },
+    /// Mean of codes over the middle axis of `[outer, count, inner]`.
+    MeanCodes {
+        /// What follows the sums.
+        mean: MeanCodes,
+        /// Codes of one mean.
+        count: usize,
+        /// Means side by side.
+        inner: usize,
+    },
+    /// Mean of the codes of each window.
+    AverageCodes {
+        /// What follows the sums.
+        mean: MeanCodes,
+        /// The windows.
+        window: Window2d,
+        /// Images.
+        batch: usize,
+        /// What a window at the border divides by.
+        count: PadCount,
+    },
+    /// Elements of each input to places of the output.
+    Rearrange {
+        /// One walk for each input.
+        walks: Arc<[Rearrange]>,
+        /// The bytes of an element that stands where no walk comes.
+        fill: Option<Arc<[u8]>>,
+    },
     /// Bounds alone.
     Clamp(Clamp),
     /// f32 to codes.

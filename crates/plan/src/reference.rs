@@ -1,8 +1,10 @@
 //! A draft evaluated by the slow reference, node by node: what every plan of
 //! the draft must give, bit for bit.
 
+mod codes;
+
 use crate::PlanError;
-use crate::draft::{Arithmetic, Draft, Fused, Quantization};
+use crate::draft::{Arithmetic, Draft, Fused, OnCodes, Quantization};
 use crate::integer::Integers;
 use crate::layer::{Kind, Linear};
 use secateur_model::{DType, Data, ModelError, Node, Shape, Tensor, ops, quant};
@@ -61,6 +63,16 @@ impl Draft {
                 }
                 Ok(results)
             }
+            Arithmetic::Codes(OnCodes::Sum { a, b, y }) => {
+                Ok(vec![codes::sum(node, &inputs, [a, b, y], clamp)?])
+            }
+            Arithmetic::Codes(OnCodes::Mean { x, y }) => {
+                Ok(vec![codes::mean(node, &inputs, x, y)?])
+            }
+            Arithmetic::Codes(OnCodes::Product { a, b, y }) => {
+                Ok(vec![codes::product(node, &inputs, [a, b], y)?])
+            }
+            Arithmetic::Codes(OnCodes::Table) => Ok(vec![codes::table(node, &inputs)?]),
             Arithmetic::Integer { x, y } => {
                 let unsupported = |why: String| ModelError::unsupported(node, why);
                 let linear = Linear::of(self, node).map_err(unsupported)?;

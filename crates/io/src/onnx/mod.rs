@@ -2,12 +2,13 @@
 //!
 //! Reading rewrites older operator forms to the newest, so that a
 //! [`Graph`](secateur_model::Graph) knows one form only, and turns the weights of
-//! Gemms so that rows are outputs; operators that are not known are carried as
-//! they came. Writing gives a file that any ONNX runtime executes: zeros in
+//! Gemms so that rows are outputs; ONNX Runtime's operators on codes are spelt as
+//! what they stand for; operators that are not known are carried as they came. Writing gives a file that any ONNX runtime executes: zeros in
 //! place, quantized layers between `DequantizeLinear`s, as integer runtimes
 //! recognise them; carried operators keep the opset that they came in.
 
 mod attributes;
+mod contrib;
 mod control;
 mod dtype;
 mod export_op;

@@ -6,7 +6,7 @@ use super::proto::{
     AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 };
 use super::{
-    NEWEST_OPSET, OLDEST_OPSET, dtype, gemm, import_op, older, parameters, sparse, tensor,
+    NEWEST_OPSET, OLDEST_OPSET, contrib, dtype, gemm, import_op, older, parameters, sparse, tensor,
 };
 use crate::{IoError, file};
 use prost::Message;
@@ -148,7 +148,9 @@ impl Reader<'_> {
             }
         }
         for node in carried.into_iter().chain(nodes) {
-            self.node(node)?;
+            for node in contrib::spelt_out(node, &mut self.names) {
+                self.node(node)?;
+            }
         }
         Ok(())
     }

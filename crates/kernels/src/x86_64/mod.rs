@@ -10,4 +10,5 @@ pub(crate) mod avx2_i8;
 mod avx512_bytes;
 pub(crate) mod avx512vnni_f32;
 pub(crate) mod avx512vnni_i8;
+pub(crate) mod codes;
 pub(crate) mod depthwise;

@@ -41,7 +41,7 @@ impl Build<'_> {
         output: (DType, &Shape),
     ) -> Result<bool, PlanError> {
         let x_type = match fused.arithmetic {
-            Arithmetic::Float => DType::F32,
+            Arithmetic::Float | Arithmetic::Codes(_) => DType::F32,
             Arithmetic::Integer { x, .. } => x.dtype,
         };
         let Some(x) = node.input(0) else {
@@ -122,7 +122,7 @@ impl Build<'_> {
         };
         let refused = |e| Self::kernel_error(node, e);
         let (item, pad) = match fused.arithmetic {
-            Arithmetic::Float => (4, 0),
+            Arithmetic::Float | Arithmetic::Codes(_) => (4, 0),
             Arithmetic::Integer { x, .. } => (1, x.zero_point as u8),
         };
         let (from, _) = self.channels_last(x)?;
@@ -221,7 +221,7 @@ impl Build<'_> {
         let extents = (linear.outputs(), linear.depth(), lie.groups);
         self.planner.layer((node.name.clone(), lie.image), || {
             let packed = match fused.arithmetic {
-                Arithmetic::Float => {
+                Arithmetic::Float | Arithmetic::Codes(_) => {
                     let rows = linear.rows_f32();
                     pack_f32(isa, &rows, linear.bias.as_deref(), extents, fused.clamp)
                 }
@@ -255,7 +255,7 @@ impl Build<'_> {
         let isa = self.planner.isa();
         let refused = |e: KernelError| Self::kernel_error(node, e);
         match fused.arithmetic {
-            Arithmetic::Float => {
+            Arithmetic::Float | Arithmetic::Codes(_) => {
                 let filters =
                     DepthwiseF32::pack(isa, window, &linear.rows_f32(), linear.bias.as_deref())
                         .map_err(refused)?;

@@ -2,7 +2,7 @@
 
 use super::{Build, Cost};
 use crate::PlanError;
-use crate::draft::{Arithmetic, Clamp, Fused};
+use crate::draft::{Arithmetic, Clamp, Fused, OnCodes};
 use crate::geometry::{touches_image, window2d};
 use crate::layer::Linear;
 use crate::lower::{clamp_of, foldable};
@@ -20,7 +20,10 @@ impl Build<'_> {
             return Ok(());
         }
         let outputs = self.infer(node, fused)?;
-        if !self.kernel_for(node, fused, &outputs)? {
+        let planned = self.codes(node, fused, &outputs)?
+            || self.kernel_for(node, fused, &outputs)?
+            || self.movement(node, &outputs)?;
+        if !planned {
             self.reference(node, fused, &outputs)?;
         }
         Ok(())
@@ -62,7 +65,12 @@ impl Build<'_> {
     /// of the float layer that it stands for.
     fn infer(&self, node: &Node, fused: Fused) -> Result<Vec<TypedShape>, PlanError> {
         let constants = &self.planner.draft().graph.constants;
-        let integer = matches!(fused.arithmetic, Arithmetic::Integer { .. });
+        // Inputs that are codes where the operator has floats.
+        let codes = match fused.arithmetic {
+            Arithmetic::Float | Arithmetic::Codes(OnCodes::Table) => 0,
+            Arithmetic::Integer { .. } | Arithmetic::Codes(OnCodes::Mean { .. }) => 1,
+            Arithmetic::Codes(OnCodes::Sum { .. } | OnCodes::Product { .. }) => 2,
+        };
         let mut inputs = Vec::with_capacity(node.inputs.len());
         for index in 0..node.inputs.len() {
             let Some(name) = node.input(index) else {
@@ -78,15 +86,24 @@ impl Build<'_> {
                 (None, Some(Constant::Weight(w))) => ShapeInput::new(DType::F32, w.shape().clone()),
                 (None, None) => return Err(missing(name).into()),
             };
-            if integer && index == 0 {
+            if index < codes {
                 input.dtype = DType::F32;
             }
             inputs.push(Some(input));
         }
-        let mut outputs = ops::infer(node, &inputs)?;
-        if let (Arithmetic::Integer { y: Some(y), .. }, Some(first)) =
-            (fused.arithmetic, outputs.first_mut())
+        if fused.arithmetic == Arithmetic::Codes(OnCodes::Table)
+            && let [Some(codes), Some(table)] = &inputs[..]
         {
+            return Ok(vec![(table.dtype, codes.shape.clone())]);
+        }
+        let mut outputs = ops::infer(node, &inputs)?;
+        let y = match fused.arithmetic {
+            Arithmetic::Integer { y, .. }
+            | Arithmetic::Codes(OnCodes::Mean { y, .. } | OnCodes::Product { y, .. }) => y,
+            Arithmetic::Codes(OnCodes::Sum { y, .. }) => Some(y),
+            Arithmetic::Float | Arithmetic::Codes(OnCodes::Table) => None,
+        };
+        if let (Some(y), Some(first)) = (y, outputs.first_mut()) {
             first.0 = y.dtype;
         }
         Ok(outputs)
@@ -253,7 +270,7 @@ impl Build<'_> {
         fused: Fused,
         outputs: &[TypedShape],
     ) -> Result<(), PlanError> {
-        if let Arithmetic::Integer { .. } = fused.arithmetic {
+        if fused.arithmetic != Arithmetic::Float {
             let reason = "it has no integer kernel of these extents";
             return Err(ModelError::unsupported(node, reason).into());
         }

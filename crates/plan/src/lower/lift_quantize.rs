@@ -1,7 +1,8 @@
 //! `quantize(op(x)) = op(quantize(x))` for operators that only move values or
 //! take the largest: quantization is monotone.
 
-use super::Skip;
+use super::moves_codes::keeps_or_repeats;
+use super::{Skip, lift_through_concat};
 use crate::draft::{Draft, Edit};
 use secateur_model::{Node, Op};
 
@@ -12,8 +13,8 @@ pub fn apply(draft: &Draft, node: &Node) -> Result<Edit, Skip> {
     let (Some(input), Some(output)) = (node.input(0), node.output(0)) else {
         return Err(Skip::NotMine);
     };
-    let Some(mover) = draft.producer(input).filter(|n| n.moves_values()) else {
-        return Err(Skip::NotMine);
+    let Some(mover) = draft.producer(input).filter(|n| keeps_or_repeats(n)) else {
+        return lift_through_concat::apply(draft, node);
     };
     if draft.only_reader(input).is_none() {
         return Skip::because("what it quantizes is read elsewhere too");

@@ -1,0 +1,150 @@
+//! Kernels on codes, for each instruction set: the portable bodies, which the compiler vectorises,
+//! and lookups by permutations of bytes.
+
+use std::arch::x86_64::{
+    __m512i, _mm512_dpbusd_epi32, _mm512_loadu_si512, _mm512_mask_blend_epi8,
+    _mm512_mask_storeu_epi8, _mm512_maskz_loadu_epi8, _mm512_movepi8_mask,
+    _mm512_permutex2var_epi8, _mm512_set1_epi32, _mm512_setzero_si512, _mm512_storeu_si512,
+};
+use std::ops::Range;
+
+use crate::matmul_codes::{LANES, portable_tile};
+use crate::{AddCodes, CodesOut, MatmulCodes, MeanCodes, PadCount, Window2d};
+
+#[target_feature(enable = "avx2,fma")]
+pub(crate) fn add_avx2(add: &AddCodes, a: &[u8], b: &[u8], y: &mut [u8]) {
+    add.body(a, b, y);
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni,fma")]
+pub(crate) fn add_avx512(add: &AddCodes, a: &[u8], b: &[u8], y: &mut [u8]) {
+    add.body(a, b, y);
+}
+
+#[target_feature(enable = "avx2,fma")]
+pub(crate) fn mean_avx2(mean: &MeanCodes, x: &[u8], extents: (usize, usize), y: CodesOut<'_>) {
+    mean.axis_body(x, extents, y);
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni,fma")]
+pub(crate) fn mean_avx512(mean: &MeanCodes, x: &[u8], extents: (usize, usize), y: CodesOut<'_>) {
+    mean.axis_body(x, extents, y);
+}
+
+#[target_feature(enable = "avx2,fma")]
+pub(crate) fn windows_avx2(
+    mean: &MeanCodes,
+    window: &Window2d,
+    image: &[u8],
+    pixels: Range<usize>,
+    pad: PadCount,
+    y: CodesOut<'_>,
+) {
+    mean.windows_body(window, image, pixels, pad, y);
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni,fma")]
+pub(crate) fn windows_avx512(
+    mean: &MeanCodes,
+    window: &Window2d,
+    image: &[u8],
+    pixels: Range<usize>,
+    pad: PadCount,
+    y: CodesOut<'_>,
+) {
+    mean.windows_body(window, image, pixels, pad, y);
+}
+
+/// `y[i] = table[x[i]]`; `x` and `y` are of one length.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
+pub(crate) fn lookup_avx512(table: &[u8; 256], x: &[u8], y: &mut [u8]) {
+    let quarters: [__m512i; 4] = std::array::from_fn(|i| {
+        // SAFETY: bytes `64·i ..` of 256 hold 64.
+        unsafe { _mm512_loadu_si512(table.as_ptr().add(64 * i).cast()) }
+    });
+    let found = |x: __m512i| {
+        let low = _mm512_permutex2var_epi8(quarters[0], x, quarters[1]);
+        let high = _mm512_permutex2var_epi8(quarters[2], x, quarters[3]);
+        _mm512_mask_blend_epi8(_mm512_movepi8_mask(x), low, high)
+    };
+    let (whole, rest) = x.as_chunks::<64>();
+    let (whole_y, rest_y) = y.as_chunks_mut::<64>();
+    for (x, y) in whole.iter().zip(whole_y) {
+        // SAFETY: both are 64 bytes.
+        unsafe {
+            let x = _mm512_loadu_si512(x.as_ptr().cast());
+            _mm512_storeu_si512(y.as_mut_ptr().cast(), found(x));
+        }
+    }
+    let mask = (1u64 << rest.len().min(rest_y.len())) - 1;
+    // SAFETY: the mask keeps to bytes that both have.
+    unsafe {
+        let x = _mm512_maskz_loadu_epi8(mask, rest.as_ptr().cast());
+        _mm512_mask_storeu_epi8(rest_y.as_mut_ptr().cast(), mask, found(x));
+    }
+}
+
+#[target_feature(enable = "avx2,fma")]
+pub(crate) fn matmul_avx2(
+    matmul: &MatmulCodes,
+    a: &[u8],
+    b: &[u8],
+    scratch: &mut [u8],
+    y: CodesOut<'_>,
+) {
+    matmul.body(a, b, scratch, y, portable_tile);
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni,fma")]
+pub(crate) fn matmul_avx512(
+    matmul: &MatmulCodes,
+    a: &[u8],
+    b: &[u8],
+    scratch: &mut [u8],
+    y: CodesOut<'_>,
+) {
+    matmul.body(a, b, scratch, y, |a, depth, codes| {
+        matmul_tile(a, depth, codes)
+    });
+}
+
+/// Rows of a tile.
+const ROWS: usize = 12;
+
+/// Up to 12 rows of `depth` codes by one panel; rows that `a` does not have repeat its last one.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni,fma")]
+fn matmul_tile(a: &[u8], depth: usize, codes: &[u8]) -> [[i32; LANES]; ROWS] {
+    let mut acc = [_mm512_setzero_si512(); ROWS];
+    let rows = a.len().checked_div(depth).unwrap_or(0).max(1);
+    let row: [&[u8]; ROWS] = std::array::from_fn(|r| &a[r.min(rows - 1) * depth..][..depth]);
+    let (groups, _) = codes.as_chunks::<{ 4 * LANES }>();
+    let whole = depth / 4;
+    for (g, group) in groups.iter().enumerate().take(whole) {
+        // SAFETY: a group is 64 bytes, and `4·g + 4 ≤ depth` bytes of each row are read.
+        unsafe {
+            let b = _mm512_loadu_si512(group.as_ptr().cast());
+            for r in 0..ROWS {
+                let four = row[r].as_ptr().add(4 * g).cast::<i32>().read_unaligned();
+                acc[r] = _mm512_dpbusd_epi32(acc[r], _mm512_set1_epi32(four), b);
+            }
+        }
+    }
+    if let Some(group) = groups.get(whole) {
+        // SAFETY: a group is 64 bytes.
+        let b = unsafe { _mm512_loadu_si512(group.as_ptr().cast()) };
+        for r in 0..ROWS {
+            let mut four = [0; 4];
+            let rest = &row[r][4 * whole..];
+            four[..rest.len()].copy_from_slice(rest);
+            let four = _mm512_set1_epi32(i32::from_ne_bytes(four));
+            acc[r] = _mm512_dpbusd_epi32(acc[r], four, b);
+        }
+    }
+    acc.map(|acc| {
+        let mut lanes = [0; LANES];
+        // SAFETY: 16 lanes of 32 bits are 64 bytes.
+        unsafe { _mm512_storeu_si512(lanes.as_mut_ptr().cast(), acc) };
+        lanes
+    })
+}
