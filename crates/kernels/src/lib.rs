@@ -25,6 +25,7 @@
 //! `{lhs}{rhs}{acc}_{what}_{mr}x{nr}[_{format}]__{isa}`: `u8i8i32_spmm_16x14_gather64__avx512vnni` multiplies
 //! u8 activations by sparse i8 weights into i32, 16 outputs × 14 pixels a tile.  [`KERNELS`] lists all.
 
+mod band_bytes;
 mod buffer;
 mod dense_f32;
 mod dense_i8;
@@ -37,6 +38,7 @@ mod im2col;
 mod isa;
 mod passes;
 mod pool;
+mod quads16;
 mod range;
 mod rows;
 mod sparse_f32;

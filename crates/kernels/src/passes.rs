@@ -173,6 +173,13 @@ impl Passes {
         }
     }
 
+    /// The outputs of `count` groups of one band, from `g` on, lane by lane.
+    #[inline(always)]
+    pub(crate) fn rows_of(&self, g: usize, count: usize) -> &[u32] {
+        let first = g * self.form.rows;
+        &self.order[first..self.order.len().min(first + count * self.form.rows)]
+    }
+
     /// The groups of a range of outputs that lies on bands.
     #[inline(always)]
     pub(crate) fn groups_of(&self, outputs: &std::ops::Range<usize>) -> std::ops::Range<usize> {
@@ -215,7 +222,6 @@ impl Passes {
 
 /// The last window of a row where it is partial, padded to its full width, so that a pass need not ask
 /// whether its window ends beyond the row.
-#[cfg(target_arch = "x86_64")]
 #[derive(Debug)]
 #[repr(align(64))]
 pub(crate) struct LastWindow<T, const W: usize> {
@@ -223,7 +229,6 @@ pub(crate) struct LastWindow<T, const W: usize> {
     origin: usize,
 }
 
-#[cfg(target_arch = "x86_64")]
 impl<T: Copy + Default, const W: usize> LastWindow<T, W> {
     #[inline(always)]
     pub(crate) fn of(row: &[T]) -> Self {

@@ -5,6 +5,7 @@ use crate::{
     buffer::Aligned,
     error::{check_len, product},
     passes::{BAND, Form, Passes, Slot},
+    quads16::{QUADS16X8, QUADS16X16, narrow_quads},
     range::check_outputs,
     table::{self, Entry, Kernel, SparseI8Fn},
 };
@@ -31,7 +32,8 @@ pub(crate) const PASS16: usize = 64;
 ///
 /// 16 outputs share a group; in a window of 64 inputs each row's non-zeros are listed in passes of 4.
 /// One pass on one pixel is one `vpermb`, which picks for every row the 4 activations that it needs,
-/// and one `vpdpbusd`.  AVX2 has `vpshufb` within 16 bytes and `vpmaddwd`, so its windows are 16.
+/// and one `vpdpbusd`; NEON's `tbl` picks from 64 bytes too.  `vpshufb` picks within 16 bytes, so
+/// windows are 16 without VBMI, for AVX2 and for WebAssembly.
 ///
 /// ```
 /// use secateur_kernels::{IntOut, Isa, Rows, RowsMut, SparseI8};
@@ -84,25 +86,32 @@ impl SparseI8 {
             weights.len(),
         )?;
         let form = match kernel.isa {
-            Isa::Avx2 => GATHER16,
-            Isa::Generic | Isa::Avx512Vnni => GATHER64,
+            Isa::Simd128 => GATHER16,
+            Isa::Avx2 | Isa::AvxVnni => QUADS16X8,
+            Isa::Avx512BwVnni => QUADS16X16,
+            Isa::Generic | Isa::Neon | Isa::NeonDot | Isa::Avx512Vnni => GATHER64,
         };
         let passes = Passes::plan(form, weights, outputs, depth);
-        let data = if form == GATHER64 {
-            gather64(&passes, weights, depth)
-        } else {
-            gather16(&passes, weights, depth)
+        let data = match kernel.isa {
+            Isa::Simd128 => gather16(&passes, weights, depth),
+            Isa::Avx2 => narrow_quads(&passes, weights, depth),
+            _ => quads(&passes, weights, depth, form),
         };
+        if let Some(bias) = bias {
+            check_len("bias", outputs, bias.len())?;
+        }
         let mut ordered = Aligned::zeros(passes.groups() * form.rows);
         let mut places = Aligned::zeros(outputs.next_multiple_of(BAND));
         for g in 0..passes.groups() {
             for (lane, &row) in passes.group(g).rows.iter().enumerate() {
                 let at = g * form.rows + lane;
                 places.as_mut_slice()[row as usize] = (at % BAND) as u8;
-                if let Some(bias) = bias {
-                    check_len("bias", outputs, bias.len())?;
-                    ordered.as_mut_slice()[at] = bias[row as usize];
-                }
+                let row = row as usize;
+                let constant = kernel.isa.constant(&weights[row * depth..][..depth]);
+                ordered.as_mut_slice()[at] = match bias {
+                    Some(bias) => bias[row].wrapping_add(constant),
+                    None => constant,
+                };
             }
         }
         Ok(Self {
@@ -203,19 +212,20 @@ impl SparseI8 {
 
     /// Where the outputs of band `b` lie in group order, `[64]`.
     #[inline(always)]
-    #[cfg(target_arch = "x86_64")]
     pub(crate) fn places(&self, b: usize) -> &[u8] {
         &self.places.as_slice()[b * BAND..][..BAND]
     }
 }
 
-fn gather64(passes: &Passes, weights: &[i8], depth: usize) -> Aligned<u8> {
-    let mut data = Aligned::zeros(passes.passes() * PASS64);
+/// Passes of one index byte a slot, `[rows][slots]`, then one weight a slot.
+pub(crate) fn quads(passes: &Passes, weights: &[i8], depth: usize, form: Form) -> Aligned<u8> {
+    let slots = form.rows * form.slots;
+    let mut data = Aligned::zeros(passes.passes() * 2 * slots);
     let bytes = data.as_mut_slice();
     passes.fill(weights, depth, |s: Slot, w| {
-        let at = s.pass * PASS64 + s.lane * GATHER64.slots + s.slot;
+        let at = s.pass * 2 * slots + s.lane * form.slots + s.slot;
         bytes[at] = s.index as u8;
-        bytes[at + PASS64 / 2] = w as u8;
+        bytes[at + slots] = w as u8;
     });
     data
 }

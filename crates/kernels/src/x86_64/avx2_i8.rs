@@ -1,17 +1,13 @@
 use std::{arch::x86_64::*, ops::Range};
 
 use crate::{
-    DenseI8, IntOut, Rows, SparseI8,
+    DenseI8, IntOut, Rows,
     dense_i8::{PANEL, QUAD},
     epilogue::LANES,
-    passes::LastWindow,
-    sparse_i8::{GATHER16, PASS16},
 };
 
 /// Pixels of a dense tile: 8 accumulators, 4 registers of widened weights.
 pub(crate) const DENSE_PIXELS: usize = 4;
-/// Pixels of a sparse tile.
-pub(crate) const SPARSE_PIXELS: usize = 8;
 /// Lanes of a register.
 const HALF: usize = LANES / 2;
 
@@ -134,133 +130,4 @@ unsafe fn quad<const P: usize>(acc: &mut [[__m256i; 2]; P], w: *const i8, x: &[i
             *acc = _mm256_add_epi32(*acc, sum);
         }
     }
-}
-
-/// # Safety
-/// As the table says.
-#[target_feature(enable = "avx2,fma")]
-pub(crate) unsafe fn sparse(
-    layer: &SparseI8,
-    x: Rows<'_, u8>,
-    outputs: Range<usize>,
-    mut out: IntOut<'_>,
-) {
-    if x.rows() == 1 {
-        let window = LastWindow::of(x.row(0));
-        for g in layer.passes().groups_of(&outputs) {
-            let acc = sparse_row(layer, g, x.row(0), &window);
-            out.scatter(&[acc], 0, outputs.start, layer.passes().group(g).rows);
-        }
-        return;
-    }
-    for g in layer.passes().groups_of(&outputs) {
-        let rows = layer.passes().group(g).rows;
-        let mut pixel = 0;
-        while pixel < x.rows() {
-            // SAFETY: the group is the layer's, the pixels are rows of `x`.
-            unsafe {
-                match x.rows() - pixel {
-                    SPARSE_PIXELS.. => {
-                        let acc = sparse_tile::<SPARSE_PIXELS>(layer, g, x, pixel);
-                        out.scatter(&acc, pixel, outputs.start, rows);
-                        pixel += SPARSE_PIXELS;
-                    }
-                    4.. => {
-                        let acc = sparse_tile::<4>(layer, g, x, pixel);
-                        out.scatter(&acc, pixel, outputs.start, rows);
-                        pixel += 4;
-                    }
-                    _ => {
-                        let acc = sparse_tile::<1>(layer, g, x, pixel);
-                        out.scatter(&acc, pixel, outputs.start, rows);
-                        pixel += 1;
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// One group of 8 rows at one pixel; the upper lanes are zero.
-#[inline]
-#[target_feature(enable = "avx2,fma")]
-fn sparse_row(
-    layer: &SparseI8,
-    g: usize,
-    x: &[u8],
-    window: &LastWindow<u8, { GATHER16.window }>,
-) -> [i32; LANES] {
-    let group = layer.passes().group(g);
-    let mut lanes = [0; LANES];
-    // SAFETY: a pass has 32 shuffle bytes and 16 weights of 16 bits, and its window is readable; a group
-    // has 8 biases; the lower 8 of 16 lanes are stored.
-    unsafe {
-        let mut acc = _mm256_loadu_si256(layer.group_bias(g).as_ptr().cast());
-        let mut pass = layer.data().as_ptr().add(group.first_pass * PASS16);
-        for &origin in group.origins {
-            let x = _mm_loadu_si128(window.at(x.as_ptr(), origin).cast());
-            let at = _mm256_loadu_si256(pass.cast());
-            let w = _mm256_loadu_si256(pass.add(PASS16 / 2).cast());
-            let x = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(x), at);
-            acc = _mm256_add_epi32(acc, _mm256_madd_epi16(x, w));
-            pass = pass.add(PASS16);
-        }
-        _mm256_storeu_si256(lanes.as_mut_ptr().cast(), acc);
-    }
-    lanes
-}
-
-/// One group of 8 rows at `P` pixels; the upper lanes are zero.
-///
-/// # Safety
-/// The group is the layer's; `P` pixels from `pixel` on are rows of `x`.
-#[inline]
-#[target_feature(enable = "avx2,fma")]
-unsafe fn sparse_tile<const P: usize>(
-    layer: &SparseI8,
-    g: usize,
-    x: Rows<'_, u8>,
-    pixel: usize,
-) -> [[i32; LANES]; P] {
-    let group = layer.passes().group(g);
-    let depth = layer.depth();
-    let stride = x.stride();
-    let bias = layer.group_bias(g);
-    // SAFETY: the pixels are rows of `x`; windows begin below `depth`, and one that would end beyond
-    // it is copied; a pass has 32 shuffle bytes and 16 weights of 16 bits; a group has 8 biases.
-    let acc = unsafe {
-        let start = x.as_ptr().add(pixel * stride);
-        let mut pass = layer.data().as_ptr().add(group.first_pass * PASS16);
-        let mut acc = [_mm256_loadu_si256(bias.as_ptr().cast()); P];
-        for run in group.runs {
-            let first = run.window as usize * GATHER16.window;
-            let mut window = [_mm256_setzero_si256(); P];
-            for p in 0..P {
-                let bytes = if depth - first >= GATHER16.window {
-                    _mm_loadu_si128(start.add(p * stride + first).cast())
-                } else {
-                    let mut bytes = [0u8; GATHER16.window];
-                    bytes[..depth - first].copy_from_slice(&x.row(pixel + p)[first..]);
-                    _mm_loadu_si128(bytes.as_ptr().cast())
-                };
-                window[p] = _mm256_broadcastsi128_si256(bytes);
-            }
-            for _ in 0..run.passes {
-                let at = _mm256_loadu_si256(pass.cast());
-                let w = _mm256_loadu_si256(pass.add(PASS16 / 2).cast());
-                for (acc, &window) in acc.iter_mut().zip(&window) {
-                    let x = _mm256_shuffle_epi8(window, at);
-                    *acc = _mm256_add_epi32(*acc, _mm256_madd_epi16(x, w));
-                }
-                pass = pass.add(PASS16);
-            }
-        }
-        acc
-    };
-    let mut lanes = [[0; LANES]; P];
-    for (lanes, &acc) in lanes.iter_mut().zip(&acc) {
-        // SAFETY: the lower 8 of 16 lanes.
-        unsafe { _mm256_storeu_si256(lanes.as_mut_ptr().cast(), acc) };
-    }
-    lanes
 }

@@ -21,7 +21,7 @@ const CHAINS: usize = 4;
 
 /// # Safety
 /// As the table says.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(crate) unsafe fn dense(
     layer: &DenseI8,
     x: Rows<'_, u8>,
@@ -61,7 +61,7 @@ struct DenseTile<'a> {
 impl DenseTile<'_> {
     /// # Safety
     /// `N` panels exist.
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
     unsafe fn pixels<const N: usize>(&self, out: &mut IntOut<'_>) -> usize {
         let mut pixel = 0;
         while pixel < self.x.rows() {
@@ -90,7 +90,7 @@ impl DenseTile<'_> {
     /// # Safety
     /// `P` pixels from `pixel` on are rows of `x`; `N` panels exist.
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
     unsafe fn run<const P: usize, const N: usize>(
         &self,
         pixel: usize,
