@@ -16,7 +16,7 @@ pub(crate) const PANEL: usize = 16;
 /// A dense u8 × i8 layer, packed: `acc[p,o] = bias[o] + Σ w[o,k]·x[p,k]`, exact in i32, then [`IntOut`].
 ///
 /// Weights lie in panels of 16 outputs, each `[depth/4]` vectors of 64 bytes.  The order in a
-/// vector is the kernel's: `[16 outputs][4 k]` for dot products and portable code, and for AVX2 and
+/// vector is the kernel's: `[16 outputs][4 k]` for dot products and portable code, and for
 /// WebAssembly twice
 /// `[even, odd k][8 outputs][2 k]`, which widens to operands of 16 bits.
 ///
@@ -73,7 +73,7 @@ impl DenseI8 {
         let padded_depth = depth.next_multiple_of(QUAD);
         let mut panels = Aligned::zeros(product("weights", padded, padded_depth)?);
         let place = match kernel.isa {
-            Isa::Avx2 | Isa::Simd128 => widened,
+            Isa::Simd128 => widened,
             _ => quads,
         };
         let slots = panels.as_mut_slice();

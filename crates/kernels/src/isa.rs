@@ -107,16 +107,17 @@ impl Isa {
         })
     }
 
-    /// What the set's int8 kernels leave to the bias of an output: those of Arm multiply `x - 128`, as
-    /// their products are i8 × i8, which leaves `128·Σ w`.
+    /// What the set's int8 kernels leave to the bias of an output.  Arm's products are i8 × i8: kernels
+    /// multiply `w·(x - 128)`, which lacks `128·w`.  AVX2 multiplies `|w|·(127 - x)` where `w` is negative,
+    /// which lacks `127·w`, and else as Arm.
     pub(crate) fn constant(self, weights: &[i8]) -> i32 {
-        match self {
-            Isa::Neon | Isa::NeonDot => {
-                let sum = weights.iter().map(|&w| i32::from(w)).sum::<i32>();
-                sum.wrapping_mul(128)
-            }
+        let lacking = |w: i32| match self {
+            Isa::Neon | Isa::NeonDot => 128 * w,
+            Isa::Avx2 => (if w < 0 { 127 } else { 128 }) * w,
             _ => 0,
-        }
+        };
+        let lacking = weights.iter().map(|&w| lacking(i32::from(w)));
+        lacking.fold(0, i32::wrapping_add)
     }
 
     /// The token that ends a kernel's name.

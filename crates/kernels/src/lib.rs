@@ -38,7 +38,6 @@ mod im2col;
 mod isa;
 mod passes;
 mod pool;
-mod quads16;
 mod range;
 mod rows;
 mod sparse_f32;

@@ -5,7 +5,6 @@ use crate::{
     buffer::Aligned,
     error::{check_len, product},
     passes::{BAND, Form, Passes, Slot},
-    quads16::{QUADS16X8, QUADS16X16, narrow_quads},
     range::check_outputs,
     table::{self, Entry, Kernel, SparseI8Fn},
 };
@@ -22,6 +21,18 @@ pub(crate) const GATHER16: Form = Form {
     window: 16,
     rows: 8,
     slots: 2,
+};
+/// 16 inputs a window, 8 rows × 4 slots a pass: 32 index bytes, then 32 weights.
+pub(crate) const QUADS16X8: Form = Form {
+    window: 16,
+    rows: 8,
+    slots: 4,
+};
+/// 16 inputs a window, 16 rows × 4 slots a pass: 64 index bytes, then 64 weights.
+pub(crate) const QUADS16X16: Form = Form {
+    window: 16,
+    rows: 16,
+    slots: 4,
 };
 /// Bytes of a [`GATHER64`] pass.
 pub(crate) const PASS64: usize = 128;
@@ -94,7 +105,6 @@ impl SparseI8 {
         let passes = Passes::plan(form, weights, outputs, depth);
         let data = match kernel.isa {
             Isa::Simd128 => gather16(&passes, weights, depth),
-            Isa::Avx2 => narrow_quads(&passes, weights, depth),
             _ => quads(&passes, weights, depth, form),
         };
         if let Some(bias) = bias {
@@ -218,7 +228,7 @@ impl SparseI8 {
 }
 
 /// Passes of one index byte a slot, `[rows][slots]`, then one weight a slot.
-pub(crate) fn quads(passes: &Passes, weights: &[i8], depth: usize, form: Form) -> Aligned<u8> {
+fn quads(passes: &Passes, weights: &[i8], depth: usize, form: Form) -> Aligned<u8> {
     let slots = form.rows * form.slots;
     let mut data = Aligned::zeros(passes.passes() * 2 * slots);
     let bytes = data.as_mut_slice();

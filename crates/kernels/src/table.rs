@@ -12,7 +12,7 @@ use std::ops::Range;
 
 #[cfg(target_arch = "x86_64")]
 use crate::x86_64::{
-    avx2_f32, avx2_i8, avx512bwvnni_f32, avx512bwvnni_i8, avx512vnni_i8, avxvnni_i8, depthwise,
+    avx2_f32, avx512bwvnni_f32, avx512bwvnni_i8, avx512vnni_i8, depthwise, ymm_dense_i8,
     ymm_sparse_i8,
 };
 
@@ -154,7 +154,7 @@ pub static KERNELS: &[Kernel] = &[
     #[cfg(target_arch = "x86_64")]
     kernel("f32f32f32_spmm_8x8_window8__avx2", Isa::Avx2, 8, 8, What::SparseF32, Entry::SparseF32(avx2_f32::sparse)),
     #[cfg(target_arch = "x86_64")]
-    kernel("u8i8i32_gemm_16x4_panel16wide__avx2", Isa::Avx2, 16, 4, What::DenseI8, Entry::DenseI8(avx2_i8::dense)),
+    kernel("u8i8i32_gemm_16x4_panel16k4__avx2", Isa::Avx2, 16, 4, What::DenseI8, Entry::DenseI8(ymm_dense_i8::dense::<false>)),
     #[cfg(target_arch = "x86_64")]
     kernel("u8i8i32_spmm_8x8_quads16__avx2", Isa::Avx2, 8, 8, What::SparseI8, Entry::SparseI8(ymm_sparse_i8::sparse::<false>)),
     #[cfg(target_arch = "x86_64")]
@@ -162,7 +162,7 @@ pub static KERNELS: &[Kernel] = &[
     #[cfg(target_arch = "x86_64")]
     kernel("u8i8i32_dwconv_64x1__avx2", Isa::Avx2, 64, 1, What::DepthwiseI8, Entry::DepthwiseI8(depthwise::i8_avx2)),
     #[cfg(target_arch = "x86_64")]
-    kernel("u8i8i32_gemm_16x6_panel16k4__avxvnni", Isa::AvxVnni, 16, 6, What::DenseI8, Entry::DenseI8(avxvnni_i8::dense)),
+    kernel("u8i8i32_gemm_16x6_panel16k4__avxvnni", Isa::AvxVnni, 16, 6, What::DenseI8, Entry::DenseI8(ymm_dense_i8::dense::<true>)),
     #[cfg(target_arch = "x86_64")]
     kernel("u8i8i32_spmm_8x8_quads16__avxvnni", Isa::AvxVnni, 8, 8, What::SparseI8, Entry::SparseI8(ymm_sparse_i8::sparse::<true>)),
     #[cfg(target_arch = "x86_64")]

@@ -5,7 +5,7 @@ use crate::{
     band_bytes::BandBytes,
     epilogue::LANES,
     passes::{BAND, Group},
-    quads16::QUADS16X16,
+    sparse_i8::QUADS16X16,
 };
 
 /// Pixels of a sparse tile: 16 accumulators.

@@ -6,10 +6,10 @@
 )]
 
 pub(crate) mod avx2_f32;
-pub(crate) mod avx2_i8;
 pub(crate) mod avx512bwvnni_f32;
 pub(crate) mod avx512bwvnni_i8;
 pub(crate) mod avx512vnni_i8;
-pub(crate) mod avxvnni_i8;
 pub(crate) mod depthwise;
+pub(crate) mod ymm_dense_i8;
+mod ymm_dot;
 pub(crate) mod ymm_sparse_i8;

@@ -2,13 +2,13 @@
 
 use std::{arch::x86_64::*, ops::Range};
 
-use super::avxvnni_i8::dot;
+use super::ymm_dot::{Weights, dot};
 use crate::{
     IntOut, Rows, SparseI8,
     band_bytes::BandBytes,
     epilogue::LANES,
     passes::{BAND, Group},
-    quads16::{QUADS16X8, WIDE},
+    sparse_i8::QUADS16X8,
 };
 
 /// Pixels of a tile: 8 accumulators.
@@ -134,19 +134,9 @@ impl Tile<'_> {
                     (tails.as_ptr().cast(), WINDOW)
                 };
                 let at = _mm256_loadu_si256(pass.cast());
-                let w = _mm256_loadu_si256(pass.add(BYTES).cast());
-                if VNNI {
-                    for p in 0..P {
-                        acc[p] = dot(acc[p], picked(x.add(p * step), at), w);
-                    }
-                } else if *pass & WIDE == 0 {
-                    for p in 0..P {
-                        acc[p] = narrow(acc[p], picked(x.add(p * step), at), w);
-                    }
-                } else {
-                    for p in 0..P {
-                        acc[p] = wide(acc[p], picked(x.add(p * step), at), w);
-                    }
+                let w = Weights::of::<VNNI>(_mm256_loadu_si256(pass.add(BYTES).cast()));
+                for p in 0..P {
+                    acc[p] = dot::<VNNI>(acc[p], picked(x.add(p * step), at), w);
                 }
                 pass = pass.add(2 * BYTES);
             }
@@ -182,15 +172,8 @@ impl Tile<'_> {
                         tail.as_ptr()
                     };
                     let at = _mm256_loadu_si256(pass.cast());
-                    let w = _mm256_loadu_si256(pass.add(BYTES).cast());
-                    let x = picked(x, at);
-                    *acc = if VNNI {
-                        dot(*acc, x, w)
-                    } else if *pass & WIDE == 0 {
-                        narrow(*acc, x, w)
-                    } else {
-                        wide(*acc, x, w)
-                    };
+                    let w = Weights::of::<VNNI>(_mm256_loadu_si256(pass.add(BYTES).cast()));
+                    *acc = dot::<VNNI>(*acc, picked(x, at), w);
                     pass = pass.add(2 * BYTES);
                 }
             }
@@ -210,26 +193,6 @@ unsafe fn picked(x: *const u8, at: __m256i) -> __m256i {
     // SAFETY: the caller's.
     let window = unsafe { _mm_loadu_si128(x.cast()) };
     _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(window), at)
-}
-
-/// `acc + x·w` of a pass whose pairs fit 16 bits.
-#[inline]
-#[target_feature(enable = "avx2,fma")]
-fn narrow(acc: __m256i, x: __m256i, w: __m256i) -> __m256i {
-    let pairs = _mm256_maddubs_epi16(x, w);
-    _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
-}
-
-/// `acc + x·w` of any pass.
-#[inline]
-#[target_feature(enable = "avx2,fma")]
-fn wide(acc: __m256i, x: __m256i, w: __m256i) -> __m256i {
-    let even = _mm256_madd_epi16(
-        _mm256_and_si256(x, _mm256_set1_epi16(0xff)),
-        _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(w)),
-    );
-    let odd = _mm256_madd_epi16(_mm256_srli_epi16::<8>(x), _mm256_srai_epi16::<8>(w));
-    _mm256_add_epi32(acc, _mm256_add_epi32(even, odd))
 }
 
 /// `bytes[places[j]]`; `places` are 64, each below 64.

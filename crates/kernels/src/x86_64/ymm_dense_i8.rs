@@ -1,45 +1,25 @@
-use std::{
-    arch::{asm, x86_64::*},
-    ops::Range,
-};
+//! Dense int8 in registers of 32 bytes, for AVX2 and for AVX-VNNI.
 
+use std::{arch::x86_64::*, ops::Range};
+
+use super::ymm_dot::{Weights, dot};
 use crate::{
     DenseI8, IntOut, Rows,
     dense_i8::{PANEL, QUAD},
     epilogue::LANES,
 };
 
-/// Pixels of a dense tile: 12 accumulators.
-pub(crate) const DENSE_PIXELS: usize = 6;
+/// Pixels of a tile of AVX-VNNI: 12 accumulators.
+pub(crate) const VNNI_PIXELS: usize = 6;
+/// Pixels of a tile of AVX2, whose products need more registers: 8 accumulators.
+pub(crate) const PIXELS: usize = 4;
 /// Lanes of a register.
 const HALF: usize = LANES / 2;
 
-/// `acc + x·w`, 4 products a lane: `vpdpbusd` in its AVX-VNNI encoding.  Written out so that the code
-/// around it can be shared with AVX2.
-///
 /// # Safety
-/// The processor has AVX-VNNI.
-#[inline]
+/// As the table says; with `VNNI` the processor has AVX-VNNI.
 #[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn dot(acc: __m256i, x: __m256i, w: __m256i) -> __m256i {
-    let mut acc = acc;
-    // SAFETY: one instruction that reads and writes the named registers; the caller has it.
-    unsafe {
-        asm!(
-            "{{vex}} vpdpbusd {acc}, {x}, {w}",
-            acc = inout(ymm_reg) acc,
-            x = in(ymm_reg) x,
-            w = in(ymm_reg) w,
-            options(pure, nomem, nostack, preserves_flags),
-        );
-    }
-    acc
-}
-
-/// # Safety
-/// As the table says.
-#[target_feature(enable = "avx2,fma")]
-pub(crate) unsafe fn dense(
+pub(crate) unsafe fn dense<const VNNI: bool>(
     layer: &DenseI8,
     x: Rows<'_, u8>,
     outputs: Range<usize>,
@@ -58,10 +38,10 @@ pub(crate) unsafe fn dense(
             // SAFETY: the panel exists, the pixels are rows of `x`.
             pixel += unsafe {
                 match x.rows() - pixel {
-                    DENSE_PIXELS.. => tile.run::<DENSE_PIXELS>(pixel, &mut out),
-                    4.. => tile.run::<4>(pixel, &mut out),
-                    2.. => tile.run::<2>(pixel, &mut out),
-                    _ => tile.run::<1>(pixel, &mut out),
+                    VNNI_PIXELS.. if VNNI => tile.run::<VNNI_PIXELS, VNNI>(pixel, &mut out),
+                    PIXELS.. => tile.run::<PIXELS, VNNI>(pixel, &mut out),
+                    2.. => tile.run::<2, VNNI>(pixel, &mut out),
+                    _ => tile.run::<1, VNNI>(pixel, &mut out),
                 }
             };
         }
@@ -79,17 +59,21 @@ struct Tile<'a> {
 
 impl Tile<'_> {
     /// # Safety
-    /// The processor has AVX-VNNI; `P` pixels from `pixel` on are rows of `x`.
+    /// With `VNNI` the processor has AVX-VNNI; `P` pixels from `pixel` on are rows of `x`.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn run<const P: usize>(&self, pixel: usize, out: &mut IntOut<'_>) -> usize {
+    unsafe fn run<const P: usize, const VNNI: bool>(
+        &self,
+        pixel: usize,
+        out: &mut IntOut<'_>,
+    ) -> usize {
         let depth = self.layer.depth();
         let stride = self.x.stride();
         let w = self.layer.panel(self.first / PANEL).as_ptr();
         let bias = self.layer.panel_bias(self.first / PANEL).as_ptr();
         let mut acc = [[_mm256_setzero_si256(); 2]; P];
         // SAFETY: the pixels are rows of `x`, read in whole quads below `depth`; a panel has 64 weights
-        // a quad, zeros beyond `depth`, and 16 biases; the processor has AVX-VNNI.
+        // a quad, zeros beyond `depth`, and 16 biases.
         unsafe {
             acc.fill([
                 _mm256_loadu_si256(bias.cast()),
@@ -102,7 +86,7 @@ impl Tile<'_> {
                     let x = x.add(p * stride + q * QUAD);
                     quads[p] = x.cast::<i32>().read_unaligned();
                 }
-                step(&mut acc, w.add(q * PANEL * QUAD), &quads);
+                step::<P, VNNI>(&mut acc, w.add(q * PANEL * QUAD), &quads);
             }
             let from = depth / QUAD * QUAD;
             if from < depth {
@@ -112,7 +96,7 @@ impl Tile<'_> {
                     bytes[..depth - from].copy_from_slice(&self.x.row(pixel + p)[from..]);
                     quads[p] = i32::from_le_bytes(bytes);
                 }
-                step(&mut acc, w.add(from * PANEL), &quads);
+                step::<P, VNNI>(&mut acc, w.add(from * PANEL), &quads);
             }
         }
         let mut lanes = [[0; LANES]; P];
@@ -130,18 +114,22 @@ impl Tile<'_> {
 /// Adds 4 depth steps.
 ///
 /// # Safety
-/// The processor has AVX-VNNI; `w` points to 64 weights.
+/// With `VNNI` the processor has AVX-VNNI; `w` points to 64 weights.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn step<const P: usize>(acc: &mut [[__m256i; 2]; P], w: *const i8, x: &[i32; P]) {
+unsafe fn step<const P: usize, const VNNI: bool>(
+    acc: &mut [[__m256i; 2]; P],
+    w: *const i8,
+    x: &[i32; P],
+) {
     // SAFETY: the caller's.
     unsafe {
-        let low = _mm256_loadu_si256(w.cast());
-        let high = _mm256_loadu_si256(w.add(HALF * QUAD).cast());
+        let low = Weights::of::<VNNI>(_mm256_loadu_si256(w.cast()));
+        let high = Weights::of::<VNNI>(_mm256_loadu_si256(w.add(HALF * QUAD).cast()));
         for (acc, &x) in acc.iter_mut().zip(x) {
             let x = _mm256_set1_epi32(x);
-            acc[0] = dot(acc[0], x, low);
-            acc[1] = dot(acc[1], x, high);
+            acc[0] = dot::<VNNI>(acc[0], x, low);
+            acc[1] = dot::<VNNI>(acc[1], x, high);
         }
     }
 }
