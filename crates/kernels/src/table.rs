@@ -172,7 +172,7 @@ pub static KERNELS: &[Kernel] = &[
     #[cfg(target_arch = "x86_64")]
     kernel("u8i8i32_gemm_32x12_panel16k4__avx512bwvnni", Isa::Avx512BwVnni, 32, 12, What::DenseI8, Entry::DenseI8(avx512vnni_i8::dense)),
     #[cfg(target_arch = "x86_64")]
-    kernel("u8i8i32_spmm_16x16_quads16__avx512bwvnni", Isa::Avx512BwVnni, 16, 16, What::SparseI8, Entry::SparseI8(avx512bwvnni_i8::sparse)),
+    kernel("u8i8i32_spmm_16x14_quads16__avx512bwvnni", Isa::Avx512BwVnni, 16, 14, What::SparseI8, Entry::SparseI8(avx512bwvnni_i8::sparse)),
     #[cfg(target_arch = "x86_64")]
     kernel("u8i8i32_spmm_16x14_gather64__avx512vnni", Isa::Avx512Vnni, 16, 14, What::SparseI8, Entry::SparseI8(avx512vnni_i8::sparse)),
     #[cfg(target_arch = "x86_64")]

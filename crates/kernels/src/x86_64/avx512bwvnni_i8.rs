@@ -8,8 +8,9 @@ use crate::{
     sparse_i8::QUADS16X16,
 };
 
-/// Pixels of a sparse tile: 16 accumulators.
-pub(crate) const SPARSE_PIXELS: usize = 16;
+/// Pixels of a sparse tile; of 16 or 8, the compiler would finish the lanes of several pixels at once, by
+/// gathers.
+pub(crate) const SPARSE_PIXELS: usize = 14;
 /// Accumulators of a group at one pixel, so that `vpdpbusd` does not wait for itself.
 const CHAINS: usize = 4;
 /// Inputs of a window.
@@ -42,7 +43,7 @@ pub(crate) unsafe fn sparse(
             pixel += unsafe {
                 match x.rows() - pixel {
                     SPARSE_PIXELS.. => tile.run::<SPARSE_PIXELS>(&mut out),
-                    8.. => tile.run::<8>(&mut out),
+                    7.. => tile.run::<7>(&mut out),
                     4.. => tile.run::<4>(&mut out),
                     2.. => tile.run::<2>(&mut out),
                     _ => tile.run::<1>(&mut out),
@@ -149,20 +150,28 @@ impl Tile<'_> {
             pass = pass.add(group.first_pass * 2 * BYTES);
             let mut acc = [_mm512_setzero_si512(); CHAINS];
             acc[0] = _mm512_loadu_si512(bias.as_ptr().cast());
-            for origins in group.origins.chunks(CHAINS) {
+            let mut step = |acc: &mut __m512i, origin: u32| {
+                let origin = origin as usize;
+                let whole = origin + WINDOW <= depth;
+                let x = if whole {
+                    row.add(origin)
+                } else {
+                    tail.as_ptr()
+                };
+                let at = _mm512_loadu_si512(pass.cast());
+                let w = _mm512_loadu_si512(pass.add(BYTES).cast());
+                *acc = _mm512_dpbusd_epi32(*acc, picked(x, at), w);
+                pass = pass.add(2 * BYTES);
+            };
+            let chunks = group.origins.chunks_exact(CHAINS);
+            let rest = chunks.remainder();
+            for origins in chunks {
                 for (acc, &origin) in acc.iter_mut().zip(origins) {
-                    let origin = origin as usize;
-                    let whole = origin + WINDOW <= depth;
-                    let x = if whole {
-                        row.add(origin)
-                    } else {
-                        tail.as_ptr()
-                    };
-                    let at = _mm512_loadu_si512(pass.cast());
-                    let w = _mm512_loadu_si512(pass.add(BYTES).cast());
-                    *acc = _mm512_dpbusd_epi32(*acc, picked(x, at), w);
-                    pass = pass.add(2 * BYTES);
+                    step(acc, origin);
                 }
+            }
+            for (acc, &origin) in acc.iter_mut().zip(rest) {
+                step(acc, origin);
             }
             let [a, b, c, d] = acc;
             _mm512_add_epi32(_mm512_add_epi32(a, b), _mm512_add_epi32(c, d))

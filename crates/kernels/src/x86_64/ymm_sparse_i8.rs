@@ -162,20 +162,28 @@ impl Tile<'_> {
             pass = pass.add(group.first_pass * 2 * BYTES);
             let mut acc = [_mm256_setzero_si256(); CHAINS];
             acc[0] = _mm256_loadu_si256(bias.as_ptr().cast());
-            for origins in group.origins.chunks(CHAINS) {
+            let mut step = |acc: &mut __m256i, origin: u32| {
+                let origin = origin as usize;
+                let whole = origin + WINDOW <= depth;
+                let x = if whole {
+                    row.add(origin)
+                } else {
+                    tail.as_ptr()
+                };
+                let at = _mm256_loadu_si256(pass.cast());
+                let w = Weights::of::<VNNI>(_mm256_loadu_si256(pass.add(BYTES).cast()));
+                *acc = dot::<VNNI>(*acc, picked(x, at), w);
+                pass = pass.add(2 * BYTES);
+            };
+            let chunks = group.origins.chunks_exact(CHAINS);
+            let rest = chunks.remainder();
+            for origins in chunks {
                 for (acc, &origin) in acc.iter_mut().zip(origins) {
-                    let origin = origin as usize;
-                    let whole = origin + WINDOW <= depth;
-                    let x = if whole {
-                        row.add(origin)
-                    } else {
-                        tail.as_ptr()
-                    };
-                    let at = _mm256_loadu_si256(pass.cast());
-                    let w = Weights::of::<VNNI>(_mm256_loadu_si256(pass.add(BYTES).cast()));
-                    *acc = dot::<VNNI>(*acc, picked(x, at), w);
-                    pass = pass.add(2 * BYTES);
+                    step(acc, origin);
                 }
+            }
+            for (acc, &origin) in acc.iter_mut().zip(rest) {
+                step(acc, origin);
             }
             let [a, b, c, d] = acc;
             _mm256_add_epi32(_mm256_add_epi32(a, b), _mm256_add_epi32(c, d))
