@@ -25,6 +25,8 @@
 //! `{lhs}{rhs}{acc}_{what}_{mr}x{nr}[_{format}]__{isa}`: `u8i8i32_spmm_16x14_gather64__avx512vnni` multiplies
 //! u8 activations by sparse i8 weights into i32, 16 outputs × 14 pixels a tile.  [`KERNELS`] lists all.
 
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
 mod band_bytes;
 mod buffer;
 mod dense_f32;
