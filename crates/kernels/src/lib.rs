@@ -47,6 +47,8 @@ mod sparse_i8;
 mod table;
 #[cfg(test)]
 mod tests;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod wasm32;
 mod window;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;

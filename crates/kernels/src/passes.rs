@@ -175,6 +175,7 @@ impl Passes {
 
     /// The outputs of `count` groups of one band, from `g` on, lane by lane.
     #[inline(always)]
+    #[cfg(any(target_arch = "x86_64", target_arch = "wasm32"))]
     pub(crate) fn rows_of(&self, g: usize, count: usize) -> &[u32] {
         let first = g * self.form.rows;
         &self.order[first..self.order.len().min(first + count * self.form.rows)]
@@ -222,6 +223,7 @@ impl Passes {
 
 /// The last window of a row where it is partial, padded to its full width, so that a pass need not ask
 /// whether its window ends beyond the row.
+#[cfg(target_arch = "x86_64")]
 #[derive(Debug)]
 #[repr(align(64))]
 pub(crate) struct LastWindow<T, const W: usize> {
@@ -229,6 +231,7 @@ pub(crate) struct LastWindow<T, const W: usize> {
     origin: usize,
 }
 
+#[cfg(target_arch = "x86_64")]
 impl<T: Copy + Default, const W: usize> LastWindow<T, W> {
     #[inline(always)]
     pub(crate) fn of(row: &[T]) -> Self {

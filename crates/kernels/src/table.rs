@@ -12,6 +12,8 @@ use std::ops::Range;
 
 #[cfg(target_arch = "aarch64")]
 use crate::aarch64::{neon_dense_i8, neon_f32, neon_sparse_i8};
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+use crate::wasm32;
 #[cfg(target_arch = "x86_64")]
 use crate::x86_64::{
     avx2_f32, avx512bwvnni_f32, avx512bwvnni_i8, avx512vnni_i8, depthwise, ymm_dense_i8,
@@ -151,6 +153,12 @@ pub static KERNELS: &[Kernel] = &[
     kernel("u8i8i32_spmm_16x1_gather64__generic", Isa::Generic, 16, 1, What::SparseI8, Entry::SparseI8(generic::sparse::i8)),
     kernel("f32f32f32_dwconv_64x1__generic", Isa::Generic, 64, 1, What::DepthwiseF32, Entry::DepthwiseF32(generic::depthwise::f32)),
     kernel("u8i8i32_dwconv_64x1__generic", Isa::Generic, 64, 1, What::DepthwiseI8, Entry::DepthwiseI8(generic::depthwise::i8)),
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    kernel("f32f32f32_gemm_16x1_panel16__simd128", Isa::Simd128, 16, 1, What::DenseF32, Entry::DenseF32(wasm32::dense_f32::dense)),
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    kernel("u8i8i32_gemm_16x2_panel16wide__simd128", Isa::Simd128, 16, 2, What::DenseI8, Entry::DenseI8(wasm32::dense_i8::dense)),
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    kernel("u8i8i32_spmm_8x4_gather16__simd128", Isa::Simd128, 8, 4, What::SparseI8, Entry::SparseI8(wasm32::sparse_i8::sparse)),
     #[cfg(target_arch = "aarch64")]
     kernel("f32f32f32_gemm_16x6_panel16__neon", Isa::Neon, 16, 6, What::DenseF32, Entry::DenseF32(neon_f32::dense)),
     #[cfg(target_arch = "aarch64")]
@@ -158,11 +166,11 @@ pub static KERNELS: &[Kernel] = &[
     #[cfg(target_arch = "aarch64")]
     kernel("u8i8i32_gemm_16x4_panel16k4__neon", Isa::Neon, 16, 4, What::DenseI8, Entry::DenseI8(neon_dense_i8::dense::<false>)),
     #[cfg(target_arch = "aarch64")]
-    kernel("u8i8i32_spmm_16x3_gather64__neon", Isa::Neon, 16, 3, What::SparseI8, Entry::SparseI8(neon_sparse_i8::sparse::<false>)),
+    kernel("u8i8i32_spmm_16x2_gather64__neon", Isa::Neon, 16, 2, What::SparseI8, Entry::SparseI8(neon_sparse_i8::sparse::<false>)),
     #[cfg(target_arch = "aarch64")]
     kernel("u8i8i32_gemm_16x6_panel16k4__neondot", Isa::NeonDot, 16, 6, What::DenseI8, Entry::DenseI8(neon_dense_i8::dense::<true>)),
     #[cfg(target_arch = "aarch64")]
-    kernel("u8i8i32_spmm_16x3_gather64__neondot", Isa::NeonDot, 16, 3, What::SparseI8, Entry::SparseI8(neon_sparse_i8::sparse::<true>)),
+    kernel("u8i8i32_spmm_16x2_gather64__neondot", Isa::NeonDot, 16, 2, What::SparseI8, Entry::SparseI8(neon_sparse_i8::sparse::<true>)),
     #[cfg(target_arch = "x86_64")]
     kernel("f32f32f32_gemm_16x6_panel16__avx2", Isa::Avx2, 16, 6, What::DenseF32, Entry::DenseF32(avx2_f32::dense)),
     #[cfg(target_arch = "x86_64")]

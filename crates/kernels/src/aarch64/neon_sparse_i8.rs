@@ -9,8 +9,8 @@ use crate::{
     sparse_i8::{GATHER64, PASS64},
 };
 
-/// Pixels of a tile: 12 registers of activations, 12 accumulators.
-pub(crate) const PIXELS: usize = 3;
+/// Pixels of a tile: 8 registers of activations, 8 accumulators; with three of each, some are spilled.
+pub(crate) const PIXELS: usize = 2;
 /// Inputs of a window.
 const WINDOW: usize = GATHER64.window;
 /// Bytes of a register.
@@ -43,7 +43,6 @@ pub(crate) unsafe fn sparse<const DOT: bool>(
             pixel += unsafe {
                 match x.rows() - pixel {
                     PIXELS.. => tile.run::<PIXELS, DOT>(&mut out),
-                    2 => tile.run::<2, DOT>(&mut out),
                     _ => tile.run::<1, DOT>(&mut out),
                 }
             };
