@@ -17,8 +17,8 @@ pub(crate) const PANEL: usize = 16;
 /// A dense u8 × i8 layer, packed: `acc[p,o] = bias[o] + Σ w[o,k]·x[p,k]`, exact in i32, then [`IntOut`].
 ///
 /// Weights lie in panels of 16 outputs, each of `[line/4]` vectors of 64 bytes a line.  The order in a
-/// vector is the kernel's: `[16 outputs][4 k]` for `vpdpbusd` and portable code, and for AVX2 twice
-/// `[even, odd k][8 outputs][2 k]`, which widens to the operands of `vpmaddwd`.
+/// vector is the kernel's: `[16 outputs][4 k]` for dot products and portable code, and for
+/// WebAssembly twice `[even, odd k][8 outputs][2 k]`, which widens to operands of 16 bits.
 ///
 /// A zero point of the activations is the caller's to fold: `bias[o] - zx·Σ w[o,k]`.
 ///
@@ -107,10 +107,9 @@ impl DenseI8 {
         let lines = depth.checked_div(line).unwrap_or(1);
         let padded_depth = product("weights", lines, padded_line)?;
         let mut panels = Aligned::zeros(product("weights", padded, padded_depth)?);
-        let place = if kernel.isa == Isa::Avx2 {
-            widened
-        } else {
-            quads
+        let place = match kernel.isa {
+            Isa::Simd128 => widened,
+            _ => quads,
         };
         let slots = panels.as_mut_slice();
         for o in 0..outputs {
@@ -125,6 +124,10 @@ impl DenseI8 {
         if let Some(bias) = bias {
             check_len("bias", outputs, bias.len())?;
             padded_bias.as_mut_slice()[..outputs].copy_from_slice(bias);
+        }
+        for (o, bias) in padded_bias.as_mut_slice()[..outputs].iter_mut().enumerate() {
+            let constant = kernel.isa.constant(&weights[o * depth..][..depth]);
+            *bias = bias.wrapping_add(constant);
         }
         Ok(Self {
             kernel,

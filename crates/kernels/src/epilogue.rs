@@ -243,7 +243,6 @@ impl IntOut<'_> {
 
     /// Pixel `pixel` of an 8-bit output, as bytes.
     #[inline(always)]
-    #[cfg(target_arch = "x86_64")]
     pub(crate) fn byte_row(&mut self, pixel: usize) -> Option<&mut [u8]> {
         match self {
             IntOut::U8(y, _) => Some(y.row_mut(pixel)),

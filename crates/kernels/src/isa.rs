@@ -2,7 +2,8 @@ use std::{fmt, str::FromStr};
 
 use crate::KernelError;
 
-/// An instruction set that kernels are written for, from the least to the most capable.
+/// An instruction set that kernels are written for; of one architecture, from the least to the most
+/// capable.
 ///
 /// ```
 /// use secateur_kernels::Isa;
@@ -15,15 +16,34 @@ use crate::KernelError;
 pub enum Isa {
     /// Portable Rust; runs everywhere.
     Generic,
+    /// WebAssembly with 128-bit vectors; known when compiling, not when running.
+    Simd128,
+    /// 64-bit Arm; every one has it.
+    Neon,
+    /// 64-bit Arm with the dot product instructions (Cortex-A55/A76, Neoverse N1, Apple M1 and later).
+    NeonDot,
     /// x86-64 with AVX2 and FMA (Haswell, Zen and later).
     Avx2,
+    /// x86-64 with AVX2, FMA and AVX-VNNI (Alder Lake, Sierra Forest, Zen 5 and later).
+    AvxVnni,
+    /// x86-64 with AVX-512 F, BW, VL and VNNI, but not VBMI (Cascade Lake, Cooper Lake).
+    Avx512BwVnni,
     /// x86-64 with AVX-512 F, BW, VL, VBMI and VNNI (Ice Lake, Zen 4 and later).
     Avx512Vnni,
 }
 
 impl Isa {
     /// Every set, whether this processor has it or not.
-    pub const ALL: [Isa; 3] = [Isa::Generic, Isa::Avx2, Isa::Avx512Vnni];
+    pub const ALL: [Isa; 8] = [
+        Isa::Generic,
+        Isa::Simd128,
+        Isa::Neon,
+        Isa::NeonDot,
+        Isa::Avx2,
+        Isa::AvxVnni,
+        Isa::Avx512BwVnni,
+        Isa::Avx512Vnni,
+    ];
 
     /// The sets of this processor, from the least to the most capable.
     pub fn available() -> impl Iterator<Item = Isa> {
@@ -45,15 +65,30 @@ impl Isa {
                     && std::arch::is_x86_feature_detected!("fma")
             }
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Vnni => {
+            Isa::AvxVnni => {
+                Isa::Avx2.is_available() && std::arch::is_x86_feature_detected!("avxvnni")
+            }
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512BwVnni => {
                 Isa::Avx2.is_available()
                     && std::arch::is_x86_feature_detected!("avx512f")
                     && std::arch::is_x86_feature_detected!("avx512bw")
                     && std::arch::is_x86_feature_detected!("avx512vl")
-                    && std::arch::is_x86_feature_detected!("avx512vbmi")
                     && std::arch::is_x86_feature_detected!("avx512vnni")
             }
-            #[cfg(not(target_arch = "x86_64"))]
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni => {
+                Isa::Avx512BwVnni.is_available()
+                    && std::arch::is_x86_feature_detected!("avx512vbmi")
+            }
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => std::arch::is_aarch64_feature_detected!("neon"),
+            #[cfg(target_arch = "aarch64")]
+            Isa::NeonDot => {
+                Isa::Neon.is_available() && std::arch::is_aarch64_feature_detected!("dotprod")
+            }
+            #[cfg(target_arch = "wasm32")]
+            Isa::Simd128 => cfg!(target_feature = "simd128"),
             _ => false,
         }
     }
@@ -72,11 +107,29 @@ impl Isa {
         })
     }
 
+    /// What the set's int8 kernels leave to the bias of an output.  Arm's products are i8 × i8: kernels
+    /// multiply `w·(x - 128)`, which lacks `128·w`.  AVX2 multiplies `|w|·(127 - x)` where `w` is negative,
+    /// which lacks `127·w`, and else as Arm.
+    pub(crate) fn constant(self, weights: &[i8]) -> i32 {
+        let lacking = |w: i32| match self {
+            Isa::Neon | Isa::NeonDot => 128 * w,
+            Isa::Avx2 => (if w < 0 { 127 } else { 128 }) * w,
+            _ => 0,
+        };
+        let lacking = weights.iter().map(|&w| lacking(i32::from(w)));
+        lacking.fold(0, i32::wrapping_add)
+    }
+
     /// The token that ends a kernel's name.
     pub const fn token(self) -> &'static str {
         match self {
             Isa::Generic => "generic",
+            Isa::Simd128 => "simd128",
+            Isa::Neon => "neon",
+            Isa::NeonDot => "neondot",
             Isa::Avx2 => "avx2",
+            Isa::AvxVnni => "avxvnni",
+            Isa::Avx512BwVnni => "avx512bwvnni",
             Isa::Avx512Vnni => "avx512vnni",
         }
     }
@@ -149,8 +202,24 @@ pub fn features() -> Vec<&'static str> {
         .filter_map(|(name, present)| present.then_some(name))
         .collect()
     }
-    #[cfg(not(target_arch = "x86_64"))]
-    Vec::new()
+    #[cfg(target_arch = "aarch64")]
+    {
+        use std::arch::is_aarch64_feature_detected as has;
+        [
+            ("neon", has!("neon")),
+            ("dotprod", has!("dotprod")),
+            ("i8mm", has!("i8mm")),
+        ]
+        .into_iter()
+        .filter_map(|(name, present)| present.then_some(name))
+        .collect()
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    if cfg!(target_feature = "simd128") {
+        vec!["simd128"]
+    } else {
+        Vec::new()
+    }
 }
 
 #[cfg(test)]
@@ -162,7 +231,7 @@ mod tests {
         for isa in Isa::ALL {
             assert_eq!(isa.to_string().parse::<Isa>().unwrap(), isa);
         }
-        assert!(Isa::Generic < Isa::Avx2 && Isa::Avx2 < Isa::Avx512Vnni);
+        assert!(Isa::ALL.is_sorted());
         assert!("sse9".parse::<Isa>().is_err());
     }
 

@@ -25,7 +25,10 @@
 //! `{lhs}{rhs}{acc}_{what}_{mr}x{nr}[_{format}]__{isa}`: `u8i8i32_spmm_16x14_gather64__avx512vnni` multiplies
 //! u8 activations by sparse i8 weights into i32, 16 outputs × 14 pixels a tile.  [`KERNELS`] lists all.
 
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
 mod add_codes;
+mod band_bytes;
 mod buffer;
 mod codes;
 mod dense_f32;
@@ -52,6 +55,8 @@ mod sparse_i8;
 mod table;
 #[cfg(test)]
 mod tests;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod wasm32;
 mod window;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;

@@ -239,6 +239,14 @@ impl Passes {
         }
     }
 
+    /// The outputs of `count` groups of one band, from `g` on, lane by lane.
+    #[inline(always)]
+    #[cfg(any(target_arch = "x86_64", target_arch = "wasm32"))]
+    pub(crate) fn rows_of(&self, g: usize, count: usize) -> &[u32] {
+        let first = g * self.form.rows;
+        &self.order[first..self.order.len().min(first + count * self.form.rows)]
+    }
+
     /// The groups of a range of outputs that lies on bands.
     #[inline(always)]
     pub(crate) fn groups_of(&self, outputs: &std::ops::Range<usize>) -> std::ops::Range<usize> {
@@ -277,36 +285,6 @@ impl Passes {
             + size_of_val(&*self.origins)
             + size_of_val(&*self.lines)
             + size_of_val(&*self.starts)
-    }
-}
-
-/// The last window of a row where it is partial, padded to its full width, so that a pass need not ask
-/// whether its window ends beyond the row.
-#[cfg(target_arch = "x86_64")]
-#[derive(Debug)]
-#[repr(align(64))]
-pub(crate) struct LastWindow<T, const W: usize> {
-    values: [T; W],
-    origin: usize,
-}
-
-#[cfg(target_arch = "x86_64")]
-impl<T: Copy + Default, const W: usize> LastWindow<T, W> {
-    #[inline(always)]
-    pub(crate) fn of(row: &[T]) -> Self {
-        let origin = row.len() / W * W;
-        let mut values = [T::default(); W];
-        values[..row.len() - origin].copy_from_slice(&row[origin..]);
-        Self { values, origin }
-    }
-
-    /// `W` readable inputs from `origin` on; `row` points to the row that this was made of.
-    #[inline(always)]
-    pub(crate) fn at(&self, row: *const T, origin: u32) -> *const T {
-        if origin as usize == self.origin {
-            return self.values.as_ptr();
-        }
-        row.wrapping_add(origin as usize)
     }
 }
 

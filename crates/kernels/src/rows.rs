@@ -103,7 +103,11 @@ impl<'a, T> Rows<'a, T> {
         self.data
     }
 
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(any(
+        target_arch = "x86_64",
+        target_arch = "aarch64",
+        target_arch = "wasm32"
+    ))]
     pub(crate) fn as_ptr(&self) -> *const T {
         self.data.as_ptr()
     }

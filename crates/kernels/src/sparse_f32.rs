@@ -23,6 +23,13 @@ pub(crate) const WINDOW8: Form = Form {
     rows: 8,
     slots: 1,
 };
+/// Four NEON registers of inputs, from which `tbl` picks for 4 of 8 rows at a time.
+pub(crate) const WINDOW16: Form = Form {
+    window: 16,
+    last: Last::Beyond,
+    rows: 8,
+    slots: 1,
+};
 /// Rows of a group that picks from the whole depth.
 const GATHER_ROWS: usize = 16;
 const MAX_DEPTH: usize = 1 << 30;
@@ -30,9 +37,9 @@ const MAX_DEPTH: usize = 1 << 30;
 /// A pruned f32 layer, packed: the same result as [`DenseF32`](crate::DenseF32), zeros skipped.
 ///
 /// Outputs are the lanes of a vector; each lane walks its own row's non-zeros in k order, so the chain
-/// of every output is that of the dense form.  Inputs come in windows that fit registers, 32 for AVX-512
-/// and 8 for AVX2, so that a slot costs one permutation and no gather; the portable form picks from the
-/// whole depth.  Activations must be finite: an unused slot multiplies one by zero.
+/// of every output is that of the dense form.  Inputs come in windows that fit registers, 32 for AVX-512,
+/// 16 for NEON and 8 for AVX2, so that a slot costs one permutation and no gather; the portable form
+/// picks from the whole depth.  Activations must be finite: an unused slot multiplies one by zero.
 ///
 /// ```
 /// use secateur_kernels::{Clamp, Isa, Rows, RowsMut, SparseF32};
@@ -94,9 +101,10 @@ impl SparseF32 {
             weights.len(),
         )?;
         let form = match kernel.isa {
-            Isa::Avx512Vnni => WINDOW32,
-            Isa::Avx2 => WINDOW8,
-            Isa::Generic => Form {
+            Isa::Avx512BwVnni | Isa::Avx512Vnni => WINDOW32,
+            Isa::Neon | Isa::NeonDot => WINDOW16,
+            Isa::Avx2 | Isa::AvxVnni => WINDOW8,
+            Isa::Generic | Isa::Simd128 => Form {
                 window: depth.max(1),
                 last: Last::Beyond,
                 rows: GATHER_ROWS,
@@ -107,8 +115,8 @@ impl SparseF32 {
         let slots = passes.slots();
         let mut values = Aligned::<f32>::zeros(slots);
         let mut indices = match kernel.isa {
-            Isa::Generic => Indices::Depth(Aligned::zeros(slots)),
-            Isa::Avx2 | Isa::Avx512Vnni => Indices::Window(Aligned::zeros(slots)),
+            Isa::Generic | Isa::Simd128 => Indices::Depth(Aligned::zeros(slots)),
+            _ => Indices::Window(Aligned::zeros(slots)),
         };
         passes.fill(weights, depth, |s, w| {
             let at = s.pass * form.rows + s.lane;

@@ -24,6 +24,20 @@ pub(crate) const GATHER16: Form = Form {
     rows: 8,
     slots: 2,
 };
+/// 16 inputs a window, 8 rows × 4 slots a pass: 32 index bytes, then 32 weights.
+pub(crate) const QUADS16X8: Form = Form {
+    window: 16,
+    last: Last::Beyond,
+    rows: 8,
+    slots: 4,
+};
+/// 16 inputs a window, 16 rows × 4 slots a pass: 64 index bytes, then 64 weights.
+pub(crate) const QUADS16X16: Form = Form {
+    window: 16,
+    last: Last::Beyond,
+    rows: 16,
+    slots: 4,
+};
 /// Bytes of a [`GATHER64`] pass.
 pub(crate) const PASS64: usize = 128;
 /// Bytes of a [`GATHER16`] pass.
@@ -31,8 +45,10 @@ pub(crate) const PASS16: usize = 64;
 
 /// A pruned u8 × i8 layer, packed: the same result as [`DenseI8`](crate::DenseI8), zeros skipped.
 ///
-/// 16 outputs share a group; in a window of 64 inputs each row's non-zeros are listed in passes of 4.  One pass on one pixel is one
-/// `vpermb`, which picks for every row the 4 activations that it needs, and one `vpdpbusd`.  AVX2 has `vpshufb` within 16 bytes and `vpmaddwd`, so its windows are 16.
+/// 16 outputs share a group; in a window of 64 inputs each row's non-zeros are listed in passes of 4.
+/// One pass on one pixel is one `vpermb`, which picks for every row the 4 activations that it needs,
+/// and one `vpdpbusd`; NEON's `tbl` picks from 64 bytes too.  `vpshufb` picks within 16 bytes, so
+/// windows are 16 without VBMI, for AVX2 and for WebAssembly.
 ///
 /// ```
 /// use secateur_kernels::{IntOut, Isa, Rows, RowsMut, SparseI8};
@@ -112,25 +128,31 @@ impl SparseI8 {
             weights.len(),
         )?;
         let form = match kernel.isa {
-            Isa::Avx2 => GATHER16,
-            Isa::Generic | Isa::Avx512Vnni => GATHER64,
+            Isa::Simd128 => GATHER16,
+            Isa::Avx2 | Isa::AvxVnni => QUADS16X8,
+            Isa::Avx512BwVnni => QUADS16X16,
+            Isa::Generic | Isa::Neon | Isa::NeonDot | Isa::Avx512Vnni => GATHER64,
         };
         let passes = Passes::plan(form, weights, outputs, depth, line);
-        let data = if form == GATHER64 {
-            gather64(&passes, weights, depth)
-        } else {
-            gather16(&passes, weights, depth)
+        let data = match kernel.isa {
+            Isa::Simd128 => gather16(&passes, weights, depth),
+            _ => quads(&passes, weights, depth, form),
         };
+        if let Some(bias) = bias {
+            check_len("bias", outputs, bias.len())?;
+        }
         let mut ordered = Aligned::zeros(passes.groups() * form.rows);
         let mut places = Aligned::zeros(outputs.next_multiple_of(BAND));
         for g in 0..passes.groups() {
             for (lane, &row) in passes.group(g).rows.iter().enumerate() {
                 let at = g * form.rows + lane;
                 places.as_mut_slice()[row as usize] = (at % BAND) as u8;
-                if let Some(bias) = bias {
-                    check_len("bias", outputs, bias.len())?;
-                    ordered.as_mut_slice()[at] = bias[row as usize];
-                }
+                let row = row as usize;
+                let constant = kernel.isa.constant(&weights[row * depth..][..depth]);
+                ordered.as_mut_slice()[at] = match bias {
+                    Some(bias) => bias[row].wrapping_add(constant),
+                    None => constant,
+                };
             }
         }
         Ok(Self {
@@ -159,8 +181,8 @@ impl SparseI8 {
     ) -> Result<(), KernelError> {
         check_len("activation columns", self.depth, x.cols())?;
         self.check(x.rows(), &outputs, &out)?;
-        // SAFETY: `pack` checked the instruction set, the lines above the shapes.
         match self.entry {
+            // SAFETY: `pack` checked the instruction set, the lines above the shapes.
             SparseEntry::Rows(run) => unsafe { run(self, x, outputs, out) },
             // SAFETY: as above; a row is a line, or lines without a gap.
             SparseEntry::Patches(run) => unsafe { run(self, x.into(), outputs, out) },
@@ -275,7 +297,6 @@ impl SparseI8 {
 
     /// Where the outputs of band `b` lie in group order, `[64]`.
     #[inline(always)]
-    #[cfg(target_arch = "x86_64")]
     pub(crate) fn places(&self, b: usize) -> &[u8] {
         &self.places.as_slice()[b * BAND..][..BAND]
     }
@@ -298,13 +319,15 @@ pub(crate) fn check_line(line: usize, depth: usize) -> Result<(), KernelError> {
     })
 }
 
-fn gather64(passes: &Passes, weights: &[i8], depth: usize) -> Aligned<u8> {
-    let mut data = Aligned::zeros(passes.passes() * PASS64);
+/// Passes of one index byte a slot, `[rows][slots]`, then one weight a slot.
+fn quads(passes: &Passes, weights: &[i8], depth: usize, form: Form) -> Aligned<u8> {
+    let slots = form.rows * form.slots;
+    let mut data = Aligned::zeros(passes.passes() * 2 * slots);
     let bytes = data.as_mut_slice();
     passes.fill(weights, depth, |s: Slot, w| {
-        let at = s.pass * PASS64 + s.lane * GATHER64.slots + s.slot;
+        let at = s.pass * 2 * slots + s.lane * form.slots + s.slot;
         bytes[at] = s.index as u8;
-        bytes[at + PASS64 / 2] = w as u8;
+        bytes[at + slots] = w as u8;
     });
     data
 }

@@ -10,8 +10,15 @@ use crate::{
 };
 use std::ops::Range;
 
+#[cfg(target_arch = "aarch64")]
+use crate::aarch64::{neon_dense_i8, neon_f32, neon_sparse_i8};
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+use crate::wasm32;
 #[cfg(target_arch = "x86_64")]
-use crate::x86_64::{avx2_f32, avx2_i8, avx512vnni_f32, avx512vnni_i8, depthwise};
+use crate::x86_64::{
+    avx2_f32, avx512bwvnni_f32, avx512bwvnni_i8, avx512vnni_i8, depthwise, ymm_dense_i8,
+    ymm_sparse_i8,
+};
 
 /// What a kernel computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -155,30 +162,54 @@ pub static KERNELS: &[Kernel] = &[
     kernel("u8i8i32_spmm_16x1_gather64__generic", Isa::Generic, 16, 1, What::SparseI8, Entry::SparseI8Patches(generic::sparse::i8)),
     kernel("f32f32f32_dwconv_64x1__generic", Isa::Generic, 64, 1, What::DepthwiseF32, Entry::DepthwiseF32(generic::depthwise::f32)),
     kernel("u8i8i32_dwconv_64x1__generic", Isa::Generic, 64, 1, What::DepthwiseI8, Entry::DepthwiseI8(generic::depthwise::i8)),
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    kernel("f32f32f32_gemm_16x1_panel16__simd128", Isa::Simd128, 16, 1, What::DenseF32, Entry::DenseF32(wasm32::dense_f32::dense)),
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    kernel("u8i8i32_gemm_16x2_panel16wide__simd128", Isa::Simd128, 16, 2, What::DenseI8, Entry::DenseI8(wasm32::dense_i8::dense)),
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    kernel("u8i8i32_spmm_8x4_gather16__simd128", Isa::Simd128, 8, 4, What::SparseI8, Entry::SparseI8(wasm32::sparse_i8::sparse)),
+    #[cfg(target_arch = "aarch64")]
+    kernel("f32f32f32_gemm_16x6_panel16__neon", Isa::Neon, 16, 6, What::DenseF32, Entry::DenseF32(neon_f32::dense)),
+    #[cfg(target_arch = "aarch64")]
+    kernel("f32f32f32_spmm_8x4_window16__neon", Isa::Neon, 8, 4, What::SparseF32, Entry::SparseF32(neon_f32::sparse)),
+    #[cfg(target_arch = "aarch64")]
+    kernel("u8i8i32_gemm_16x4_panel16k4__neon", Isa::Neon, 16, 4, What::DenseI8, Entry::DenseI8(neon_dense_i8::dense::<false>)),
+    #[cfg(target_arch = "aarch64")]
+    kernel("u8i8i32_spmm_16x2_gather64__neon", Isa::Neon, 16, 2, What::SparseI8, Entry::SparseI8(neon_sparse_i8::sparse::<false>)),
+    #[cfg(target_arch = "aarch64")]
+    kernel("u8i8i32_gemm_16x6_panel16k4__neondot", Isa::NeonDot, 16, 6, What::DenseI8, Entry::DenseI8(neon_dense_i8::dense::<true>)),
+    #[cfg(target_arch = "aarch64")]
+    kernel("u8i8i32_spmm_16x2_gather64__neondot", Isa::NeonDot, 16, 2, What::SparseI8, Entry::SparseI8(neon_sparse_i8::sparse::<true>)),
     #[cfg(target_arch = "x86_64")]
     kernel("f32f32f32_gemm_16x6_panel16__avx2", Isa::Avx2, 16, 6, What::DenseF32, Entry::DenseF32(avx2_f32::dense)),
     #[cfg(target_arch = "x86_64")]
     kernel("f32f32f32_spmm_8x8_window8__avx2", Isa::Avx2, 8, 8, What::SparseF32, Entry::SparseF32(avx2_f32::sparse)),
     #[cfg(target_arch = "x86_64")]
-    kernel("u8i8i32_gemm_16x4_panel16wide__avx2", Isa::Avx2, 16, 4, What::DenseI8, Entry::DenseI8(avx2_i8::dense)),
+    kernel("u8i8i32_gemm_16x4_panel16k4__avx2", Isa::Avx2, 16, 4, What::DenseI8, Entry::DenseI8(ymm_dense_i8::dense::<false>)),
     #[cfg(target_arch = "x86_64")]
-    kernel("u8i8i32_spmm_8x8_gather16__avx2", Isa::Avx2, 8, 8, What::SparseI8, Entry::SparseI8(avx2_i8::sparse)),
+    kernel("u8i8i32_spmm_8x8_quads16__avx2", Isa::Avx2, 8, 8, What::SparseI8, Entry::SparseI8(ymm_sparse_i8::sparse::<false>)),
     #[cfg(target_arch = "x86_64")]
     kernel("f32f32f32_dwconv_64x1__avx2", Isa::Avx2, 64, 1, What::DepthwiseF32, Entry::DepthwiseF32(depthwise::f32_avx2)),
     #[cfg(target_arch = "x86_64")]
     kernel("u8i8i32_dwconv_64x1__avx2", Isa::Avx2, 64, 1, What::DepthwiseI8, Entry::DepthwiseI8(depthwise::i8_avx2)),
     #[cfg(target_arch = "x86_64")]
-    kernel("f32f32f32_gemm_32x12_panel32__avx512vnni", Isa::Avx512Vnni, 32, 12, What::DenseF32, Entry::DenseF32(avx512vnni_f32::dense)),
+    kernel("u8i8i32_gemm_16x6_panel16k4__avxvnni", Isa::AvxVnni, 16, 6, What::DenseI8, Entry::DenseI8(ymm_dense_i8::dense::<true>)),
     #[cfg(target_arch = "x86_64")]
-    kernel("f32f32f32_spmm_16x8_window32__avx512vnni", Isa::Avx512Vnni, 16, 8, What::SparseF32, Entry::SparseF32(avx512vnni_f32::sparse)),
+    kernel("u8i8i32_spmm_8x8_quads16__avxvnni", Isa::AvxVnni, 8, 8, What::SparseI8, Entry::SparseI8(ymm_sparse_i8::sparse::<true>)),
     #[cfg(target_arch = "x86_64")]
-    kernel("u8i8i32_gemm_32x12_panel16k4__avx512vnni", Isa::Avx512Vnni, 32, 12, What::DenseI8, Entry::DenseI8Patches(avx512vnni_i8::dense)),
+    kernel("f32f32f32_gemm_32x12_panel32__avx512bwvnni", Isa::Avx512BwVnni, 32, 12, What::DenseF32, Entry::DenseF32(avx512bwvnni_f32::dense)),
+    #[cfg(target_arch = "x86_64")]
+    kernel("f32f32f32_spmm_16x8_window32__avx512bwvnni", Isa::Avx512BwVnni, 16, 8, What::SparseF32, Entry::SparseF32(avx512bwvnni_f32::sparse)),
+    #[cfg(target_arch = "x86_64")]
+    kernel("u8i8i32_gemm_32x12_panel16k4__avx512bwvnni", Isa::Avx512BwVnni, 32, 12, What::DenseI8, Entry::DenseI8Patches(avx512vnni_i8::dense)),
+    #[cfg(target_arch = "x86_64")]
+    kernel("u8i8i32_spmm_16x14_quads16__avx512bwvnni", Isa::Avx512BwVnni, 16, 14, What::SparseI8, Entry::SparseI8(avx512bwvnni_i8::sparse)),
     #[cfg(target_arch = "x86_64")]
     kernel("u8i8i32_spmm_16x14_gather64__avx512vnni", Isa::Avx512Vnni, 16, 14, What::SparseI8, Entry::SparseI8Patches(avx512vnni_i8::sparse)),
     #[cfg(target_arch = "x86_64")]
-    kernel("f32f32f32_dwconv_64x1__avx512vnni", Isa::Avx512Vnni, 64, 1, What::DepthwiseF32, Entry::DepthwiseF32(depthwise::f32_avx512vnni)),
+    kernel("f32f32f32_dwconv_64x1__avx512bwvnni", Isa::Avx512BwVnni, 64, 1, What::DepthwiseF32, Entry::DepthwiseF32(depthwise::f32_avx512bwvnni)),
     #[cfg(target_arch = "x86_64")]
-    kernel("u8i8i32_dwconv_64x1__avx512vnni", Isa::Avx512Vnni, 64, 1, What::DepthwiseI8, Entry::DepthwiseI8(depthwise::i8_avx512vnni)),
+    kernel("u8i8i32_dwconv_64x1__avx512bwvnni", Isa::Avx512BwVnni, 64, 1, What::DepthwiseI8, Entry::DepthwiseI8(depthwise::i8_avx512bwvnni)),
 ];
 
 /// The kernel that `pick` accepts for `isa`, or for the most capable lesser set that has one.
@@ -189,7 +220,7 @@ pub(crate) fn find<F>(
     isa.require()?;
     KERNELS
         .iter()
-        .filter(|kernel| kernel.isa <= isa)
+        .filter(|kernel| kernel.isa <= isa && kernel.isa.is_available())
         .filter_map(|kernel| Some((kernel, pick(kernel.entry)?)))
         .max_by_key(|(kernel, _)| kernel.isa)
         .ok_or(KernelError::IsaUnavailable {

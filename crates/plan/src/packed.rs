@@ -140,11 +140,10 @@ const SPARSE_BELOW: f64 = 0.5;
 /// a slot fetches an index beside the weight, and picks its activation.
 fn slot_cost(isa: Isa, integer: bool) -> f64 {
     match (isa, integer) {
-        (Isa::Avx512Vnni, false) => 2.0,
-        (Isa::Avx512Vnni, true) => 3.5,
-        (Isa::Avx2, false) => 3.0,
-        (Isa::Avx2, true) => 3.0,
-        (Isa::Generic, _) => 2.0,
+        (Isa::Avx512BwVnni | Isa::Avx512Vnni, false) => 2.0,
+        (Isa::Avx512BwVnni | Isa::Avx512Vnni, true) => 3.5,
+        (Isa::Avx2 | Isa::AvxVnni | Isa::Neon | Isa::NeonDot, _) => 3.0,
+        (Isa::Generic | Isa::Simd128, _) => 2.0,
     }
 }
 

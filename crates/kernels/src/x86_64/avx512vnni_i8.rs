@@ -51,7 +51,7 @@ macro_rules! of_count {
 
 /// # Safety
 /// As the table says.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(crate) unsafe fn dense(
     layer: &DenseI8,
     x: Patches<'_, u8>,
@@ -91,7 +91,7 @@ struct DenseTile<'a> {
 impl DenseTile<'_> {
     /// # Safety
     /// `N` panels exist.
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
     unsafe fn pixels<const N: usize>(&self, out: &mut IntOut<'_>) -> usize {
         let mut pixel = 0;
         while pixel < self.x.pixels() {
@@ -106,7 +106,7 @@ impl DenseTile<'_> {
     /// # Safety
     /// The tile has `P` pixels; `N` panels exist.
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
     unsafe fn run<const P: usize, const N: usize>(
         &self,
         tile: Tile<u8>,
@@ -180,7 +180,7 @@ impl DenseTile<'_> {
 
     /// Writes the sums of a tile.
     #[inline(never)]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
     fn finish<const P: usize, const N: usize>(
         &self,
         sums: &[[__m512i; P]; N],

@@ -18,8 +18,8 @@ pub(crate) fn f32_avx2(
     f32_body(layer, image, pixels, clamp, y);
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
-pub(crate) fn f32_avx512vnni(
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+pub(crate) fn f32_avx512bwvnni(
     layer: &DepthwiseF32,
     image: &[f32],
     pixels: Range<usize>,
@@ -40,8 +40,8 @@ pub(crate) fn i8_avx2(
     i8_body(layer, image, pad, pixels, out);
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
-pub(crate) fn i8_avx512vnni(
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+pub(crate) fn i8_avx512bwvnni(
     layer: &DepthwiseI8,
     image: &[u8],
     pad: u8,

@@ -6,9 +6,12 @@
 )]
 
 pub(crate) mod avx2_f32;
-pub(crate) mod avx2_i8;
 mod avx512_bytes;
-pub(crate) mod avx512vnni_f32;
+pub(crate) mod avx512bwvnni_f32;
+pub(crate) mod avx512bwvnni_i8;
 pub(crate) mod avx512vnni_i8;
 pub(crate) mod codes;
 pub(crate) mod depthwise;
+pub(crate) mod ymm_dense_i8;
+mod ymm_dot;
+pub(crate) mod ymm_sparse_i8;

@@ -32,7 +32,7 @@ fn clamped(v: __m512, clamp: Clamp) -> __m512 {
 
 /// # Safety
 /// As the table says.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(crate) unsafe fn dense(
     layer: &DenseF32,
     x: Rows<'_, f32>,
@@ -92,7 +92,7 @@ pub(crate) unsafe fn dense(
 
 /// `S` panels from `panel` on at one pixel; `y` begins at the first one's first output.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn dense_row<const S: usize>(
     layer: &DenseF32,
     x: &[f32],
@@ -147,7 +147,7 @@ impl DenseTile<'_> {
     /// # Safety
     /// `P` pixels from `self.pixel` on are rows of `x` and `y`.
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
     unsafe fn run<const P: usize>(&self, y: &mut RowsMut<'_, f32>) -> usize {
         let depth = self.layer.depth();
         let bias = self.layer.panel_bias(self.panel).as_ptr();
@@ -183,7 +183,7 @@ impl DenseTile<'_> {
 
 /// # Safety
 /// As the table says.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(crate) unsafe fn sparse(
     layer: &SparseF32,
     x: Rows<'_, f32>,
@@ -247,7 +247,7 @@ impl SparseTile<'_> {
     /// # Safety
     /// `P` pixels from `pixel` on are rows of `x` and `y`.
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
     unsafe fn run<const P: usize>(&self, pixel: usize, y: &mut RowsMut<'_, f32>) -> usize {
         let depth = self.layer.depth();
         let stride = self.x.stride();

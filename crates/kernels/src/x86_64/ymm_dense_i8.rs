@@ -1,0 +1,135 @@
+//! Dense int8 in registers of 32 bytes, for AVX2 and for AVX-VNNI.
+
+use std::{arch::x86_64::*, ops::Range};
+
+use super::ymm_dot::{Weights, dot};
+use crate::{
+    DenseI8, IntOut, Rows,
+    dense_i8::{PANEL, QUAD},
+    epilogue::LANES,
+};
+
+/// Pixels of a tile of AVX-VNNI: 12 accumulators.
+pub(crate) const VNNI_PIXELS: usize = 6;
+/// Pixels of a tile of AVX2, whose products need more registers: 8 accumulators.
+pub(crate) const PIXELS: usize = 4;
+/// Lanes of a register.
+const HALF: usize = LANES / 2;
+
+/// # Safety
+/// As the table says; with `VNNI` the processor has AVX-VNNI.
+#[target_feature(enable = "avx2,fma")]
+pub(crate) unsafe fn dense<const VNNI: bool>(
+    layer: &DenseI8,
+    x: Rows<'_, u8>,
+    outputs: Range<usize>,
+    mut out: IntOut<'_>,
+) {
+    for first in outputs.clone().step_by(PANEL) {
+        let tile = Tile {
+            layer,
+            x,
+            base: outputs.start,
+            first,
+            count: PANEL.min(outputs.end - first),
+        };
+        let mut pixel = 0;
+        while pixel < x.rows() {
+            // SAFETY: the panel exists, the pixels are rows of `x`.
+            pixel += unsafe {
+                match x.rows() - pixel {
+                    VNNI_PIXELS.. if VNNI => tile.run::<VNNI_PIXELS, VNNI>(pixel, &mut out),
+                    PIXELS.. => tile.run::<PIXELS, VNNI>(pixel, &mut out),
+                    2.. => tile.run::<2, VNNI>(pixel, &mut out),
+                    _ => tile.run::<1, VNNI>(pixel, &mut out),
+                }
+            };
+        }
+    }
+}
+
+/// One panel, of output `first` and `count - 1` more.
+struct Tile<'a> {
+    layer: &'a DenseI8,
+    x: Rows<'a, u8>,
+    base: usize,
+    first: usize,
+    count: usize,
+}
+
+impl Tile<'_> {
+    /// # Safety
+    /// With `VNNI` the processor has AVX-VNNI; `P` pixels from `pixel` on are rows of `x`.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn run<const P: usize, const VNNI: bool>(
+        &self,
+        pixel: usize,
+        out: &mut IntOut<'_>,
+    ) -> usize {
+        let depth = self.layer.depth();
+        let stride = self.x.stride();
+        let w = self.layer.panel(self.first / PANEL).as_ptr();
+        let bias = self.layer.panel_bias(self.first / PANEL).as_ptr();
+        let mut acc = [[_mm256_setzero_si256(); 2]; P];
+        // SAFETY: the pixels are rows of `x`, read in whole quads below `depth`; a panel has 64 weights
+        // a quad, zeros beyond `depth`, and 16 biases.
+        unsafe {
+            acc.fill([
+                _mm256_loadu_si256(bias.cast()),
+                _mm256_loadu_si256(bias.add(HALF).cast()),
+            ]);
+            let x = self.x.as_ptr().add(pixel * stride);
+            for q in 0..depth / QUAD {
+                let mut quads = [0; P];
+                for p in 0..P {
+                    let x = x.add(p * stride + q * QUAD);
+                    quads[p] = x.cast::<i32>().read_unaligned();
+                }
+                step::<P, VNNI>(&mut acc, w.add(q * PANEL * QUAD), &quads);
+            }
+            let from = depth / QUAD * QUAD;
+            if from < depth {
+                let mut quads = [0; P];
+                for p in 0..P {
+                    let mut bytes = [0; QUAD];
+                    bytes[..depth - from].copy_from_slice(&self.x.row(pixel + p)[from..]);
+                    quads[p] = i32::from_le_bytes(bytes);
+                }
+                step::<P, VNNI>(&mut acc, w.add(from * PANEL), &quads);
+            }
+        }
+        let mut lanes = [[0; LANES]; P];
+        for (lanes, acc) in lanes.iter_mut().zip(&acc) {
+            for (half, acc) in lanes.chunks_exact_mut(HALF).zip(acc) {
+                // SAFETY: the chunk has 8 lanes.
+                unsafe { _mm256_storeu_si256(half.as_mut_ptr().cast(), *acc) };
+            }
+        }
+        out.put(&lanes, pixel, self.base, self.first, self.count);
+        P
+    }
+}
+
+/// Adds 4 depth steps.
+///
+/// # Safety
+/// With `VNNI` the processor has AVX-VNNI; `w` points to 64 weights.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn step<const P: usize, const VNNI: bool>(
+    acc: &mut [[__m256i; 2]; P],
+    w: *const i8,
+    x: &[i32; P],
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        let low = Weights::of::<VNNI>(_mm256_loadu_si256(w.cast()));
+        let high = Weights::of::<VNNI>(_mm256_loadu_si256(w.add(HALF * QUAD).cast()));
+        for (acc, &x) in acc.iter_mut().zip(x) {
+            let x = _mm256_set1_epi32(x);
+            acc[0] = dot::<VNNI>(acc[0], x, low);
+            acc[1] = dot::<VNNI>(acc[1], x, high);
+        }
+    }
+}
