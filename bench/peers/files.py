@@ -29,8 +29,16 @@ class Files:
     def int8(self, pattern: Pattern) -> pathlib.Path:
         return self.quantized(f"{self.name}-{pattern.name}-int8.onnx", pattern, qdq=True)
 
+    def per_tensor(self, pattern: Pattern) -> pathlib.Path:
+        """The only int8 form in which DeepSparse gains from zeros."""
+        return self.quantized(f"{self.name}-{pattern.name}-deepsparse.onnx", pattern, qdq=False)
+
     def quantized(self, file: str, pattern: Pattern, qdq: bool) -> pathlib.Path:
-        operators = quantize.BERT_OPERATORS if self.name == "bert" else None
+        if not qdq:
+            # It hands whole networks with operators of other domains to ONNX Runtime.
+            operators = ["Conv", "MatMul"]
+        else:
+            operators = quantize.BERT_OPERATORS if self.name == "bert" else None
 
         def make(path: pathlib.Path) -> None:
             quantize.quantize(self.f32(pattern), path, self.network.shape, operators, qdq)
