@@ -152,7 +152,7 @@ def compare(name: str, options) -> dict:
 def show(name: str, rows: dict, options) -> None:
     print(f"\n{name}, batch {options.batch}, {options.threads} thread(s)")
     print(f"{'engine':28} {'ms':>10} {'ratio':>7} {'MiB':>6} {'load ms':>8}")
-    ours = next(iter(rows.values()))
+    ours = rows[f"Secateur {options.pattern.name} int8"]
     for engine, row in sorted(rows.items(), key=lambda item: item[1].get("ms", float("inf"))):
         if "error" in row:
             print(f"{engine:28} not available: {row['error'][:160]}")
