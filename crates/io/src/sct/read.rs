@@ -6,10 +6,12 @@ use super::names::NameTable;
 use super::section::Section;
 use super::summary::{Summary, WeightSummary};
 use super::tensor::read_tensor;
-use super::weight::read_weight;
+use super::weight::{Pending, read_weight};
 use super::{MAGIC, VERSION, max_elements};
 use crate::IoError;
-use secateur_model::{Constant, Graph};
+use rayon::prelude::*;
+use secateur_model::{Constant, Graph, Tensor};
+use std::collections::HashSet;
 
 /// Reads a file that [`super::write`] made; `name` stands for it in errors.
 ///
@@ -122,20 +124,46 @@ fn check_version(file: &mut Reader<'_>) -> Result<(), Damage> {
     }
 }
 
+/// Finds all constants, then decodes the weights among them in parallel; damage is
+/// that of the first one in the file.
 fn read_constants(r: &mut Reader<'_>, graph: &mut Graph) -> Result<Vec<usize>, Damage> {
-    let spans = r.list(|r| {
+    let mut names = HashSet::new();
+    let found = r.list(|r| {
         let start = r.offset();
         let name = r.name()?;
         let constant = match r.byte()? {
-            0 => Constant::Tensor(read_tensor(r)?),
-            form => Constant::Weight(read_weight(r, form)?),
+            0 => Found::Tensor(read_tensor(r)?),
+            form => Found::Weight(read_weight(r, form)?),
         };
-        if graph.constants.contains_key(&name) {
+        if !names.insert(name.clone()) {
             return Err(r.damage(format!("constant `{name}` is there twice")));
         }
-        graph.constants.insert(name, constant);
-        Ok(r.offset() - start)
+        Ok((name, constant, r.offset() - start))
     })?;
     r.end()?;
+    let decoded: Vec<_> = found
+        .into_par_iter()
+        // A large layer shall not wait behind small ones in one thread.
+        .with_max_len(1)
+        .map(|(name, constant, span)| {
+            let constant = match constant {
+                Found::Tensor(tensor) => Constant::Tensor(tensor),
+                Found::Weight(decode) => Constant::Weight(decode()?),
+            };
+            Ok((name, constant, span))
+        })
+        .collect();
+    let mut spans = Vec::with_capacity(decoded.len());
+    for constant in decoded {
+        let (name, constant, span) = constant?;
+        graph.constants.insert(name, constant);
+        spans.push(span);
+    }
     Ok(spans)
+}
+
+/// A constant of which the bytes are found.
+enum Found<'a> {
+    Tensor(Tensor),
+    Weight(Pending<'a>),
 }

@@ -6,7 +6,7 @@ use super::tensor::{elements, read_shape};
 use crate::codec::{Alphabet, CodecError, Layout, Plane, Store, decode, encode_smallest};
 use half::{bf16, f16};
 use secateur_model::weight::matrix_view;
-use secateur_model::{Bitmask, Codebook, Scale, Support, Values, Weight};
+use secateur_model::{Bitmask, Codebook, Scale, Shape, Support, Values, Weight};
 
 /// What a weight is made of: support in the lowest three bits (from 1, so that
 /// 0 is left for plain tensors), then kind of values, then kind of scale or
@@ -96,8 +96,12 @@ pub(super) fn put_weight(w: &mut Writer, weight: &Weight, store: Store) -> Resul
     Ok(())
 }
 
-/// Reads the weight whose byte of form was `form`.
-pub(super) fn read_weight(r: &mut Reader<'_>, form: u8) -> Result<Weight, Damage> {
+/// A weight whose bytes are found but not decoded: layers decode beside each
+/// other.
+pub(super) type Pending<'a> = Box<dyn FnOnce() -> Result<Weight, Damage> + Send + 'a>;
+
+/// Finds the bytes of the weight whose byte of form was `form`.
+pub(super) fn read_weight<'a>(r: &mut Reader<'a>, form: u8) -> Result<Pending<'a>, Damage> {
     let form = Form(form);
     let shape = read_shape(r)?;
     let pattern = match form.support() {
@@ -106,35 +110,42 @@ pub(super) fn read_weight(r: &mut Reader<'_>, form: u8) -> Result<Weight, Damage
     };
     let masked = form.support() != 1;
     let (rows, cols) = matrix_view(&shape);
-    let symbols_of = |r: &mut Reader<'_>, alphabet| {
-        let layout = Layout {
-            rows,
-            cols,
-            masked,
-            alphabet,
-        };
-        let bytes = r.blob()?;
-        decode(bytes, &layout).map_err(|e| r.damage(e.to_string()))
+    let layout = move |alphabet| Layout {
+        rows,
+        cols,
+        masked,
+        alphabet,
     };
-    let wrong = |r: &Reader<'_>| r.damage(format!("no weight has form {:#04x}", form.0));
+    let symbols_of = move |at: usize, bytes: &[u8], alphabet| {
+        decode(bytes, &layout(alphabet)).map_err(|e| damage(at, e.to_string()))
+    };
     let (mask, values) = match form.values() {
         (3, detail) => {
             let bits = r.byte()?;
             let scale = read_scale(r, detail)?;
-            let alphabet = Alphabet::Signed { bits: bits.into() };
-            let decoded = symbols_of(r, alphabet)?;
-            let codes = narrow(r, &decoded.symbols)?;
-            (decoded.mask, Values::Int { bits, codes, scale })
+            let (bytes, at) = (r.blob()?, r.offset());
+            return Ok(Box::new(move || {
+                let decoded = symbols_of(at, bytes, Alphabet::Signed { bits: bits.into() })?;
+                let codes = narrow(at, &decoded.symbols)?;
+                let values = Values::Int { bits, codes, scale };
+                join(at, form, shape, pattern, decoded.mask, values)
+            }));
         }
         (4, detail @ 0..=1) => {
             let codebook = read_codebook(r, detail)?;
-            let decoded = symbols_of(r, indexed(codebook.len()))?;
-            let codes = narrow(r, &decoded.symbols)?;
-            (decoded.mask, Values::Shared { codebook, codes })
+            let (bytes, at) = (r.blob()?, r.offset());
+            return Ok(Box::new(move || {
+                let decoded = symbols_of(at, bytes, indexed(codebook.len()))?;
+                let codes = narrow(at, &decoded.symbols)?;
+                let values = Values::Shared { codebook, codes };
+                join(at, form, shape, pattern, decoded.mask, values)
+            }));
         }
+        // Floating-point values stand behind the mask, which says how many.
         (kind @ 0..=2, 0) => {
             let (mask, kept) = if masked {
-                let decoded = symbols_of(r, indexed(1))?;
+                let bytes = r.blob()?;
+                let decoded = symbols_of(r.offset(), bytes, indexed(1))?;
                 (decoded.mask, decoded.symbols.len())
             } else {
                 (None, shape.elements())
@@ -146,21 +157,45 @@ pub(super) fn read_weight(r: &mut Reader<'_>, form: u8) -> Result<Weight, Damage
             };
             (mask, values)
         }
-        _ => return Err(wrong(r)),
+        _ => return Err(no_form(r.offset(), form)),
     };
+    let weight = join(r.offset(), form, shape, pattern, mask, values)?;
+    Ok(Box::new(move || Ok(weight)))
+}
+
+/// The weight of a form's parts.
+fn join(
+    at: usize,
+    form: Form,
+    shape: Shape,
+    (a, b): (usize, usize),
+    mask: Option<Vec<bool>>,
+    values: Values,
+) -> Result<Weight, Damage> {
     let mask = mask
         .map(|bits| Bitmask::from_bools(&bits))
         .unwrap_or_default();
-    let (a, b) = pattern;
     let support = match form.support() {
         1 => Support::All,
         2 => Support::Unstructured(mask),
         3 => Support::NofM { n: a, m: b, mask },
         4 => Support::Blocks { h: a, w: b, mask },
         5 => Support::Channels(mask),
-        _ => return Err(wrong(r)),
+        _ => return Err(no_form(at, form)),
     };
-    Weight::new(shape, support, values).map_err(|e| r.damage(e.to_string()))
+    Weight::new(shape, support, values).map_err(|e| damage(at, e.to_string()))
+}
+
+fn no_form(at: usize, form: Form) -> Damage {
+    damage(at, format!("no weight has form {:#04x}", form.0))
+}
+
+/// Damage at an offset of the file.
+fn damage(offset: usize, reason: impl Into<String>) -> Damage {
+    Damage {
+        offset,
+        reason: reason.into(),
+    }
 }
 
 /// Dense floating-point values leave nothing to code.
@@ -173,11 +208,11 @@ fn indexed(levels: usize) -> Alphabet {
     Alphabet::Indexed { levels }
 }
 
-fn narrow<T: TryFrom<i32>>(r: &Reader<'_>, symbols: &[i32]) -> Result<Vec<T>, Damage> {
+fn narrow<T: TryFrom<i32>>(at: usize, symbols: &[i32]) -> Result<Vec<T>, Damage> {
     let codes = symbols.iter().map(|&s| T::try_from(s));
     codes
         .collect::<Result<_, _>>()
-        .map_err(|_| r.damage("a code is wider than 16 bits"))
+        .map_err(|_| damage(at, "a code is wider than 16 bits"))
 }
 
 fn put_scale(w: &mut Writer, scale: &Scale) {
