@@ -116,6 +116,10 @@ impl SparseI8 {
             _ => None,
         })?;
         check_line(line, depth)?;
+        let line = match entry {
+            SparseEntry::Rows(_) => depth,
+            SparseEntry::Patches(_) => line,
+        };
         if depth > MAX_DEPTH {
             return Err(KernelError::TooDeep {
                 depth,
