@@ -38,6 +38,7 @@ mod isa;
 mod passes;
 mod pool;
 mod range;
+mod row_quads;
 mod rows;
 mod sparse_f32;
 mod sparse_i8;

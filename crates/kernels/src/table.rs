@@ -11,7 +11,9 @@ use crate::{
 use std::ops::Range;
 
 #[cfg(target_arch = "x86_64")]
-use crate::x86_64::{avx2_f32, avx2_i8, avx512vnni_f32, avx512vnni_i8, depthwise};
+use crate::x86_64::{
+    avx2_f32, avx2_i8, avx512_depthwise_i8, avx512vnni_f32, avx512vnni_i8, depthwise,
+};
 
 /// What a kernel computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -169,7 +171,7 @@ pub static KERNELS: &[Kernel] = &[
     #[cfg(target_arch = "x86_64")]
     kernel("f32f32f32_dwconv_64x1__avx512vnni", Isa::Avx512Vnni, 64, 1, What::DepthwiseF32, Entry::DepthwiseF32(depthwise::f32_avx512vnni)),
     #[cfg(target_arch = "x86_64")]
-    kernel("u8i8i32_dwconv_64x1__avx512vnni", Isa::Avx512Vnni, 64, 1, What::DepthwiseI8, Entry::DepthwiseI8(depthwise::i8_avx512vnni)),
+    kernel("u8i8i32_dwconv_64x1_quads__avx512vnni", Isa::Avx512Vnni, 64, 1, What::DepthwiseI8, Entry::DepthwiseI8(avx512_depthwise_i8::depthwise)),
 ];
 
 /// The kernel that `pick` accepts for `isa`, or for the most capable lesser set that has one.
