@@ -13,7 +13,7 @@ use crate::{
 /// Quads that are interleaved before they are multiplied, if a pixel needs no more: they stay in the
 /// first level of the cache.
 const CACHED_QUADS: usize = 64;
-/// Quads of a window whose weights stay in registers: 3 × 3.
+/// Quads of a window whose weights stay in registers: 3 × 3, or a column of 12.
 const HELD: usize = 3;
 
 /// Interleaved quads, `[columns][quads]`.
@@ -307,13 +307,15 @@ struct Window<'a, const ALL_HELD: bool> {
     column: usize,
     /// Bytes from one column of the window to the next.
     dilation: usize,
+    /// Bytes from one held quad to the next.
+    held_step: usize,
     /// Bytes from one pixel to the next.
     stride: usize,
 }
 
 impl<'a, const ALL_HELD: bool> Window<'a, ALL_HELD> {
     /// # Safety
-    /// `ALL_HELD` if there are [`HELD`] quads, one a column.
+    /// `ALL_HELD` if there are [`HELD`] quads, which is one a column or one column.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
     unsafe fn new(tile: &Tile<'a>, r: usize) -> Self {
@@ -328,13 +330,19 @@ impl<'a, const ALL_HELD: bool> Window<'a, ALL_HELD> {
             }
         }
         let column = quads.quads() * QUAD_BYTES;
+        let dilation = quads.window().dilation[1] * column;
         Self {
             // SAFETY: 64 biases.
             bias: std::array::from_fn(|v| unsafe { _mm512_load_si512(bias.add(v * LANES).cast()) }),
             held,
             weights,
             column,
-            dilation: quads.window().dilation[1] * column,
+            dilation,
+            held_step: if quads.quads() == 1 {
+                dilation
+            } else {
+                QUAD_BYTES
+            },
             stride: quads.window().stride[1] * column,
         }
     }
@@ -350,9 +358,9 @@ impl<'a, const ALL_HELD: bool> Window<'a, ALL_HELD> {
         if ALL_HELD {
             for k in 0..HELD {
                 for v in 0..4 {
-                    // SAFETY: a column is one quad.
+                    // SAFETY: so far apart are the pixel's quads.
                     let x = unsafe {
-                        _mm512_load_si512(from.add(k * self.dilation + v * BLOCK).cast())
+                        _mm512_load_si512(from.add(k * self.held_step + v * BLOCK).cast())
                     };
                     sums[v] = _mm512_dpbusd_epi32(sums[v], x, self.held[k][v]);
                 }
