@@ -38,6 +38,10 @@ mod isa;
 mod passes;
 mod pool;
 mod range;
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(dead_code, reason = "only kernels of AVX-512 interleave rows")
+)]
 mod row_quads;
 mod rows;
 mod sparse_f32;
