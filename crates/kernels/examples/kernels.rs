@@ -1,7 +1,7 @@
 //! Times every kernel that this processor can run, one thread, on shapes of real layers.
 //!
 //! `cargo run --release -p secateur-kernels --example kernels [NAME-PART]` prints the median of many
-//! runs, and effective (dense-equivalent) GMAC/s.
+//! runs, and effective (dense-equivalent) GMAC/s; `images` for NAME-PART leaves the matrices out.
 
 use std::time::{Duration, Instant};
 
@@ -32,6 +32,20 @@ const SHAPES: &[Shape] = &[
     shape("resnet 1x1 14x14, 5 %", 1024, 256, 196, 0.05),
     shape("resnet 1x1 14x14, 20 %", 256, 1024, 196, 0.2),
     shape("alexnet fc6, 10 %", 4096, 9216, 1, 0.1),
+];
+
+/// Windows of MobileNet and its like: side of the image, channels, side of the window, stride.
+const WINDOWS: &[(usize, usize, usize, usize)] = &[
+    (112, 32, 3, 1),
+    (112, 64, 3, 1),
+    (112, 64, 3, 2),
+    (56, 128, 3, 1),
+    (56, 144, 3, 2),
+    (28, 256, 3, 1),
+    (28, 240, 5, 1),
+    (14, 512, 3, 1),
+    (7, 1024, 3, 1),
+    (56, 96, 7, 1),
 ];
 
 const fn shape(
@@ -104,6 +118,9 @@ fn main() -> Result<(), KernelError> {
         (state >> 33) as u32
     };
     for s in SHAPES {
+        if filter == "images" {
+            break;
+        }
         let (outputs, depth, pixels) = (s.outputs, s.depth, s.pixels);
         let mut w = vec![0i8; outputs * depth];
         for w in &mut w {
@@ -180,7 +197,7 @@ fn images() -> Result<(), KernelError> {
     let line = |what: &str, macs: usize, [median, best]: [Duration; 2]| {
         let rate = macs as f64 / median.as_secs_f64() / 1e9;
         let (median, best) = (median.as_secs_f64() * 1e6, best.as_secs_f64() * 1e6);
-        println!("{what:<60} {median:>10.2} us {best:>10.2} us {rate:>8.1} G/s");
+        println!("{what:<64} {median:>10.2} us {best:>10.2} us {rate:>8.1} G/s");
     };
     for (name, side, channels, kernel) in [
         ("im2col u8, lenet-5 conv1", 28, 1, 5),
@@ -194,48 +211,69 @@ fn images() -> Result<(), KernelError> {
         let time = timed(|| im2col.rows(&image, 0, 0..window.pixels(), 0, &mut rows))?;
         line(name, rows.len(), time);
     }
-    let mut window = Window2d::new([56, 56], 128, [3, 3]);
-    window.pads = [1; 4];
-    let window = window.fitted()?;
+    for &(side, channels, kernel, stride) in WINDOWS {
+        windows(side, channels, kernel, stride, line)?;
+    }
+    let image_f = vec![1f32; 56 * 56 * 128];
+    let (image, mut y) = (vec![1u8; image_f.len()], vec![1u8; image_f.len()]);
+    let mut y_f = image_f.clone();
+    let affine = Affine::new(0.02, 0)?;
+    let time = timed(|| affine.quantize_u8(&image_f, &mut y))?;
+    line("quantize u8", y.len(), time);
+    let time = timed(|| affine.dequantize(&image, std::hint::black_box(&mut y_f)))?;
+    line("dequantize u8", y.len(), time);
+    let time = timed(|| nchw_to_nhwc(128, &image, &mut y))?;
+    line("nchw_to_nhwc u8, 128 channels", y.len(), time);
+    Ok(())
+}
+
+/// Depthwise convolutions and maxima of one geometry, padded so that stride 1 keeps the extent.
+fn windows(
+    side: usize,
+    channels: usize,
+    kernel: usize,
+    stride: usize,
+    line: impl Fn(&str, usize, [Duration; 2]),
+) -> Result<(), KernelError> {
+    let window = Window2d {
+        stride: [stride; 2],
+        pads: [kernel / 2; 4],
+        ..Window2d::new([side; 2], channels, [kernel; 2])
+    }
+    .fitted()?;
+    let (taps, pixels) = (window.taps(), window.pixels());
+    let macs = pixels * taps * channels;
+    let geometry = format!("{side}x{side}x{channels} {kernel}x{kernel} s{stride}");
     let (image, image_f) = (
         vec![1u8; window.image_len()],
         vec![1f32; window.image_len()],
     );
-    let (mut y, mut y_f) = (image.clone(), image_f.clone());
-    let weights = vec![3i8; window.taps() * 128];
-    let weights_f = vec![3f32; window.taps() * 128];
-    let requantize = Requantize::new(vec![0.01; 128], 0, 0, 255)?;
-    let macs = window.pixels() * window.taps() * 128;
-    for isa in Isa::available() {
+    let (mut y, mut y_f) = (vec![0u8; pixels * channels], vec![0f32; pixels * channels]);
+    let (weights, weights_f) = (vec![3i8; taps * channels], vec![3f32; taps * channels]);
+    let requantize = Requantize::new(vec![0.01; channels], 0, 0, 255)?;
+    for isa in Isa::available().filter(|&isa| isa != Isa::Generic) {
         let layer = DepthwiseF32::pack(isa, window, &weights_f, None)?;
         let time = timed(|| {
-            let y = RowsMut::new(&mut y_f, window.pixels(), 128)?;
-            layer.run(&image_f, 0..window.pixels(), Clamp::RELU, y)
+            let y = RowsMut::new(&mut y_f, pixels, channels)?;
+            layer.run(&image_f, 0..pixels, Clamp::RELU, y)
         })?;
-        line(layer.kernel().name, macs, time);
+        line(&format!("{geometry} {}", layer.kernel().name), macs, time);
         let layer = DepthwiseI8::pack(isa, window, &weights, None)?;
         let time = timed(|| {
-            let out = IntOut::U8(RowsMut::new(&mut y, window.pixels(), 128)?, &requantize);
-            layer.run(&image, 0, 0..window.pixels(), out)
+            let out = IntOut::U8(RowsMut::new(&mut y, pixels, channels)?, &requantize);
+            layer.run(&image, 0, 0..pixels, out)
         })?;
-        line(layer.kernel().name, macs, time);
+        line(&format!("{geometry} {}", layer.kernel().name), macs, time);
     }
     let time = timed(|| {
-        max_pool(
-            &window,
-            &image,
-            0..window.pixels(),
-            0,
-            RowsMut::new(&mut y, window.pixels(), 128)?,
-        )
+        let y = RowsMut::new(&mut y, pixels, channels)?;
+        max_pool(&window, &image, 0..pixels, 0, y)
     })?;
-    line("max_pool u8 3x3, 56x56x128", macs, time);
-    let affine = Affine::new(0.02, 0)?;
-    let time = timed(|| affine.quantize_u8(&image_f, &mut y))?;
-    line("quantize u8", y.len(), time);
-    let time = timed(|| affine.dequantize(&image, &mut y_f))?;
-    line("dequantize u8", y.len(), time);
-    let time = timed(|| nchw_to_nhwc(128, &image, &mut y))?;
-    line("nchw_to_nhwc u8, 128 channels", y.len(), time);
+    line(&format!("{geometry} max_pool u8"), macs, time);
+    let time = timed(|| {
+        let y = RowsMut::new(&mut y_f, pixels, channels)?;
+        max_pool(&window, &image_f, 0..pixels, f32::NEG_INFINITY, y)
+    })?;
+    line(&format!("{geometry} max_pool f32"), macs, time);
     Ok(())
 }

@@ -4,6 +4,7 @@ use crate::{
     Clamp, IntOut, Isa, KernelError, RowsMut, Window2d,
     error::{check_len, product},
     range::check_pixels,
+    row_quads::RowQuads,
     table::{self, DepthwiseF32Fn, DepthwiseI8Fn, Entry, Kernel},
 };
 
@@ -35,9 +36,18 @@ pub struct DepthwiseI8 {
     kernel: &'static Kernel,
     entry: DepthwiseI8Fn,
     window: Window2d,
-    /// `[taps][channels]`.
-    weights: Vec<i8>,
-    bias: Vec<i32>,
+    filters: Filters,
+}
+
+/// The packed forms of int8 filters.
+#[derive(Debug, Clone)]
+enum Filters {
+    Taps {
+        /// `[taps][channels]`.
+        weights: Vec<i8>,
+        bias: Vec<i32>,
+    },
+    Quads(RowQuads),
 }
 
 /// `[channels][taps]` to `[taps][channels]`, lengths checked.
@@ -152,11 +162,18 @@ impl DepthwiseI8 {
             Entry::DepthwiseI8(run) => Some(run),
             _ => None,
         })?;
+        let taps = Filters::Taps {
+            weights: by_tap(&window, weights)?,
+            bias: bias_or_zeros(bias, window.channels)?,
+        };
+        let quads = match kernel.isa {
+            Isa::Avx512BwVnni => RowQuads::pack(window, weights, bias),
+            _ => None,
+        };
         Ok(Self {
             kernel,
             entry,
-            weights: by_tap(&window, weights)?,
-            bias: bias_or_zeros(bias, window.channels)?,
+            filters: quads.map_or(taps, Filters::Quads),
             window,
         })
     }
@@ -194,19 +211,31 @@ impl DepthwiseI8 {
 
     /// Bytes of the packed form.
     pub fn bytes(&self) -> usize {
-        size_of_val(&*self.weights) + size_of_val(&*self.bias)
+        match &self.filters {
+            Filters::Taps { weights, bias } => size_of_val(&**weights) + size_of_val(&**bias),
+            Filters::Quads(quads) => quads.bytes(),
+        }
     }
 
     /// Multiply-accumulates a pixel.
     pub fn macs(&self) -> usize {
-        self.weights.len()
+        self.window.taps() * self.window.channels
     }
 
-    pub(crate) fn weights(&self) -> &[i8] {
-        &self.weights
+    /// Weights, `[taps][channels]`, and biases, for kernels that take one tap at a time.
+    pub(crate) fn taps(&self) -> (&[i8], &[i32]) {
+        match &self.filters {
+            Filters::Taps { weights, bias } => (weights, bias),
+            Filters::Quads(_) => (&[], &[]),
+        }
     }
 
-    pub(crate) fn bias(&self) -> &[i32] {
-        &self.bias
+    /// What kernels take that interleave rows.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn quads(&self) -> Option<&RowQuads> {
+        match &self.filters {
+            Filters::Taps { .. } => None,
+            Filters::Quads(quads) => Some(quads),
+        }
     }
 }

@@ -136,6 +136,23 @@ impl Requantize {
         round_small(self.bounds.apply(acc as f32 * multiplier)) + self.zero_point
     }
 
+    /// The multipliers from output `first` on.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn multipliers_from(&self, first: usize) -> &[f32] {
+        &self.multiplier[first..]
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn zero_point(&self) -> i32 {
+        self.zero_point
+    }
+
+    /// The bounds, the zero point added.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn range(&self) -> (i32, i32) {
+        self.range
+    }
+
     /// The multipliers of outputs `rows`.
     #[inline(always)]
     pub(crate) fn multipliers(&self, rows: &[u32]) -> [f32; LANES] {
@@ -251,6 +268,16 @@ impl IntOut<'_> {
                 // SAFETY: u8 and i8 have the same layout, and any bits are a value of both.
                 Some(unsafe { std::slice::from_raw_parts_mut(row.as_mut_ptr().cast(), row.len()) })
             }
+            IntOut::I32(_) | IntOut::F32(..) => None,
+        }
+    }
+
+    /// Where the rows of an 8-bit output begin, and how far apart they are.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn byte_rows(&mut self) -> Option<(*mut u8, usize)> {
+        match self {
+            IntOut::U8(y, _) => Some((y.as_mut_ptr(), y.stride())),
+            IntOut::I8(y, _) => Some((y.as_mut_ptr().cast(), y.stride())),
             IntOut::I32(_) | IntOut::F32(..) => None,
         }
     }

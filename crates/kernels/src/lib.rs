@@ -48,6 +48,11 @@ mod patches;
 mod pool;
 mod range;
 mod rearrange;
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(dead_code, reason = "only kernels of AVX-512 interleave rows")
+)]
+mod row_quads;
 mod rows;
 mod slab;
 mod sparse_f32;

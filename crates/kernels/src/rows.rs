@@ -157,6 +157,16 @@ impl<'a, T> RowsMut<'a, T> {
         debug_assert!(r < self.rows);
         &mut self.data[r * self.stride..][..self.cols]
     }
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn as_mut_ptr(&mut self) -> *mut T {
+        self.data.as_mut_ptr()
+    }
+
+    /// Elements from one row's start to the next one's.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn stride(&self) -> usize {
+        self.stride
+    }
 }
 
 #[cfg(test)]

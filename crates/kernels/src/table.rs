@@ -16,8 +16,8 @@ use crate::aarch64::{neon_dense_i8, neon_f32, neon_sparse_i8};
 use crate::wasm32;
 #[cfg(target_arch = "x86_64")]
 use crate::x86_64::{
-    avx2_f32, avx512bwvnni_f32, avx512bwvnni_i8, avx512vnni_i8, depthwise, ymm_dense_i8,
-    ymm_sparse_i8,
+    avx2_f32, avx512_depthwise_i8, avx512bwvnni_f32, avx512bwvnni_i8, avx512vnni_i8, depthwise,
+    ymm_dense_i8, ymm_sparse_i8,
 };
 
 /// What a kernel computes.
@@ -209,7 +209,7 @@ pub static KERNELS: &[Kernel] = &[
     #[cfg(target_arch = "x86_64")]
     kernel("f32f32f32_dwconv_64x1__avx512bwvnni", Isa::Avx512BwVnni, 64, 1, What::DepthwiseF32, Entry::DepthwiseF32(depthwise::f32_avx512bwvnni)),
     #[cfg(target_arch = "x86_64")]
-    kernel("u8i8i32_dwconv_64x1__avx512bwvnni", Isa::Avx512BwVnni, 64, 1, What::DepthwiseI8, Entry::DepthwiseI8(depthwise::i8_avx512bwvnni)),
+    kernel("u8i8i32_dwconv_64x1_quads__avx512bwvnni", Isa::Avx512BwVnni, 64, 1, What::DepthwiseI8, Entry::DepthwiseI8(avx512_depthwise_i8::depthwise)),
 ];
 
 /// The kernel that `pick` accepts for `isa`, or for the most capable lesser set that has one.

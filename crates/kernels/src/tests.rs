@@ -279,18 +279,133 @@ fn check_depthwise(kernel: &Kernel, case: Case) {
     let pad = lcg.u8();
     let layer = DepthwiseI8::pack(kernel.isa, window, &w, Some(&bias)).unwrap();
     assert_eq!(layer.kernel().name, kernel.name);
-    let mut y = vec![0; pixels * channels];
-    let out = IntOut::I32(RowsMut::new(&mut y, pixels, channels).unwrap());
-    layer.run(&x, pad, 0..pixels, out).unwrap();
     let w: Vec<i8> = entries.map(|i| spread(i).map_or(0, |at| w[at])).collect();
     let mut rows = vec![0; pixels * im2col.cols()];
     im2col.rows(&x, 0, 0..pixels, pad, &mut rows).unwrap();
     let rows = gapped(&rows, im2col.cols());
-    assert!(
-        y == slow_i8(&w, &bias, &rows, full),
-        "{} {case:?}",
-        kernel.name
-    );
+    let slow = slow_i8(&w, &bias, &rows, full);
+    finished(&layer, &x, pad, &slow);
+}
+
+/// Every kind of output of `layer` is what `slow`, its sums, become; rows with gaps, the pixels in
+/// two ranges that meet within a row.
+fn finished(layer: &DepthwiseI8, x: &[u8], pad: u8, slow: &[i32]) {
+    let (pixels, channels) = (layer.window().pixels(), layer.window().channels);
+    let name = format!("{} {:?}", layer.kernel().name, layer.window());
+    let y = gapped_pixels(pixels, channels, i32::MIN, |range, y| {
+        layer.run(x, pad, range, IntOut::I32(y)).unwrap();
+    });
+    assert!(y == slow, "{name}");
+    // The second factor is so large that products leave i32.
+    for factor in [1e-3, 1e7] {
+        let scale = |c| factor * ((c % 11) as f32 - 2.5);
+        let scales: Vec<f32> = (0..channels).map(scale).collect();
+        let each = || slow.iter().enumerate().map(|(i, &acc)| (i % channels, acc));
+        for (zero_point, lo, hi) in [(7, 0, 255), (255, 3, 250), (0, 0, 6)] {
+            let requantize = Requantize::new(scales.clone(), zero_point, lo, hi).unwrap();
+            let y = gapped_pixels(pixels, channels, 99, |range, y| {
+                layer
+                    .run(x, pad, range, IntOut::U8(y, &requantize))
+                    .unwrap();
+            });
+            let expected = each().map(|(c, acc)| requantize.apply(c, acc) as u8);
+            assert!(y.into_iter().eq(expected), "{name} to u8");
+        }
+        for (zero_point, lo, hi) in [(-3, -128, 127), (-128, -128, 100), (127, -5, 127)] {
+            let requantize = Requantize::new(scales.clone(), zero_point, lo, hi).unwrap();
+            let y = gapped_pixels(pixels, channels, 99, |range, y| {
+                layer
+                    .run(x, pad, range, IntOut::I8(y, &requantize))
+                    .unwrap();
+            });
+            let expected = each().map(|(c, acc)| requantize.apply(c, acc) as i8);
+            assert!(y.into_iter().eq(expected), "{name} to i8");
+        }
+        let dequantize = Dequantize::new(scales, Clamp::RELU).unwrap();
+        let y = gapped_pixels(pixels, channels, 9e9, |range, y| {
+            layer
+                .run(x, pad, range, IntOut::F32(y, &dequantize))
+                .unwrap();
+        });
+        let expected = each().map(|(c, acc)| dequantize.apply(c, acc));
+        assert!(y.into_iter().eq(expected), "{name} to f32");
+    }
+}
+
+/// `[pixels, channels]`, written with gaps in two ranges of pixels.
+fn gapped_pixels<T: Copy + PartialEq + std::fmt::Debug>(
+    pixels: usize,
+    channels: usize,
+    canary: T,
+    mut run: impl FnMut(std::ops::Range<usize>, RowsMut<'_, T>),
+) -> Vec<T> {
+    let (cut, stride) = (pixels / 3, channels + GAP);
+    let mut all = Vec::new();
+    for range in [0..cut, cut..pixels] {
+        let count = range.len();
+        let mut part = vec![canary; count * stride];
+        run(
+            range,
+            RowsMut::strided(&mut part, count, channels, stride).unwrap(),
+        );
+        for row in part.chunks(stride) {
+            all.extend_from_slice(&row[..channels]);
+            assert_eq!(row[channels..], [canary; GAP]);
+        }
+    }
+    all
+}
+
+#[test]
+fn depthwise_geometries() {
+    // Input, kernel, stride, dilation, pads, channels.
+    let geometries = [
+        ([9, 70], [3, 3], [1, 1], [1, 1], [1, 1, 1, 1], 64),
+        ([8, 131], [3, 3], [2, 2], [1, 1], [0, 0, 1, 1], 65),
+        ([7, 7], [3, 3], [1, 1], [1, 1], [1; 4], 200),
+        ([11, 13], [5, 5], [1, 1], [1, 1], [2; 4], 17),
+        ([12, 11], [5, 5], [2, 2], [1, 1], [2; 4], 129),
+        ([10, 10], [7, 7], [1, 1], [1, 1], [3; 4], 63),
+        ([14, 15], [3, 3], [1, 1], [2, 2], [2; 4], 64),
+        ([14, 15], [3, 3], [2, 3], [2, 3], [2, 3, 2, 3], 70),
+        ([15, 9], [3, 1], [3, 2], [2, 1], [4, 0, 0, 0], 5),
+        ([1, 90], [1, 9], [1, 1], [1, 1], [0, 4, 0, 4], 66),
+        ([1, 40], [1, 5], [1, 2], [1, 3], [0, 20, 0, 1], 64),
+        ([90, 1], [9, 1], [1, 1], [1, 1], [4, 0, 4, 0], 3),
+        ([3, 3], [1, 1], [1, 1], [1, 1], [0; 4], 64),
+        ([2, 2], [3, 3], [1, 1], [1, 1], [4; 4], 64),
+        ([6, 80], [4, 70], [1, 1], [1, 1], [1; 4], 3),
+        ([9, 80], [9, 70], [1, 1], [1, 2], [0, 80, 0, 0], 2),
+    ];
+    for (n, (input, kernel, stride, dilation, pads, channels)) in geometries.into_iter().enumerate()
+    {
+        let window = Window2d {
+            stride,
+            dilation,
+            pads,
+            ..Window2d::new(input, channels, kernel)
+        };
+        let window = window.fitted().unwrap();
+        let mut lcg = Lcg(n as u64);
+        let w = lcg.matrix([channels, window.taps()], 1.0, Lcg::i8);
+        let bias = lcg.matrix([channels, 1], 0.9, |lcg| lcg.next() as i32 % 1_000);
+        let x = lcg.matrix([1, window.image_len()], 0.9, Lcg::u8);
+        let pad = lcg.u8();
+        let mut slow = Vec::new();
+        for p in 0..window.pixels() {
+            for c in 0..channels {
+                let products = window.taps_of(p).enumerate().map(|(t, at)| {
+                    let x = at.map_or(pad, |at| x[at * channels + c]);
+                    i32::from(x) * i32::from(w[c * window.taps() + t])
+                });
+                slow.push(products.fold(bias[c], i32::wrapping_add));
+            }
+        }
+        for kernel in usable().filter(|kernel| kernel.what == What::DepthwiseI8) {
+            let layer = DepthwiseI8::pack(kernel.isa, window, &w, Some(&bias)).unwrap();
+            finished(&layer, &x, pad, &slow);
+        }
+    }
 }
 
 fn gapped<T: Copy + Default>(rows: &[T], cols: usize) -> Vec<T> {

@@ -161,12 +161,13 @@ fn i8_tile<const V: usize>(
     first: usize,
 ) -> [[i32; LANES]; V] {
     let channels = layer.window().channels;
-    let mut acc = vectors::<i32, V>(&layer.bias()[first..]);
+    let (weights, bias) = layer.taps();
+    let mut acc = vectors::<i32, V>(&bias[first..]);
     for (tap, at) in layer.window().taps_of(pixel).enumerate() {
         let x = at.map_or([[pad; LANES]; V], |at| {
             vectors(&image[at * channels + first..])
         });
-        let w = vectors::<i8, V>(&layer.weights()[tap * channels + first..]);
+        let w = vectors::<i8, V>(&weights[tap * channels + first..]);
         for v in 0..V {
             for l in 0..LANES {
                 acc[v][l] = acc[v][l].wrapping_add(product(x[v][l], w[v][l]));
@@ -180,10 +181,11 @@ fn i8_tile<const V: usize>(
 #[inline(always)]
 fn i8_tail(layer: &DepthwiseI8, image: &[u8], pad: u8, pixel: usize, first: usize) -> [i32; LANES] {
     let channels = layer.window().channels;
+    let (weights, bias) = layer.taps();
     let mut acc = [0; LANES];
-    acc[..channels - first].copy_from_slice(&layer.bias()[first..]);
+    acc[..channels - first].copy_from_slice(&bias[first..]);
     for (tap, at) in layer.window().taps_of(pixel).enumerate() {
-        let w = &layer.weights()[tap * channels..][first..channels];
+        let w = &weights[tap * channels..][first..channels];
         for (c, (acc, &w)) in acc.iter_mut().zip(w).enumerate() {
             let x = at.map_or(pad, |at| image[at * channels + first + c]);
             *acc = acc.wrapping_add(product(x, w));

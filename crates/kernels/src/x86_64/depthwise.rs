@@ -39,14 +39,3 @@ pub(crate) fn i8_avx2(
 ) {
     i8_body(layer, image, pad, pixels, out);
 }
-
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-pub(crate) fn i8_avx512bwvnni(
-    layer: &DepthwiseI8,
-    image: &[u8],
-    pad: u8,
-    pixels: Range<usize>,
-    out: IntOut<'_>,
-) {
-    i8_body(layer, image, pad, pixels, out);
-}
