@@ -37,7 +37,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("prepared in {:.0} ms", start.elapsed().as_secs_f64() * 1e3);
     let inputs: Vec<Vec<f32>> = shapes
         .iter()
-        .map(|s| (0..s.elements()).map(|i| (i % 251) as f32 / 251.0).collect())
+        .map(|s| {
+            (0..s.elements())
+                .map(|i| (i % 251) as f32 / 251.0)
+                .collect()
+        })
         .collect();
     let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
     let mut steps = bound.profile(&inputs, 20)?;

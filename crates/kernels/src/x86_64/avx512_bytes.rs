@@ -100,7 +100,10 @@ impl Band {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
     pub(crate) fn store(&self, sums: &[__m512i; BAND / LANES], y: &mut [u8]) {
-        let [a, b, c, d] = [0, 1, 2, 3].map(|g| rounded(sums[g], self.multipliers[g]));
+        let a = rounded(sums[0], self.multipliers[0]);
+        let b = rounded(sums[1], self.multipliers[1]);
+        let c = rounded(sums[2], self.multipliers[2]);
+        let d = rounded(sums[3], self.multipliers[3]);
         // Every step saturates, as clamping once at the end would.
         let ab = _mm512_adds_epi16(_mm512_packs_epi32(a, b), self.zero_point);
         let cd = _mm512_adds_epi16(_mm512_packs_epi32(c, d), self.zero_point);
