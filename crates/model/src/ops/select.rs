@@ -268,7 +268,7 @@ mod tests {
         assert_eq!(y, [Tensor::i64(&[2, 3], vec![0, 1, 1, 1, 0, 2]).unwrap()]);
         let x = ShapeInput::new(DType::U8, Shape::new(&[2]).unwrap());
         let error = infer(&node, &[Some(x)]).unwrap_err();
-        assert!(matches!(error, ModelError::Unsupported { .. }), "{error}");
+        assert!(matches!(error, ModelError::ValueNeeded { .. }), "{error}");
     }
 
     #[test]
