@@ -201,7 +201,7 @@ pub static KERNELS: &[Kernel] = &[
     #[cfg(target_arch = "x86_64")]
     kernel("f32f32f32_spmm_16x8_window32__avx512bwvnni", Isa::Avx512BwVnni, 16, 8, What::SparseF32, Entry::SparseF32(avx512bwvnni_f32::sparse)),
     #[cfg(target_arch = "x86_64")]
-    kernel("u8i8i32_gemm_32x12_panel16k4__avx512bwvnni", Isa::Avx512BwVnni, 32, 12, What::DenseI8, Entry::DenseI8Patches(avx512vnni_i8::dense)),
+    kernel("u8i8i32_gemm_32x10_panel16k4__avx512bwvnni", Isa::Avx512BwVnni, 32, 10, What::DenseI8, Entry::DenseI8Patches(avx512vnni_i8::dense)),
     #[cfg(target_arch = "x86_64")]
     kernel("u8i8i32_spmm_16x14_quads16__avx512bwvnni", Isa::Avx512BwVnni, 16, 14, What::SparseI8, Entry::SparseI8(avx512bwvnni_i8::sparse)),
     #[cfg(target_arch = "x86_64")]
