@@ -294,12 +294,9 @@ impl SparseBand<'_> {
             let bias = self.layer.group_bias(g);
             // SAFETY: the group is the layer's, the tile has `P` pixels.
             let acc = unsafe {
-                match (P, self.mask()) {
-                    (1, mask) => [self.one(tile, group, bias, mask); P],
-                    (_, None) => {
-                        self.tile::<P>(tile, group, bias, |x| _mm512_loadu_si512(x.cast()))
-                    }
-                    (_, Some(mask)) => self.tile::<P>(tile, group, bias, |x| {
+                match self.mask() {
+                    None => self.group::<P>(tile, group, bias, |x| _mm512_loadu_si512(x.cast())),
+                    Some(mask) => self.group::<P>(tile, group, bias, |x| {
                         _mm512_maskz_loadu_epi8(mask, x.cast())
                     }),
                 }
@@ -318,6 +315,28 @@ impl SparseBand<'_> {
         for (p, sums) in sums.iter().enumerate() {
             if let Some(y) = out.byte_row(tile.pixel + p) {
                 finish.store(sums, &mut y[to.clone()]);
+            }
+        }
+    }
+
+    /// The sums of a group, by chains where there is one pixel.
+    ///
+    /// # Safety
+    /// The tile has `P` pixels; `group` is the layer's; `load` reads no more of a window than may be.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
+    unsafe fn group<const P: usize>(
+        &self,
+        tile: Tile<u8>,
+        group: Group<'_>,
+        bias: &[i32],
+        load: impl Fn(*const u8) -> __m512i,
+    ) -> [__m512i; P] {
+        // SAFETY: the caller's.
+        unsafe {
+            match P {
+                1 => [self.one(tile, group, bias, load); P],
+                _ => self.tile::<P>(tile, group, bias, load),
             }
         }
     }
@@ -379,9 +398,9 @@ impl SparseBand<'_> {
         tile: Tile<u8>,
         group: Group<'_>,
         bias: &[i32],
-        mask: Option<__mmask64>,
+        load: impl Fn(*const u8) -> __m512i,
     ) -> __m512i {
-        let (gap, mask) = (self.gap(), mask.unwrap_or(!0));
+        let gap = self.gap();
         // SAFETY: as for `tile`.
         unsafe {
             let mut pass = self.layer.data().as_ptr().add(group.first_pass * PASS64);
@@ -389,7 +408,7 @@ impl SparseBand<'_> {
             acc[0] = _mm512_loadu_si512(bias.as_ptr().cast());
             let mut step = |acc: &mut __m512i, origin: u32, line: u32| {
                 let from = (origin as usize).wrapping_add((line as usize).wrapping_mul(gap));
-                let x = _mm512_maskz_loadu_epi8(mask, tile.halves[0].wrapping_add(from).cast());
+                let x = load(tile.halves[0].wrapping_add(from));
                 let pick = _mm512_loadu_si512(pass.cast());
                 let w = _mm512_loadu_si512(pass.add(PASS64 / 2).cast());
                 let x = _mm512_permutexvar_epi8(pick, x);
