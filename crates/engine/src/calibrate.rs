@@ -9,10 +9,11 @@ use secateur_plan::{Costs, KernelCost, Level, TileCost};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-/// Each figure is the best of the runs in so long a time: what disturbs a run only makes it longer.
-const MEASURING: Duration = Duration::from_micros(300);
-/// Runs of a figure, however long they take.
-const FEWEST_RUNS: usize = 4;
+/// Every figure is the best of so many rounds through all of them: what disturbs a run only makes it
+/// longer, and rarely lasts from one round to the next.
+const ROUNDS: usize = 10;
+/// How long a figure is measured in a round.
+const MEASURING: Duration = Duration::from_micros(50);
 /// Outputs of the layers that are measured.
 const OUTPUTS: usize = 64;
 /// Depths of the layers that are measured; weights of both stay in the second cache.
@@ -29,6 +30,8 @@ const SIDES: [usize; 2] = [3, 5];
 const IMAGE: [usize; 2] = [28, 64];
 /// Working sets that are read: of the second cache, of the last one, and of memory.
 const WORKING_SETS: [usize; 3] = [256 << 10, 4 << 20, 64 << 20];
+/// Bytes of a cache line.
+const LINE: usize = 64;
 /// What forked work takes on each thread while forking is measured.
 const FORKED: Duration = Duration::from_micros(20);
 
@@ -37,74 +40,153 @@ const FORKED: Duration = Duration::from_micros(20);
 /// # Errors
 /// A set that the processor lacks.
 pub fn calibrate(isa: Isa) -> Result<Costs, EngineError> {
-    let refused = EngineError::Isa;
-    isa.require().map_err(refused)?;
-    let kernels = What::ALL.map(|what| kernel_cost(isa, what));
-    let [a, b, c, d, e, f] = kernels;
-    let kernels = [
-        a.map_err(refused)?,
-        b.map_err(refused)?,
-        c.map_err(refused)?,
-        d.map_err(refused)?,
-        e.map_err(refused)?,
-        f.map_err(refused)?,
-    ];
-    let memory = WORKING_SETS.map(read_speed).to_vec();
-    Ok(Costs::new(kernels, memory, fork_us())?)
+    measure(isa).map_err(EngineError::Isa)?
 }
 
-/// The time of one run, and how many multiplies and outputs a pixel it had.
-#[derive(Debug, Clone, Copy)]
-struct Run {
-    ns: f64,
+fn measure(isa: Isa) -> Result<Result<Costs, EngineError>, KernelError> {
+    isa.require()?;
+    let mut tiles = Vec::new();
+    for what in What::ALL {
+        tiles.extend(tiles_of(isa, what)?);
+    }
+    for _ in 0..ROUNDS {
+        for [little, much] in tiles.iter_mut().map(|tile| &mut tile.benches) {
+            little.round()?;
+            much.round()?;
+        }
+    }
+    let kernels = What::ALL.map(|what| KernelCost {
+        tiles: tiles
+            .iter()
+            .filter(|tile| tile.what == what)
+            .map(Tile::cost)
+            .collect(),
+    });
+    let mut memory = WORKING_SETS.map(reading);
+    for _ in 0..ROUNDS {
+        memory.iter_mut().try_for_each(Bench::round)?;
+    }
+    let levels = memory.iter().zip(WORKING_SETS).map(|(bench, bytes)| Level {
+        bytes,
+        gb_per_s: bytes as f64 / bench.ns(),
+    });
+    Ok(Costs::new(kernels, levels.collect(), fork_us()).map_err(EngineError::from))
+}
+
+/// Something that is run again and again.
+struct Bench {
+    run: Box<dyn FnMut() -> Result<(), KernelError>>,
+    best: Duration,
+    /// A run goes through them so often.
+    times: usize,
     multiplies: usize,
     outputs: usize,
 }
 
-fn kernel_cost(isa: Isa, what: What) -> Result<KernelCost, KernelError> {
-    let nr = Kernel::of(isa, what)?.nr;
-    let depthwise = matches!(what, What::DepthwiseF32 | What::DepthwiseI8);
-    let parts: Vec<usize> = match depthwise {
-        true => vec![1],
-        false => PARTS.into_iter().filter(|&p| p < nr).chain([nr]).collect(),
-    };
-    let tile = |pixels| {
-        let [little, much] = match depthwise {
-            true => SIDES.map(|side| windows(isa, what, side)),
-            false => DEPTHS.map(|depth| matrix(isa, what, depth, pixels, pixels == nr)),
-        };
-        Ok(between(pixels, little?, much?))
-    };
-    let tiles = parts
-        .into_iter()
-        .map(tile)
-        .collect::<Result<_, KernelError>>()?;
-    Ok(KernelCost { tiles })
-}
+impl Bench {
+    /// `run`s of a layer with so many multiplies and outputs, each `times` over.
+    fn new(
+        times: usize,
+        multiplies: usize,
+        outputs: usize,
+        run: impl FnMut() -> Result<(), KernelError> + 'static,
+    ) -> Self {
+        Self {
+            run: Box::new(run),
+            best: Duration::MAX,
+            times,
+            multiplies,
+            outputs,
+        }
+    }
 
-/// What a multiply and an output cost, from two runs with as many outputs.
-fn between(pixels: usize, little: Run, much: Run) -> TileCost {
-    let more = (much.multiplies - little.multiplies).max(1) as f64;
-    // A disturbed run must not make multiplies free.
-    let least = 0.1 * much.ns / much.multiplies.max(1) as f64;
-    let multiply_ns = ((much.ns - little.ns) / more).max(least);
-    let rest = little.ns - multiply_ns * little.multiplies as f64;
-    TileCost {
-        pixels,
-        multiply_ns,
-        output_ns: (rest / little.outputs.max(1) as f64).max(0.0),
+    /// A run that brings everything near, then some that count.
+    fn round(&mut self) -> Result<(), KernelError> {
+        (self.run)()?;
+        let start = Instant::now();
+        while {
+            let before = Instant::now();
+            (self.run)()?;
+            self.best = self.best.min(before.elapsed());
+            start.elapsed() < MEASURING
+        } {}
+        Ok(())
+    }
+
+    /// Nanoseconds of the best run, once through.
+    fn ns(&self) -> f64 {
+        self.best.as_secs_f64() * 1e9 / self.times as f64
     }
 }
 
-/// A matrix at a tile of pixels, or a tile of several whole ones.
+/// A tile of so many pixels, with little and with much to multiply.
+struct Tile {
+    what: What,
+    pixels: usize,
+    benches: [Bench; 2],
+}
+
+impl Tile {
+    /// What a multiply and an output cost, from two benches with as many outputs.
+    fn cost(&self) -> TileCost {
+        let [little, much] = &self.benches;
+        between(
+            self.pixels,
+            (little.ns(), little.multiplies),
+            (much.ns(), much.multiplies),
+            little.outputs,
+        )
+    }
+}
+
+/// What a multiply and an output cost, from the nanoseconds of two numbers of multiplies.
+fn between(pixels: usize, little: (f64, usize), much: (f64, usize), outputs: usize) -> TileCost {
+    let more = much.1.saturating_sub(little.1).max(1) as f64;
+    // A disturbed run must not make multiplies free.
+    let least = 0.1 * much.0 / much.1.max(1) as f64;
+    let multiply_ns = ((much.0 - little.0) / more).max(least);
+    let rest = little.0 - multiply_ns * little.1 as f64;
+    TileCost {
+        pixels,
+        multiply_ns,
+        output_ns: (rest / outputs.max(1) as f64).max(0.0),
+    }
+}
+
+/// The tiles of a kernel.
+fn tiles_of(isa: Isa, what: What) -> Result<Vec<Tile>, KernelError> {
+    let nr = Kernel::of(isa, what)?.nr;
+    let tile = |pixels, [little, much]: [Result<Bench, KernelError>; 2]| {
+        Ok(Tile {
+            what,
+            pixels,
+            benches: [little?, much?],
+        })
+    };
+    match what {
+        What::DepthwiseF32 | What::DepthwiseI8 => {
+            Ok(vec![tile(1, SIDES.map(|side| windows(isa, what, side)))?])
+        }
+        _ => PARTS
+            .into_iter()
+            .filter(|&pixels| pixels < nr)
+            .map(|pixels| (pixels, 1))
+            .chain([(nr, TILES)])
+            .map(|(pixels, tiles)| {
+                let benches = DEPTHS.map(|depth| matrix(isa, what, depth, (pixels, tiles)));
+                tile(pixels, benches)
+            })
+            .collect(),
+    }
+}
+
+/// A matrix at some tiles of pixels.
 fn matrix(
     isa: Isa,
     what: What,
     depth: usize,
-    pixels: usize,
-    whole: bool,
-) -> Result<Run, KernelError> {
-    let tiles = if whole { TILES } else { 1 };
+    (pixels, tiles): (usize, usize),
+) -> Result<Bench, KernelError> {
     let rows = tiles * pixels;
     let sparse = matches!(what, What::SparseF32 | What::SparseI8);
     let mut random = Random(1);
@@ -114,51 +196,74 @@ fn matrix(
             r => (r >> 8) as i8 | 1,
         })
         .collect();
-    let (ns, multiplies) = match what {
-        What::DenseF32 | What::SparseF32 | What::DepthwiseF32 => {
-            let weights: Vec<f32> = weights.iter().map(|&w| f32::from(w)).collect();
-            let x = vec![1.0; rows * depth];
-            let mut y = vec![0.0; rows * OUTPUTS];
-            let dense = DenseF32::pack(isa, &weights, OUTPUTS, depth, None)?;
-            let layer = SparseF32::pack(isa, &weights, OUTPUTS, depth, None)?;
-            let ns = best_ns(|| {
-                let (x, y) = (
-                    Rows::new(&x, rows, depth)?,
-                    RowsMut::new(&mut y, rows, OUTPUTS)?,
-                );
-                match sparse {
-                    true => layer.run(x, 0..OUTPUTS, Clamp::RELU, y),
-                    false => dense.run(x, 0..OUTPUTS, Clamp::RELU, y),
-                }
-            })?;
-            (ns, if sparse { layer.slots() } else { dense.macs() })
+    let floats: Vec<f32> = weights.iter().map(|&w| f32::from(w)).collect();
+    let (x, x_f) = (lines(1, rows * depth), lines(1.0, rows * depth));
+    let (mut y, mut y_f) = (vec![0; rows * OUTPUTS], vec![0.0; rows * OUTPUTS]);
+    let requantize = Requantize::new(vec![1e-3; OUTPUTS], 0, 0, 255)?;
+    Ok(match what {
+        What::DenseF32 | What::DepthwiseF32 => {
+            let layer = DenseF32::pack(isa, &floats, OUTPUTS, depth, None)?;
+            Bench::new(tiles, layer.macs(), OUTPUTS, move || {
+                let y = RowsMut::new(&mut y_f, rows, OUTPUTS)?;
+                layer.run(
+                    Rows::new(x_f.on_lines(), rows, depth)?,
+                    0..OUTPUTS,
+                    Clamp::RELU,
+                    y,
+                )
+            })
         }
-        What::DenseI8 | What::SparseI8 | What::DepthwiseI8 => {
-            let requantize = Requantize::new(vec![1e-3; OUTPUTS], 0, 0, 255)?;
-            let x = vec![1; rows * depth];
-            let mut y = vec![0; rows * OUTPUTS];
-            let dense = DenseI8::pack(isa, &weights, OUTPUTS, depth, None)?;
-            let layer = SparseI8::pack(isa, &weights, OUTPUTS, depth, None)?;
-            let ns = best_ns(|| {
-                let x = Rows::new(&x, rows, depth)?;
+        What::SparseF32 => {
+            let layer = SparseF32::pack(isa, &floats, OUTPUTS, depth, None)?;
+            Bench::new(tiles, layer.slots(), OUTPUTS, move || {
+                let y = RowsMut::new(&mut y_f, rows, OUTPUTS)?;
+                layer.run(
+                    Rows::new(x_f.on_lines(), rows, depth)?,
+                    0..OUTPUTS,
+                    Clamp::RELU,
+                    y,
+                )
+            })
+        }
+        What::DenseI8 | What::DepthwiseI8 => {
+            let layer = DenseI8::pack(isa, &weights, OUTPUTS, depth, None)?;
+            Bench::new(tiles, layer.macs(), OUTPUTS, move || {
                 let out = IntOut::U8(RowsMut::new(&mut y, rows, OUTPUTS)?, &requantize);
-                match sparse {
-                    true => layer.run(x, 0..OUTPUTS, out),
-                    false => dense.run(x, 0..OUTPUTS, out),
-                }
-            })?;
-            (ns, if sparse { layer.slots() } else { dense.macs() })
+                layer.run(Rows::new(x.on_lines(), rows, depth)?, 0..OUTPUTS, out)
+            })
         }
-    };
-    Ok(Run {
-        ns: ns / tiles as f64,
-        multiplies,
-        outputs: OUTPUTS,
+        What::SparseI8 => {
+            let layer = SparseI8::pack(isa, &weights, OUTPUTS, depth, None)?;
+            Bench::new(tiles, layer.slots(), OUTPUTS, move || {
+                let out = IntOut::U8(RowsMut::new(&mut y, rows, OUTPUTS)?, &requantize);
+                layer.run(Rows::new(x.on_lines(), rows, depth)?, 0..OUTPUTS, out)
+            })
+        }
     })
 }
 
-/// Depthwise windows of a side over an image, a pixel.
-fn windows(isa: Isa, what: What, side: usize) -> Result<Run, KernelError> {
+/// Elements that begin on a cache line, as they do in an arena: loads that span two take twice as long.
+struct Lines<T> {
+    elements: Vec<T>,
+    len: usize,
+}
+
+fn lines<T: Copy>(value: T, len: usize) -> Lines<T> {
+    Lines {
+        elements: vec![value; len + LINE / size_of::<T>()],
+        len,
+    }
+}
+
+impl<T> Lines<T> {
+    fn on_lines(&self) -> &[T] {
+        let first = self.elements.as_ptr().align_offset(LINE);
+        &self.elements[first..][..self.len]
+    }
+}
+
+/// Depthwise windows of a side over an image, pixel by pixel.
+fn windows(isa: Isa, what: What, side: usize) -> Result<Bench, KernelError> {
     let [extent, channels] = IMAGE;
     let window = Window2d {
         pads: [side / 2; 4],
@@ -166,51 +271,38 @@ fn windows(isa: Isa, what: What, side: usize) -> Result<Run, KernelError> {
     }
     .fitted()?;
     let (pixels, weights) = (window.pixels(), side * side * channels);
-    let ns = match what {
+    Ok(match what {
         What::DepthwiseF32 => {
             let layer = DepthwiseF32::pack(isa, window, &vec![0.5; weights], None)?;
-            let image = vec![1.0; window.image_len()];
+            let image = lines(1.0, window.image_len());
             let mut y = vec![0.0; pixels * channels];
-            best_ns(|| {
+            Bench::new(pixels, weights, channels, move || {
                 let y = RowsMut::new(&mut y, pixels, channels)?;
-                layer.run(&image, 0..pixels, Clamp::RELU, y)
-            })?
+                layer.run(image.on_lines(), 0..pixels, Clamp::RELU, y)
+            })
         }
         _ => {
             let layer = DepthwiseI8::pack(isa, window, &vec![3; weights], None)?;
             let requantize = Requantize::new(vec![1e-3; channels], 0, 0, 255)?;
-            let image = vec![1; window.image_len()];
+            let image = lines(1, window.image_len());
             let mut y = vec![0; pixels * channels];
-            best_ns(|| {
+            Bench::new(pixels, weights, channels, move || {
                 let out = IntOut::U8(RowsMut::new(&mut y, pixels, channels)?, &requantize);
-                layer.run(&image, 0, 0..pixels, out)
-            })?
+                layer.run(image.on_lines(), 0, 0..pixels, out)
+            })
         }
-    };
-    Ok(Run {
-        ns: ns / pixels as f64,
-        multiplies: weights,
-        outputs: channels,
     })
 }
 
-/// How fast so many bytes are read again and again.
-fn read_speed(bytes: usize) -> Level {
+/// Reads so many bytes.
+fn reading(bytes: usize) -> Bench {
     // Written, not zeroed: pages that nobody wrote to are all the same one.
     let words: Vec<u64> = (0..bytes as u64 / 8).collect();
-    let sum = || {
-        black_box(
-            black_box(&words)
-                .iter()
-                .fold(0u64, |sum, w| sum.wrapping_add(*w)),
-        );
+    Bench::new(1, 0, 0, move || {
+        let words = black_box(&words);
+        black_box(words.iter().fold(0u64, |sum, w| sum.wrapping_add(*w)));
         Ok(())
-    };
-    let ns = best_ns(sum).unwrap_or(f64::INFINITY);
-    Level {
-        bytes,
-        gb_per_s: bytes as f64 / ns,
-    }
+    })
 }
 
 /// What it takes to give work to a second thread and to wait for it, in microseconds.
@@ -237,20 +329,6 @@ fn fork_us() -> f64 {
     times.sort_unstable();
     let median = times[RUNS / 2];
     median.saturating_sub(FORKED).as_secs_f64() * 1e6
-}
-
-/// Nanoseconds of the best run.
-fn best_ns(mut run: impl FnMut() -> Result<(), KernelError>) -> Result<f64, KernelError> {
-    run()?;
-    let start = Instant::now();
-    let (mut best, mut runs) = (Duration::MAX, 0);
-    while runs < FEWEST_RUNS || start.elapsed() < MEASURING {
-        let before = Instant::now();
-        run()?;
-        best = best.min(before.elapsed());
-        runs += 1;
-    }
-    Ok(best.as_secs_f64() * 1e9)
 }
 
 /// A linear congruential generator: weights need no more than to lie irregularly.
@@ -291,15 +369,10 @@ mod tests {
 
     #[test]
     fn two_runs_tell_multiplies_from_outputs() {
-        let run = |ns, multiplies| Run {
-            ns,
-            multiplies,
-            outputs: 10,
-        };
-        let cost = between(1, run(300.0, 100), run(1100.0, 500));
+        let cost = between(1, (300.0, 100), (1100.0, 500), 10);
         assert_eq!((cost.multiply_ns, cost.output_ns), (2.0, 10.0));
         // A first run that was held up costs no more than the second.
-        let cost = between(1, run(2000.0, 100), run(1100.0, 500));
+        let cost = between(1, (2000.0, 100), (1100.0, 500), 10);
         assert!(cost.multiply_ns > 0.0 && cost.output_ns > 0.0);
     }
 }
