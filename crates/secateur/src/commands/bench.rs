@@ -50,7 +50,8 @@ pub fn run(args: &Bench) -> Result<()> {
     }
     summary(&out, &measured);
     if let Some(path) = &args.html {
-        let name = args.network.display().to_string();
+        let name = args.network.file_name().unwrap_or_default();
+        let name = name.to_string_lossy();
         let here = format!("{}; {}", cpu_name(), how(&measured));
         let text = page(&name, &here, &measured.layers, &measured.roof)?;
         file::write(path, text.as_bytes())?;

@@ -50,9 +50,9 @@ pub fn page(title: &str, subtitle: &str, steps: &[StepProfile], roof: &Roof) -> 
          body {{ font: 15px/1.45 system-ui, sans-serif; max-width: 1000px; margin: 2em auto; color: #222; }}\n\
          svg {{ width: 100%; height: auto; }}\n\
          table {{ border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: 13px; }}\n\
-         th, td {{ padding: 2px 8px; text-align: right; border-bottom: 1px solid #e4e4e4; }}\n\
+         th, td {{ padding: 2px 8px; text-align: right; white-space: nowrap; border-bottom: 1px solid #e4e4e4; }}\n\
          th {{ position: sticky; top: 0; background: #fff; }}\n\
-         .text {{ text-align: left; overflow-wrap: anywhere; }}\n\
+         .text {{ text-align: left; white-space: normal; overflow-wrap: anywhere; }}\n\
          .sparse {{ color: #c23b22; }} .dense {{ color: #1f5fa8; }}\n\
          </style></head><body>\n<h1>{title}</h1>\n<p>{subtitle}</p>\n{picture}\n\
          <p>Each circle is a layer, its area the time it takes: <b class=\"sparse\">sparse</b> or \
@@ -103,6 +103,8 @@ fn draw(
         .x_desc("multiplies of non-zeros a byte")
         .y_desc("multiplies of non-zeros, GMAC/s")
         .label_style(("sans-serif", 14))
+        .x_label_formatter(&|x| x.to_string())
+        .y_label_formatter(&|y| y.to_string())
         .light_line_style(WHITE)
         .draw()?;
     for (arithmetic, name) in [(Arithmetic::Int8, "int8"), (Arithmetic::F32, "f32")] {
