@@ -1,8 +1,8 @@
 //! What it costs to get a network from a file to its first result.
 //!
 //! `cargo run --release -p secateur-engine --example load -- FILE [--threads N]`
-//! prints milliseconds and memory of each stage; `-- FILE --to NEW.sct` writes the
-//! network as `.sct`.
+//! prints milliseconds and memory of each stage; `-- FILE --to NEW.sct [--store
+//! smallest|small|fast]` writes the network as `.sct`.
 
 use secateur_engine::{Session, SessionOptions};
 use secateur_io::{onnx, sct};
@@ -21,7 +21,13 @@ fn main() -> Result<(), Failure> {
     };
     let file = arguments.first().ok_or("which file?")?;
     if let Some(target) = option("--to") {
-        return convert(file, target);
+        let store = match option("--store").map(String::as_str) {
+            None | Some("small") => sct::Store::Small,
+            Some("smallest") => sct::Store::Smallest,
+            Some("fast") => sct::Store::Fast,
+            Some(other) => return Err(format!("no store is named {other}").into()),
+        };
+        return convert(file, target, store);
     }
     let options = SessionOptions {
         threads: option("--threads").map(|n| n.parse()).transpose()?,
@@ -82,10 +88,10 @@ fn read(file: &str) -> Result<Graph, Failure> {
 
 /// Lowers the network's pairs of quantizers into weights, so that the file
 /// holds codes, and writes it.
-fn convert(file: &str, target: &str) -> Result<(), Failure> {
+fn convert(file: &str, target: &str, store: sct::Store) -> Result<(), Failure> {
     let graph = read(file)?;
     let start = Instant::now();
-    sct::save(&graph, target, sct::Store::Small)?;
+    sct::save(&graph, target, store)?;
     let bytes = std::fs::metadata(target)?.len();
     println!(
         "{bytes} bytes, {:.2} MB, {:.1} s",
