@@ -109,8 +109,8 @@ impl Coder {
     }
 }
 
-/// Planes of no more positions are read within some milliseconds by any coder.
-const QUICK_POSITIONS: usize = 1 << 16;
+/// Planes of no more positions are read within a millisecond by any coder.
+const QUICK_POSITIONS: usize = 1 << 15;
 
 impl fmt::Display for Coder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
