@@ -56,8 +56,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                         step.name, step.median_us, step.kernel
                     );
                     println!("        {}", plan.choice.reason);
-                    for (kernel, why) in &plan.choice.refused {
-                        println!("        not {kernel}: {why}");
+                    for other in &plan.choice.refused {
+                        println!("        not {}: {}", other.kernel, other.reason);
                     }
                 }
             }

@@ -3,6 +3,7 @@
 use crate::arena::{Arena, read, write};
 use crate::profile::{StepProfile, measure};
 use crate::run::run;
+use crate::team::threads_for;
 use crate::{EngineError, SessionOptions};
 use secateur_model::{DType, Graph, ModelError, Shape, Tensor};
 use secateur_plan::{Plan, PlanError, Planner, Port};
@@ -58,12 +59,14 @@ impl Session {
     /// A graph that is not well formed, an operator that is not known, an
     /// instruction set that the processor lacks, a setting without meaning.
     pub fn new(graph: &Graph, options: &SessionOptions) -> Result<Self, EngineError> {
-        let planner = Planner::new(graph, options.resolved_isa()?)?;
+        let isa = options.resolved_isa()?;
+        let costs = options.resolved_costs(isa)?;
+        let planner = Planner::new(graph, isa)?.with_costs(costs);
         Self::from_planner(planner, options)
     }
 
     /// A session over a graph that is lowered already; the planner's
-    /// instruction set counts.
+    /// instruction set and costs count.
     ///
     /// # Errors
     /// A setting without meaning, threads that cannot be started.
@@ -150,7 +153,7 @@ impl Session {
                 let shared = plan
                     .steps
                     .iter()
-                    .any(|s| crate::team::threads_for(s, self.threads) > 1);
+                    .any(|s| threads_for(&plan, s, self.threads) > 1);
                 let made = Arc::new(Prepared {
                     plan,
                     shared,

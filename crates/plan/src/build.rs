@@ -4,12 +4,14 @@ mod codes;
 mod layers;
 mod movement;
 mod nodes;
+mod packing;
 mod values;
 
 use crate::PlanError;
 use crate::memory::{Lifetime, arrange};
 use crate::plan::{Action, Buffer, Choice, Layout, Operand, Plan, Port, Step};
 use crate::planner::Planner;
+use packing::Packing;
 use secateur_model::{DType, ModelError, Node, Shape};
 use std::collections::HashMap;
 use values::Value;
@@ -24,6 +26,8 @@ pub struct Build<'p> {
     pieces_of: Vec<usize>,
     pieces: Vec<Lifetime>,
     steps: Vec<Step>,
+    /// Layers whose steps lack their packed weights.
+    packings: Vec<Packing<'p>>,
     /// The piece that is each step's working memory.
     scratch_of: Vec<Option<usize>>,
     inputs: Vec<Port>,
@@ -37,7 +41,10 @@ struct Cost {
     macs: u64,
     nonzero_macs: u64,
     weight_bytes: usize,
+    /// Bytes of working memory, of all threads together.
     scratch_bytes: usize,
+    /// Microseconds on one thread, beside those in which bytes are moved.
+    compute_us: f64,
 }
 
 impl<'p> Build<'p> {
@@ -51,6 +58,7 @@ impl<'p> Build<'p> {
             pieces_of: Vec::new(),
             pieces: Vec::new(),
             steps: Vec::new(),
+            packings: Vec::new(),
             scratch_of: Vec::new(),
             inputs: Vec::new(),
             folded: 0,
@@ -76,6 +84,7 @@ impl<'p> Build<'p> {
         for node in &draft.graph.nodes {
             self.node(node)?;
         }
+        self.pack_layers()?;
         let mut outputs = Vec::new();
         for output in &draft.graph.outputs {
             let buffer = self.plain(&output.name)?;
@@ -104,6 +113,7 @@ impl<'p> Build<'p> {
             steps: self.steps,
             buffers: self.buffers,
             arena_bytes,
+            fork_us: self.planner.costs().fork_us,
         })
     }
 
@@ -182,15 +192,10 @@ impl<'p> Build<'p> {
         for &buffer in &outputs {
             count(self.buffers[buffer].bytes);
         }
-        let scratch = (cost.scratch_bytes > 0).then(|| {
-            self.pieces.push(Lifetime {
-                bytes: cost.scratch_bytes,
-                first: now,
-                last: now,
-            });
-            self.pieces.len() - 1
-        });
-        self.scratch_of.push(scratch);
+        self.scratch_of.push(None);
+        let predicted_us = cost.compute_us + self.planner.costs().moved_us(bytes);
+        // The reference goes through its operands element by element, as no cost tells.
+        let is_known = !matches!(action, Action::Reference(_));
         self.steps.push(Step {
             name: name.into(),
             action,
@@ -202,6 +207,21 @@ impl<'p> Build<'p> {
             nonzero_macs: cost.nonzero_macs,
             weight_bytes: cost.weight_bytes,
             bytes,
+            predicted_us: is_known.then_some(predicted_us),
+        });
+        self.add_scratch(now, cost.scratch_bytes);
+    }
+
+    /// Gives a step working memory.
+    fn add_scratch(&mut self, step: usize, bytes: usize) {
+        if bytes == 0 {
+            return;
+        }
+        self.scratch_of[step] = Some(self.pieces.len());
+        self.pieces.push(Lifetime {
+            bytes,
+            first: step,
+            last: step,
         });
     }
 

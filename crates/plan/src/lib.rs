@@ -12,6 +12,8 @@
 //! and integers by at most one unit, as between any two integer runtimes.
 
 mod build;
+mod choice;
+mod cost;
 pub mod draft;
 mod error;
 mod geometry;
@@ -24,6 +26,7 @@ mod plan;
 mod planner;
 mod reference;
 
+pub use cost::{Costs, KernelCost, Level, Load, TileCost};
 pub use error::PlanError;
-pub use plan::{Action, Buffer, Choice, Layout, Operand, Operands, Plan, Port, Step};
+pub use plan::{Action, Buffer, Choice, Layout, Operand, Operands, Plan, Port, Refused, Step};
 pub use planner::Planner;
