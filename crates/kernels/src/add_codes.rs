@@ -19,9 +19,9 @@ use crate::{Isa, KernelError, error::check_len};
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AddCodes {
-    a: (Codes, f32),
-    b: (Codes, f32),
-    end: Rounding,
+    pub(crate) a: (Codes, f32),
+    pub(crate) b: (Codes, f32),
+    pub(crate) end: Rounding,
 }
 
 impl AddCodes {

@@ -1,4 +1,4 @@
-use crate::{IntOut, epilogue::LANES, passes::BAND};
+use crate::{After, IntOut, epilogue::LANES, passes::BAND};
 
 /// The 8-bit outputs of a band of sparse rows at `P` pixels, kept in group order until all are there:
 /// one permutation of 64 bytes then replaces 64 scattered stores.
@@ -31,7 +31,7 @@ impl<const P: usize> BandBytes<P> {
         lane: usize,
         rows: &[u32],
     ) {
-        let (IntOut::U8(_, requantize) | IntOut::I8(_, requantize)) = out else {
+        let Some(requantize) = out.requantize() else {
             out.scatter(acc, self.pixel, self.base, rows);
             return;
         };
@@ -50,12 +50,17 @@ impl<const P: usize> BandBytes<P> {
         permute: impl Fn(&[u8; BAND]) -> [u8; BAND],
     ) {
         let to = outputs.start - self.base..outputs.end - self.base;
+        let after = out.after();
         for (p, bytes) in self.bytes.iter().enumerate() {
             let Some(y) = out.byte_row(self.pixel + p) else {
                 return;
             };
             let y = &mut y[to.clone()];
             let ordered = permute(bytes);
+            if !matches!(after, After::Nothing) {
+                after.apply(&ordered, y);
+                continue;
+            }
             match <&mut [u8; BAND]>::try_from(&mut *y) {
                 Ok(whole) => *whole = ordered,
                 Err(_) => y.copy_from_slice(&ordered[..y.len()]),

@@ -51,9 +51,9 @@ impl Codes {
 /// `saturate(round_half_even(v) + zero_point)` within bounds, as a byte.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Rounding {
-    codes: Codes,
+    pub(crate) codes: Codes,
     /// The bounds before the zero point is added, exact in f32.
-    bounds: Clamp,
+    pub(crate) bounds: Clamp,
 }
 
 impl Rounding {

@@ -1,7 +1,7 @@
 //! What happens to an accumulator before it is stored.  One portable implementation, inlined into
 //! each instruction set's kernels and vectorised there by the compiler: the bits cannot differ.
 
-use crate::{KernelError, RowsMut, error::check_len};
+use crate::{After, Held, KernelError, RowsMut, error::check_len};
 
 /// Outputs that an integer kernel finishes at once.
 pub(crate) const LANES: usize = 16;
@@ -136,6 +136,12 @@ impl Requantize {
         round_small(self.bounds.apply(acc as f32 * multiplier)) + self.zero_point
     }
 
+    /// Whether codes are of i8; those that both types have are the same bytes in both.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn is_signed(&self) -> bool {
+        self.range.0.min(self.zero_point) < 0
+    }
+
     /// The multipliers from output `first` on.
     #[cfg(target_arch = "x86_64")]
     pub(crate) fn multipliers_from(&self, first: usize) -> &[f32] {
@@ -212,17 +218,20 @@ pub enum IntOut<'a> {
     U8(RowsMut<'a, u8>, &'a Requantize),
     /// Requantized to i8; the range of the [`Requantize`] must lie in -128..=127.
     I8(RowsMut<'a, i8>, &'a Requantize),
+    /// Requantized to either, and what becomes of that.
+    Codes(RowsMut<'a, u8>, &'a Requantize, &'a After),
     /// The exact accumulators.
     I32(RowsMut<'a, i32>),
     /// The accumulators as real numbers.
     F32(RowsMut<'a, f32>, &'a Dequantize),
 }
 
-impl IntOut<'_> {
+impl<'a> IntOut<'a> {
     fn extent(&self) -> (usize, usize) {
         match self {
             IntOut::U8(y, _) => (y.rows(), y.cols()),
             IntOut::I8(y, _) => (y.rows(), y.cols()),
+            IntOut::Codes(y, ..) => (y.rows(), y.cols()),
             IntOut::I32(y) => (y.rows(), y.cols()),
             IntOut::F32(y, _) => (y.rows(), y.cols()),
         }
@@ -241,7 +250,8 @@ impl IntOut<'_> {
         let (range, legal) = match self {
             IntOut::U8(_, rq) => (rq.range, (0, 255)),
             IntOut::I8(_, rq) => (rq.range, (-128, 127)),
-            IntOut::I32(_) | IntOut::F32(..) => ((0, 0), (0, 0)),
+            // A `Requantize` fits one of the types.
+            IntOut::Codes(..) | IntOut::I32(_) | IntOut::F32(..) => ((0, 0), (0, 0)),
         };
         if range.0 < legal.0 || range.1 > legal.1 {
             return Err(KernelError::Parameter {
@@ -249,8 +259,24 @@ impl IntOut<'_> {
                 reason: "does not fit the output's type",
             });
         }
+        if let IntOut::Codes(_, rq, After::Add { add, held }) = self {
+            let own = match held {
+                Held::First => add.b.0,
+                Held::Second => add.a.0,
+            };
+            let fits = match own.flip {
+                0 => rq.range.0 >= 0,
+                _ => rq.range.1 <= 127,
+            };
+            if !fits {
+                return Err(KernelError::Parameter {
+                    what: "addend",
+                    reason: "needed the type that sums are requantized to",
+                });
+            }
+        }
         match self {
-            IntOut::U8(_, rq) | IntOut::I8(_, rq) => {
+            IntOut::U8(_, rq) | IntOut::I8(_, rq) | IntOut::Codes(_, rq, _) => {
                 check_len("requantization multiplier", all, rq.multiplier.len())
             }
             IntOut::F32(_, dq) => check_len("dequantization scale", all, dq.scale.len()),
@@ -258,11 +284,30 @@ impl IntOut<'_> {
         }
     }
 
+    /// How sums become codes, where codes are asked for.
+    #[inline(always)]
+    pub(crate) fn requantize(&self) -> Option<&'a Requantize> {
+        match self {
+            IntOut::U8(_, rq) | IntOut::I8(_, rq) | IntOut::Codes(_, rq, _) => Some(rq),
+            IntOut::I32(_) | IntOut::F32(..) => None,
+        }
+    }
+
+    /// What becomes of the codes.
+    #[inline(always)]
+    pub(crate) fn after(&self) -> &'a After {
+        static NOTHING: After = After::Nothing;
+        match self {
+            IntOut::Codes(_, _, after) => after,
+            _ => &NOTHING,
+        }
+    }
+
     /// Pixel `pixel` of an 8-bit output, as bytes.
     #[inline(always)]
     pub(crate) fn byte_row(&mut self, pixel: usize) -> Option<&mut [u8]> {
         match self {
-            IntOut::U8(y, _) => Some(y.row_mut(pixel)),
+            IntOut::U8(y, _) | IntOut::Codes(y, ..) => Some(y.row_mut(pixel)),
             IntOut::I8(y, _) => {
                 let row = y.row_mut(pixel);
                 // SAFETY: u8 and i8 have the same layout, and any bits are a value of both.
@@ -276,7 +321,7 @@ impl IntOut<'_> {
     #[cfg(target_arch = "x86_64")]
     pub(crate) fn byte_rows(&mut self) -> Option<(*mut u8, usize)> {
         match self {
-            IntOut::U8(y, _) => Some((y.as_mut_ptr(), y.stride())),
+            IntOut::U8(y, _) | IntOut::Codes(y, ..) => Some((y.as_mut_ptr(), y.stride())),
             IntOut::I8(y, _) => Some((y.as_mut_ptr().cast(), y.stride())),
             IntOut::I32(_) | IntOut::F32(..) => None,
         }
@@ -307,6 +352,13 @@ impl IntOut<'_> {
                 for (p, acc) in acc.iter().enumerate() {
                     let bytes = rq.bytes(acc, &multiplier).map(|b| b as i8);
                     copy_head(&mut y.row_mut(pixel + p)[to.clone()], &bytes);
+                }
+            }
+            IntOut::Codes(y, rq, after) => {
+                let multiplier = head(&rq.multiplier[first..first + count]);
+                for (p, acc) in acc.iter().enumerate() {
+                    let bytes = rq.bytes(acc, &multiplier);
+                    after.apply(&bytes, &mut y.row_mut(pixel + p)[to.clone()]);
                 }
             }
             IntOut::I32(y) => {
@@ -354,6 +406,17 @@ impl IntOut<'_> {
                     let y = y.row_mut(pixel + p);
                     for (&row, byte) in rows.iter().zip(bytes) {
                         y[row as usize - base] = byte as i8;
+                    }
+                }
+            }
+            IntOut::Codes(y, rq, after) => {
+                let multiplier = rq.multipliers(rows);
+                for (p, acc) in acc.iter().enumerate() {
+                    let bytes = rq.bytes(acc, &multiplier);
+                    let y = y.row_mut(pixel + p);
+                    for (&row, byte) in rows.iter().zip(bytes) {
+                        let at = row as usize - base;
+                        after.apply(&[byte], &mut y[at..=at]);
                     }
                 }
             }

@@ -28,6 +28,7 @@
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
 mod add_codes;
+mod after;
 mod band_bytes;
 mod buffer;
 mod codes;
@@ -67,6 +68,7 @@ mod window;
 mod x86_64;
 
 pub use add_codes::AddCodes;
+pub use after::{After, Held};
 pub use codes::{Codes, CodesOut};
 pub use dense_f32::DenseF32;
 pub use dense_i8::DenseI8;

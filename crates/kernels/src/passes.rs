@@ -257,6 +257,14 @@ impl Passes {
         self.origins.len()
     }
 
+    /// Passes of a range of outputs that lies on bands.
+    #[inline(always)]
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn passes_of(&self, outputs: &std::ops::Range<usize>) -> usize {
+        let groups = self.groups_of(outputs);
+        self.starts[groups.end].1 - self.starts[groups.start].1
+    }
+
     pub(crate) fn nonzeros(&self) -> usize {
         self.nonzeros.iter().sum()
     }

@@ -207,12 +207,66 @@ fn check_i8(kernel: &Kernel, case: Case) {
         .collect();
     assert!(y == expected, "{} to i8 {case:?}", kernel.name);
 
-    let dequantize = Dequantize::new(scales, Clamp::RELU).unwrap();
+    let dequantize = Dequantize::new(scales.clone(), Clamp::RELU).unwrap();
     let y = in_two(case, granule, 9e9, |range, y| {
         run(range, IntOut::F32(y, &dequantize))
     });
     let expected: Vec<f32> = each().map(|(o, acc)| dequantize.apply(o, acc)).collect();
     assert!(y == expected, "{} to f32 {case:?}", kernel.name);
+
+    let is_signed = case.seed % 2 == 1;
+    let requantize = match is_signed {
+        true => Requantize::new(scales, -3, -100, 127),
+        false => Requantize::new(scales, 7, 0, 250),
+    };
+    let requantize = requantize.unwrap();
+    for after in afters(is_signed, case.seed) {
+        let y = in_two(case, granule, 99, |range, mut y| {
+            for p in 0..case.pixels {
+                held(y.row_mut(p), p, range.start);
+            }
+            run(range, IntOut::Codes(y, &requantize, &after));
+        });
+        let mut expected = vec![0; slow.len()];
+        for (p, row) in expected.chunks_mut(outputs.max(1)).enumerate() {
+            held(row, p, 0);
+        }
+        let codes: Vec<u8> = each()
+            .map(|(o, acc)| requantize.apply(o, acc) as u8)
+            .collect();
+        after.apply(&codes, &mut expected);
+        assert!(y == expected, "{} {after:?} {case:?}", kernel.name);
+    }
+}
+
+/// What follows codes of a type: sums of both orders and of all types, and a table.
+fn afters(is_signed: bool, seed: u64) -> Vec<After> {
+    let codes = |is_signed: bool| match is_signed {
+        true => Codes::signed(-3).unwrap(),
+        false => Codes::unsigned(7).unwrap(),
+    };
+    let own = (codes(is_signed), 0.37);
+    let other = (codes(seed % 4 < 2), 1.21);
+    let y = codes(seed % 8 < 4);
+    let range = if seed % 8 < 4 { (-90, 120) } else { (7, 201) };
+    let sum = |a, b, held| After::Add {
+        add: AddCodes::new(a, b, y, range).unwrap(),
+        held,
+    };
+    let table: [u8; 256] = std::array::from_fn(|i| (i as u8).wrapping_mul(37) ^ 0x5a);
+    vec![
+        After::Nothing,
+        sum(own, other, Held::Second),
+        sum(other, own, Held::First),
+        After::Table(table.into()),
+    ]
+}
+
+/// What an output holds at outputs from `first` on of pixel `p`.
+fn held(row: &mut [u8], p: usize, first: usize) {
+    for (o, y) in row.iter_mut().enumerate() {
+        *y = ((p * 31 + first + o) * 41 % 256) as u8;
+    }
 }
 
 fn check(kernel: &Kernel, case: Case) {
@@ -329,6 +383,20 @@ fn finished(layer: &DepthwiseI8, x: &[u8], pad: u8, slow: &[i32]) {
         });
         let expected = each().map(|(c, acc)| dequantize.apply(c, acc));
         assert!(y.into_iter().eq(expected), "{name} to f32");
+        let scales = (0..channels).map(scale).collect();
+        let requantize = Requantize::new(scales, 7, 0, 250).unwrap();
+        for after in afters(false, 0) {
+            let y = gapped_pixels(pixels, channels, 99, |range, y| {
+                let out = IntOut::Codes(y, &requantize, &after);
+                layer.run(x, pad, range, out).unwrap();
+            });
+            let codes: Vec<u8> = each()
+                .map(|(c, acc)| requantize.apply(c, acc) as u8)
+                .collect();
+            let mut expected = vec![99; codes.len()];
+            after.apply(&codes, &mut expected);
+            assert!(y == expected, "{name} {after:?}");
+        }
     }
 }
 

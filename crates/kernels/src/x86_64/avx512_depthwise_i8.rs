@@ -211,7 +211,7 @@ impl Tile<'_> {
             IntOut::U8(_, requantize) => (*requantize, false),
             IntOut::I8(_, requantize) => (*requantize, true),
             // SAFETY: as for this function.
-            IntOut::I32(_) | IntOut::F32(..) => unsafe {
+            IntOut::Codes(..) | IntOut::I32(_) | IntOut::F32(..) => unsafe {
                 return self.wide::<ALL_HELD>(scratch, out);
             },
         };

@@ -1,6 +1,6 @@
-use std::{arch::x86_64::*, ops::Range};
+use std::{arch::x86_64::*, mem::MaybeUninit, ops::Range};
 
-use super::avx512_bytes::{Band, Bytes};
+use super::avx512_bytes::{Band, Bytes, GROUPS};
 use crate::{
     DenseI8, IntOut, Patches, SparseI8,
     dense_i8::{PANEL, QUAD},
@@ -195,10 +195,13 @@ impl DenseTile<'_> {
                 out.put(&lanes(sums), tile.pixel, self.outputs.start, first, count);
                 continue;
             };
+            let Some((y, stride)) = out.byte_rows() else {
+                return;
+            };
+            let y = y.wrapping_add(tile.pixel * stride + first - self.outputs.start);
             for (p, &sums) in sums.iter().enumerate() {
-                if let Some(y) = out.byte_row(tile.pixel + p) {
-                    bytes.store(sums, &mut y[first - self.outputs.start..][..count]);
-                }
+                // SAFETY: the output has the tile's pixels and the range's outputs.
+                unsafe { bytes.store(sums, y.wrapping_add(p * stride)) };
             }
         }
     }
@@ -241,6 +244,11 @@ fn lanes<const P: usize>(acc: &[__m512i; P]) -> [[i32; LANES]; P] {
     lanes
 }
 
+/// Bands that are worked through tile by tile.
+const BLOCK_BANDS: usize = 8;
+/// Bytes of their passes, if there is more than one: they and a tile's inputs stay in the first cache.
+const BLOCK_BYTES: usize = 16 << 10;
+
 /// # Safety
 /// As the table says.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
@@ -252,22 +260,27 @@ pub(crate) unsafe fn sparse(
 ) {
     let mut first = outputs.start;
     while first < outputs.end {
-        let range = first..outputs.end.min(first + BAND);
-        let band = SparseBand {
-            layer,
-            x,
-            base: outputs.start,
-            finish: Band::of(&out, layer, &range),
-            range,
-        };
+        let mut bands = [const { None }; BLOCK_BANDS];
+        let mut bytes = 0;
+        for (n, place) in bands.iter_mut().enumerate() {
+            let range = first..outputs.end.min(first + BAND);
+            bytes += layer.passes().passes_of(&range) * PASS64;
+            if range.is_empty() || (n > 0 && bytes > BLOCK_BYTES) {
+                break;
+            }
+            first = range.end;
+            // SAFETY: the wrapper checked the output.
+            *place = Some(unsafe { SparseBand::new(layer, x, &out, outputs.start, range) });
+        }
         let mut pixel = 0;
         while pixel < x.pixels() {
             let tile = x.tile(pixel, SPARSE_PIXELS);
-            // SAFETY: the tile has as many pixels.
-            unsafe { of_count!(tile.count, run; (band, tile, &mut out)) };
+            for band in bands.iter().flatten() {
+                // SAFETY: the tile has as many pixels.
+                unsafe { of_count!(tile.count, run; (band, tile, &mut out)) };
+            }
             pixel += tile.count;
         }
-        first = band.range.end;
     }
 }
 
@@ -277,21 +290,51 @@ struct SparseBand<'a> {
     x: Patches<'a, u8>,
     base: usize,
     range: Range<usize>,
+    /// Its groups and their biases, the last one repeated.
+    groups: [(Group<'a>, &'a [i32]); GROUPS],
+    count: usize,
     /// How its bytes are finished, if bytes are what is asked for.
     finish: Option<Band>,
 }
 
-impl SparseBand<'_> {
+impl<'a> SparseBand<'a> {
     /// # Safety
-    /// The tile has `P` pixels.
+    /// `out` is for the layer.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
+    unsafe fn new(
+        layer: &'a SparseI8,
+        x: Patches<'a, u8>,
+        out: &IntOut<'_>,
+        base: usize,
+        range: Range<usize>,
+    ) -> Self {
+        let groups = layer.passes().groups_of(&range);
+        Self {
+            layer,
+            x,
+            base,
+            groups: std::array::from_fn(|n| {
+                let g = (groups.start + n).min(groups.end - 1);
+                (layer.passes().group(g), layer.group_bias(g))
+            }),
+            count: groups.len(),
+            // SAFETY: `out` was checked to have a multiplier for every output.
+            finish: unsafe { Band::of(out, layer, &range) },
+            range,
+        }
+    }
+
+    /// # Safety
+    /// The tile has `P` pixels, which `out` has.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
     unsafe fn run<const P: usize>(&self, tile: Tile<u8>, out: &mut IntOut<'_>) {
-        let passes = self.layer.passes();
-        let mut sums = [[_mm512_setzero_si512(); BAND / LANES]; P];
-        for (n, g) in passes.groups_of(&self.range).enumerate() {
-            let group = passes.group(g);
-            let bias = self.layer.group_bias(g);
+        let mut sums = [const { MaybeUninit::<[__m512i; P]>::uninit() }; GROUPS];
+        for sums in &mut sums[self.count..] {
+            sums.write([_mm512_setzero_si512(); P]);
+        }
+        for (&(group, bias), sums) in self.groups[..self.count].iter().zip(&mut sums) {
             // SAFETY: the group is the layer's, the tile has `P` pixels.
             let acc = unsafe {
                 match self.mask() {
@@ -304,18 +347,16 @@ impl SparseBand<'_> {
             if self.finish.is_none() {
                 out.scatter(&lanes(&acc), tile.pixel, self.base, group.rows);
             }
-            for (sums, acc) in sums.iter_mut().zip(acc) {
-                sums[n] = acc;
-            }
+            sums.write(acc);
         }
-        let Some(finish) = &self.finish else {
+        let (Some(finish), Some((y, stride))) = (&self.finish, out.byte_rows()) else {
             return;
         };
-        let to = self.range.start - self.base..self.range.end - self.base;
-        for (p, sums) in sums.iter().enumerate() {
-            if let Some(y) = out.byte_row(tile.pixel + p) {
-                finish.store(sums, &mut y[to.clone()]);
-            }
+        let y = y.wrapping_add(tile.pixel * stride + self.range.start - self.base);
+        // SAFETY: all groups are written; the output has the tile's pixels and the range's outputs.
+        unsafe {
+            let sums = &*sums.as_ptr().cast::<[[__m512i; P]; GROUPS]>();
+            finish.store::<P>(sums, y, stride);
         }
     }
 

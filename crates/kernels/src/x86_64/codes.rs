@@ -55,32 +55,48 @@ pub(crate) fn windows_avx512(
     mean.windows_body(window, image, pixels, pad, y);
 }
 
+/// 256 bytes in registers.
+pub(crate) struct Table([__m512i; 4]);
+
+impl Table {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+    pub(crate) fn new(table: &[u8; 256]) -> Self {
+        Self(std::array::from_fn(|i| {
+            // SAFETY: bytes `64·i ..` of 256 hold 64.
+            unsafe { _mm512_loadu_si512(table.as_ptr().add(64 * i).cast()) }
+        }))
+    }
+
+    /// Of each byte what the table has there.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+    pub(crate) fn look_up(&self, x: __m512i) -> __m512i {
+        let [a, b, c, d] = self.0;
+        let low = _mm512_permutex2var_epi8(a, x, b);
+        let high = _mm512_permutex2var_epi8(c, x, d);
+        _mm512_mask_blend_epi8(_mm512_movepi8_mask(x), low, high)
+    }
+}
+
 /// `y[i] = table[x[i]]`; `x` and `y` are of one length.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
 pub(crate) fn lookup_avx512(table: &[u8; 256], x: &[u8], y: &mut [u8]) {
-    let quarters: [__m512i; 4] = std::array::from_fn(|i| {
-        // SAFETY: bytes `64·i ..` of 256 hold 64.
-        unsafe { _mm512_loadu_si512(table.as_ptr().add(64 * i).cast()) }
-    });
-    let found = |x: __m512i| {
-        let low = _mm512_permutex2var_epi8(quarters[0], x, quarters[1]);
-        let high = _mm512_permutex2var_epi8(quarters[2], x, quarters[3]);
-        _mm512_mask_blend_epi8(_mm512_movepi8_mask(x), low, high)
-    };
+    let table = Table::new(table);
     let (whole, rest) = x.as_chunks::<64>();
     let (whole_y, rest_y) = y.as_chunks_mut::<64>();
     for (x, y) in whole.iter().zip(whole_y) {
         // SAFETY: both are 64 bytes.
         unsafe {
             let x = _mm512_loadu_si512(x.as_ptr().cast());
-            _mm512_storeu_si512(y.as_mut_ptr().cast(), found(x));
+            _mm512_storeu_si512(y.as_mut_ptr().cast(), table.look_up(x));
         }
     }
     let mask = (1u64 << rest.len().min(rest_y.len())) - 1;
     // SAFETY: the mask keeps to bytes that both have.
     unsafe {
         let x = _mm512_maskz_loadu_epi8(mask, rest.as_ptr().cast());
-        _mm512_mask_storeu_epi8(rest_y.as_mut_ptr().cast(), mask, found(x));
+        _mm512_mask_storeu_epi8(rest_y.as_mut_ptr().cast(), mask, table.look_up(x));
     }
 }
 
