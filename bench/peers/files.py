@@ -46,15 +46,22 @@ class Files:
 
     def int8(self, pattern: Pattern) -> pathlib.Path:
         """Pairs of QuantizeLinear and DequantizeLinear, a scale a channel."""
+        return self.quantized("int8", pattern, quantize.quantize)
+
+    def per_tensor(self, pattern: Pattern) -> pathlib.Path:
+        """Such pairs, a scale a tensor: DeepSparse gains from zeros in no other."""
+        return self.quantized("per-tensor", pattern, quantize.per_tensor)
+
+    def quantized(self, form: str, pattern: Pattern, write) -> pathlib.Path:
         operators = quantize.BERT_OPERATORS if self.name == "bert" else None
 
         def make(path: pathlib.Path) -> None:
-            quantize.quantize(self.f32(pattern), path, self.network.shape, operators)
+            write(self.f32(pattern), path, self.network.shape, operators)
 
-        return made(self.path(pattern, "int8.onnx"), make)
+        return made(self.path(pattern, f"{form}.onnx"), make)
 
-    def per_tensor(self, pattern: Pattern) -> pathlib.Path:
-        """What DeepSparse gains from zeros in: QLinearConv and MatMulInteger."""
+    def operators(self, pattern: Pattern) -> pathlib.Path:
+        """QLinearConv and MatMulInteger, in which DeepSparse gains as well."""
 
         def make(path: pathlib.Path) -> None:
             middle = path.with_name(f"middle-{path.name}")
@@ -64,7 +71,7 @@ class Files:
             finally:
                 middle.unlink(missing_ok=True)
 
-        return made(self.path(pattern, "per-tensor.onnx"), make)
+        return made(self.path(pattern, "operators.onnx"), make)
 
     def integer(self, pattern: Pattern) -> pathlib.Path:
         """What rten has int8 kernels for: ConvInteger and MatMulInteger."""

@@ -38,7 +38,17 @@ def quantize(
     operators: list[str] | None = None,
 ) -> None:
     """Writes `target` in QDQ form, a scale a channel; all operators unless some are named."""
-    static(source, target, shape, QuantFormat.QDQ, operators)
+    static(source, target, shape, QuantFormat.QDQ, operators, per_channel=True)
+
+
+def per_tensor(
+    source: pathlib.Path,
+    target: pathlib.Path,
+    shape: tuple[int, ...],
+    operators: list[str] | None = None,
+) -> None:
+    """As `quantize`, but a scale a tensor."""
+    static(source, target, shape, QuantFormat.QDQ, operators, per_channel=False)
 
 
 def convolutions(source: pathlib.Path, target: pathlib.Path, shape: tuple[int, ...]) -> None:
@@ -47,10 +57,12 @@ def convolutions(source: pathlib.Path, target: pathlib.Path, shape: tuple[int, .
     No other operators: as QLinear ones they are of a domain that DeepSparse does not know,
     and it hands whole networks that have one to ONNX Runtime.
     """
-    static(source, target, shape, QuantFormat.QOperator, ["Conv"])
+    static(source, target, shape, QuantFormat.QOperator, ["Conv"], per_channel=False)
 
 
-def static(source, target, shape, form: QuantFormat, operators: list[str] | None) -> None:
+def static(
+    source, target, shape, form: QuantFormat, operators: list[str] | None, per_channel: bool
+) -> None:
     """i8 weights without zero point, u8 activations."""
     logging.getLogger().setLevel(logging.ERROR)
     quantize_static(
@@ -59,7 +71,7 @@ def static(source, target, shape, form: QuantFormat, operators: list[str] | None
         RandomInputs(shape),
         quant_format=form,
         op_types_to_quantize=operators,
-        per_channel=form == QuantFormat.QDQ,
+        per_channel=per_channel,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
         extra_options={

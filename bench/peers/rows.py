@@ -23,7 +23,8 @@ ROWS = {
     "onnxruntime": Row("onnxruntime", "int8", "90"),
     "onnxruntime-f32": Row("onnxruntime", "f32", "dense"),
     "openvino": Row("openvino", "int8", "90"),
-    "deepsparse": Row("deepsparse", "per_tensor", "90"),
+    "deepsparse": Row("deepsparse", "operators", "90"),
+    "deepsparse-qdq": Row("deepsparse", "per_tensor", "90"),
     "deepsparse-f32": Row("deepsparse", "f32", "90"),
     "tract": Row("tract", "int8", "90"),
     "tract-f32": Row("tract", "f32", "dense"),
@@ -31,6 +32,8 @@ ROWS = {
     "rten-qdq": Row("rten", "int8", "90"),
     "rten-f32": Row("rten", "f32", "dense"),
 }
+# An engine whose fastest form differs from network to network is shown in the faster.
+ALTERNATIVES = {"deepsparse": "deepsparse-qdq", "rten": "rten-qdq"}
 
 
 def pattern(row: Row) -> Pattern:
