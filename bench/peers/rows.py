@@ -27,13 +27,14 @@ ROWS = {
     "deepsparse-qdq": Row("deepsparse", "per_tensor", "90"),
     "deepsparse-f32": Row("deepsparse", "f32", "90"),
     "tract": Row("tract", "int8", "90"),
+    "tract-integer": Row("tract", "integer", "90"),
     "tract-f32": Row("tract", "f32", "dense"),
     "rten": Row("rten", "integer", "90"),
     "rten-qdq": Row("rten", "int8", "90"),
     "rten-f32": Row("rten", "f32", "dense"),
 }
 # An engine whose fastest form differs from network to network is shown in the faster.
-ALTERNATIVES = {"deepsparse": "deepsparse-qdq", "rten": "rten-qdq"}
+ALTERNATIVES = {"deepsparse": "deepsparse-qdq", "tract": "tract-integer", "rten": "rten-qdq"}
 
 
 def pattern(row: Row) -> Pattern:

@@ -67,8 +67,13 @@ def show(results: dict) -> str:
 
 DIFFERENCE = (
     "`a/b ≤s`: a of b values are other codes, the farthest by s quantization steps. `≤e rel`: outputs "
-    "are\nf32, the farthest by e of the greatest output. Each is compared with ONNX Runtime on the same file."
+    "are\nf32, the farthest by e of the greatest output. Each is compared with ONNX Runtime on the same file.\n"
+    f"Times of engines that are off by more than {WRONG_STEPS} steps or {WRONG_SHARE} bear a `!`."
 )
+
+
+# Beyond these a figure bears a `!`.
+WRONG_STEPS, WRONG_SHARE = 16, 0.2
 
 
 class Tables:
@@ -79,7 +84,9 @@ class Tables:
         """A network's results by row, of two forms for one engine the faster."""
         row = dict(self.results.get(f"{network} {setting.name}", {}))
         for name, other in ALTERNATIVES.items():
-            if (ms(row, other) or math.inf) < (ms(row, name) or math.inf):
+            if (wrong(row.get(other)), ms(row, other) or math.inf) < (
+                wrong(row.get(name)), ms(row, name) or math.inf
+            ):
                 row[name] = row[other]
         return row
 
@@ -177,16 +184,24 @@ def cell(result: dict | None, figure: str, setting: Setting) -> str:
         return ""
     if "error" in result:
         return "-"
+    mark = "!" if wrong(result) else ""
+    if figure == "ms":
+        return short(result["ms"]) + mark
     if figure == "rate":
-        return short(setting.batch / result["ms"] * 1e3)
+        return short(setting.batch / result["ms"] * 1e3) + mark
     if figure == "difference":
         apart = result["difference"]
         if not apart["codes"]:
             return f"≤{apart['greatest']:.0e} rel" if apart["differing"] else "0"
-        if not apart["differing"]:
-            return f"0/{apart['values']}"
-        return f"{apart['differing']}/{apart['values']} ≤{apart['greatest']:.0f}"
-    return short(result[{"ms": "ms", "peak": "peak_mib", "load": "load_ms"}[figure]])
+        share = f"{count(apart['differing'])}/{count(apart['values'])}"
+        return f"{share} ≤{apart['greatest']:.0f}" if apart["differing"] else share
+    return short(result[{"peak": "peak_mib", "load": "load_ms"}[figure]])
+
+
+def wrong(result: dict | None) -> bool:
+    """Whether an engine's outputs are too far off to be rounding."""
+    apart = (result or {}).get("difference")
+    return bool(apart) and apart["greatest"] > (WRONG_STEPS if apart["codes"] else WRONG_SHARE)
 
 
 def short(value: float | None) -> str:
@@ -196,6 +211,12 @@ def short(value: float | None) -> str:
     if value >= 100:
         return f"{value:.0f}"
     return f"{value:.3g}" if value >= 1e-4 else f"{value:.1e}"
+
+
+def count(n: int) -> str:
+    if n < 10_000:
+        return str(n)
+    return f"{n / 1e3:.0f}k" if n < 1_000_000 else f"{n / 1e6:.1f}M"
 
 
 def ratio(peer: float | None, ours: float | None, aim: float | None) -> str:

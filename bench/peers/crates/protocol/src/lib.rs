@@ -10,8 +10,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-/// Runs after the first and before those that count.
+/// Runs after the first and before those that count; none where loading takes long.
 const WARM_UP: usize = 3;
+const PATIENCE_MS: f64 = 10_000.0;
 
 /// What a worker is asked to run.
 pub struct Task {
@@ -48,7 +49,8 @@ fn answer<E: Engine>(load: impl FnOnce(Task) -> Result<E>) -> Result<()> {
     let mut engine = load(task)?;
     engine.run()?;
     let load_ms = milliseconds(start);
-    for _ in 0..WARM_UP {
+    let warm_up = if load_ms < PATIENCE_MS { WARM_UP } else { 0 };
+    for _ in 0..warm_up {
         engine.run()?;
     }
     let peak = peak_mib();
