@@ -74,12 +74,24 @@ class Files:
         return made(self.path(pattern, "operators.onnx"), make)
 
     def integer(self, pattern: Pattern) -> pathlib.Path:
-        """What rten has int8 kernels for: ConvInteger and MatMulInteger."""
+        """ConvInteger and MatMulInteger."""
 
         def make(path: pathlib.Path) -> None:
             self.integers(self.f32(pattern), path, set(integers.PRODUCTS))
 
         return made(self.path(pattern, "integer.onnx"), make)
+
+    def linear(self, pattern: Pattern) -> pathlib.Path:
+        """MatMulInteger, convolutions in f32.
+
+        For rten 0.27, whose ConvInteger gives other sums than ONNX Runtime's and tract's
+        where there is padding or more than one item.
+        """
+
+        def make(path: pathlib.Path) -> None:
+            self.integers(self.f32(pattern), path, {"Gemm", "MatMul"})
+
+        return made(self.path(pattern, "linear.onnx"), make)
 
     def integers(self, source: pathlib.Path, target: pathlib.Path, operators: set[str]) -> None:
         samples = quantize.CALIBRATION_INPUTS

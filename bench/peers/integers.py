@@ -2,7 +2,7 @@
 
 One scale a tensor, u8 inputs measured on a few samples, i8 weights without zero
 point. It is the form in which DeepSparse gains from zeros in linear layers, and the
-only int8 form that rten has kernels for.
+only int8 form that tract and rten have kernels for.
 """
 
 import pathlib

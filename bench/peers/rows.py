@@ -29,7 +29,7 @@ ROWS = {
     "tract": Row("tract", "int8", "90"),
     "tract-integer": Row("tract", "integer", "90"),
     "tract-f32": Row("tract", "f32", "dense"),
-    "rten": Row("rten", "integer", "90"),
+    "rten": Row("rten", "linear", "90"),
     "rten-qdq": Row("rten", "int8", "90"),
     "rten-f32": Row("rten", "f32", "dense"),
 }

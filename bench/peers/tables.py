@@ -73,7 +73,7 @@ DIFFERENCE = (
 
 
 # Beyond these a figure bears a `!`.
-WRONG_STEPS, WRONG_SHARE = 16, 0.2
+WRONG_STEPS, WRONG_SHARE = 16, 0.05
 
 
 class Tables:
