@@ -64,7 +64,11 @@ fn answer<E: Engine>(load: impl FnOnce(Task) -> Result<E>) -> Result<()> {
                 reply(&format!("{times:?}"))?;
             }
             Some(("output", file)) => {
-                let bytes: Vec<u8> = engine.outputs()?.iter().flat_map(|x| x.to_le_bytes()).collect();
+                let bytes: Vec<u8> = engine
+                    .outputs()?
+                    .iter()
+                    .flat_map(|x| x.to_le_bytes())
+                    .collect();
                 std::fs::write(file.trim(), bytes).with_context(|| file.to_owned())?;
                 reply("{}")?;
             }
@@ -79,12 +83,23 @@ fn task() -> Result<Task> {
     let [model, threads, extents, input] = words.as_slice() else {
         bail!("needed MODEL THREADS EXTENTS INPUT");
     };
-    let shape = extents.split(',').map(str::parse).collect::<Result<Vec<usize>, _>>()?;
+    let shape = extents
+        .split(',')
+        .map(str::parse)
+        .collect::<Result<Vec<usize>, _>>()?;
     let bytes = std::fs::read(input).with_context(|| input.clone())?;
     let (values, _) = bytes.as_chunks::<4>();
     let input: Vec<f32> = values.iter().map(|b| f32::from_le_bytes(*b)).collect();
-    ensure!(input.len() == shape.iter().product::<usize>(), "the input is not of {shape:?}");
-    Ok(Task { model: model.into(), threads: threads.parse()?, shape, input })
+    ensure!(
+        input.len() == shape.iter().product::<usize>(),
+        "the input is not of {shape:?}"
+    );
+    Ok(Task {
+        model: model.into(),
+        threads: threads.parse()?,
+        shape,
+        input,
+    })
 }
 
 fn times(engine: &mut impl Engine, repeats: usize) -> Result<Vec<f64>> {

@@ -19,7 +19,9 @@ impl Engine for Rten {
     fn run(&mut self) -> Result<()> {
         let options = RunOptions::default().with_thread_pool(Some(self.pool.clone()));
         let input = (self.model.input_ids()[0], (&self.input).into());
-        self.outputs = self.model.run(vec![input], self.model.output_ids(), Some(options))?;
+        self.outputs = self
+            .model
+            .run(vec![input], self.model.output_ids(), Some(options))?;
         Ok(())
     }
 

@@ -41,9 +41,17 @@ fn load(task: Task) -> Result<Secateur> {
     // The worker has one session, for as long as it lives.
     let session: &'static Session = Box::leak(Box::new(session));
     let bound = session.bind(&[Shape::new(&task.shape)?])?;
-    let elements = bound.plan().outputs.iter().map(|port| port.shape.elements());
+    let elements = bound
+        .plan()
+        .outputs
+        .iter()
+        .map(|port| port.shape.elements());
     let outputs = elements.map(|n| vec![0.0; n]).collect();
-    Ok(Secateur { bound, input: task.input, outputs })
+    Ok(Secateur {
+        bound,
+        input: task.input,
+        outputs,
+    })
 }
 
 fn main() -> ExitCode {

@@ -41,7 +41,11 @@ fn load(task: Task) -> Result<Tract> {
         .with_input_fact(0, f32::fact(&task.shape).into())?
         .into_optimized()?
         .into_runnable()?;
-    Ok(Tract { plan, input, outputs: tvec!() })
+    Ok(Tract {
+        plan,
+        input,
+        outputs: tvec!(),
+    })
 }
 
 fn main() -> ExitCode {
