@@ -41,6 +41,8 @@ class Comparison:
                 running[name] = worker
             except Missing as error:
                 results[name] = {"error": str(error)}
+            except Exception as error:  # A file that cannot be made shall not end the night.
+                results[name] = {"error": f"{type(error).__name__}: {error}"[:300]}
         times = {name: [] for name in running}
         try:
             for _ in range(timing.rounds):
@@ -69,7 +71,7 @@ class Comparison:
             # `.sct` holds what the int8 file does.
             source = model if row.form != "sct" else self.files.int8(pattern(row))
             apart = difference(source, found, self.reference(source))
-        except Missing:
+        except BaseException:
             worker.close()
             raise
         return worker, {**worker.ready, "difference": apart.json()}

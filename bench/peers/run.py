@@ -6,6 +6,7 @@
     python3 bench/peers/run.py --networks resnet50,mobilenetv1 --settings 16x2
     python3 bench/peers/run.py --show                # the last run's tables again
 
+The tables also lie in target/peers/results.md, the figures in results.json.
 Installs the engines under target/peers on the first run. Engines take turns, round by
 round; figures are medians of the rounds' medians. An engine that cannot run a network is
 named below the tables. Build the command first: `cargo build --release`.
@@ -38,8 +39,10 @@ def main() -> None:
         compare(options, results)
     import tables
 
-    print(f"{processor()}, {os.cpu_count()} cores, {time.strftime('%Y-%m-%d %H:%M')}\n")
-    print(tables.show(results))
+    heading = f"{processor()}, {os.cpu_count()} cores, {time.strftime('%Y-%m-%d %H:%M')}"
+    text = f"{heading}\n\n{tables.show(results)}\n"
+    print(text)
+    options.results.with_suffix(".md").write_text(text)
 
 
 def parsed() -> argparse.Namespace:
