@@ -34,7 +34,8 @@ def main() -> None:
     if os.path.realpath(sys.prefix) != os.path.realpath(interpreter.parent.parent):
         os.execv(interpreter, [str(interpreter), __file__, *sys.argv[1:]])
     options = parsed()
-    results = json.loads(options.results.read_text()) if options.resume or options.show else {}
+    kept = (options.resume or options.show) and options.results.exists()
+    results = json.loads(options.results.read_text()) if kept else {}
     if not options.show:
         compare(options, results)
     import tables
