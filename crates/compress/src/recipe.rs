@@ -274,7 +274,9 @@ pub enum Biases {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StoreSetting {
-    /// Fewest bytes.
+    /// Fewest bytes, however slowly they are read.
+    Smallest,
+    /// Few bytes; large weights within 3 % of the fewest where that is fast to read.
     #[default]
     Small,
     /// Fast to read.

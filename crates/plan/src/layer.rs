@@ -36,6 +36,24 @@ pub enum Kind<'a> {
     },
 }
 
+/// Where the elements of a stored matrix go.
+struct Order {
+    /// The place of each column of the first row.
+    columns: Vec<usize>,
+    /// How far a row's places are behind those of the row before.
+    row: usize,
+}
+
+impl Order {
+    /// Rows of `columns` as they are.
+    fn stored(columns: usize) -> Self {
+        Self {
+            columns: (0..columns).collect(),
+            row: columns,
+        }
+    }
+}
+
 impl<'a> Linear<'a> {
     /// A node as such a layer, or why it is none.
     pub fn of(draft: &'a Draft, node: &'a Node) -> Result<Self, String> {
@@ -106,31 +124,18 @@ impl<'a> Linear<'a> {
 
     /// The weights in f32, `[outputs, depth]`.
     pub fn rows_f32(&self) -> Vec<f32> {
-        self.ordered(self.weight.to_f32())
+        self.placed(&self.rows_order(), self.weight.kept_f32().into_iter())
     }
 
     /// The codes, `[outputs, depth]`; zeros where the weight has none.
     pub fn rows_i8(&self) -> Vec<i8> {
-        self.ordered(self.codes_as_stored())
+        self.codes(&self.rows_order())
     }
 
     /// The codes in the graph's order; zeros where the weight has none.
     pub fn codes_as_stored(&self) -> Vec<i8> {
-        let mut codes = vec![0; self.weight.shape().elements()];
-        let mut place = |kept: &mut dyn Iterator<Item = i8>| {
-            for (position, code) in self.weight.positions().zip(kept) {
-                codes[position] = code;
-            }
-        };
-        match self.weight.values() {
-            Values::Int { codes, .. } => place(&mut codes.iter().map(|&c| c as i8)),
-            Values::Shared {
-                codebook: Codebook::Int { codes: entries, .. },
-                codes,
-            } => place(&mut codes.iter().map(|&c| entries[usize::from(c)])),
-            _ => {}
-        }
-        codes
+        let (_, columns) = self.weight.matrix();
+        self.codes(&Order::stored(columns))
     }
 
     /// Non-zero weights.
@@ -149,20 +154,53 @@ impl<'a> Linear<'a> {
         }
     }
 
-    /// From the graph's order to `[outputs, depth]`.
-    fn ordered<T: Copy>(&self, values: Vec<T>) -> Vec<T> {
+    /// The order of `[outputs, depth]`.
+    fn rows_order(&self) -> Order {
         match (self.kind, self.weight.shape().dims()) {
-            (Kind::Columns, &[depth, outputs]) => (0..outputs)
-                .flat_map(|o| (0..depth).map(move |k| k * outputs + o))
-                .map(|at| values[at])
-                .collect(),
-            (Kind::Conv { .. }, &[outputs, channels, kh, kw]) => (0..outputs)
-                .flat_map(|o| (0..kh * kw).map(move |tap| (o, tap)))
-                .flat_map(|(o, tap)| (0..channels).map(move |c| (o * channels + c) * kh * kw + tap))
-                .map(|at| values[at])
-                .collect(),
-            _ => values,
+            (Kind::Columns, &[depth, outputs]) => Order {
+                columns: (0..outputs).map(|o| o * depth).collect(),
+                row: 1,
+            },
+            (Kind::Conv { .. }, &[_, channels, kh, kw]) => Order {
+                columns: (0..channels)
+                    .flat_map(|c| (0..kh * kw).map(move |tap| tap * channels + c))
+                    .collect(),
+                row: channels * kh * kw,
+            },
+            _ => Order::stored(self.depth()),
         }
+    }
+
+    fn codes(&self, order: &Order) -> Vec<i8> {
+        match self.weight.values() {
+            Values::Int { codes, .. } => self.placed(order, codes.iter().map(|&c| c as i8)),
+            Values::Shared {
+                codebook: Codebook::Int { codes: entries, .. },
+                codes,
+            } => self.placed(order, codes.iter().map(|&c| entries[usize::from(c)])),
+            _ => vec![0; self.weight.shape().elements()],
+        }
+    }
+
+    /// Kept values in an order, straight from the compressed form; zeros elsewhere.
+    fn placed<T: Copy + Default>(&self, order: &Order, kept: impl Iterator<Item = T>) -> Vec<T> {
+        let elements = self.weight.shape().elements();
+        let mut all = vec![T::default(); elements];
+        let columns = order.columns.len();
+        // Positions ascend, so that their row needs no division.
+        let (mut row_start, mut row_place) = (0, 0);
+        let place = |(position, value): (usize, T)| {
+            while position >= row_start + columns {
+                row_start += columns;
+                row_place += order.row;
+            }
+            all[row_place + order.columns[position - row_start]] = value;
+        };
+        match self.weight.support().mask() {
+            None => (0..elements).zip(kept).for_each(place),
+            Some(mask) => mask.ones().zip(kept).for_each(place),
+        }
+        all
     }
 
     fn read_bias(&self, draft: &Draft, node: &Node) -> Result<Vec<f32>, String> {
@@ -195,5 +233,61 @@ fn integer_scales(weight: &Weight, kind: Kind<'_>) -> Option<Vec<f32>> {
             ..
         } => Some(vec![*scale; outputs]),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secateur_model::{Bitmask, Shape};
+
+    fn weight(dims: &[usize], mask: Option<&[bool]>) -> Weight {
+        let shape = Shape::new(dims).unwrap();
+        let kept = mask.map_or(shape.elements(), |m| m.iter().filter(|&&b| b).count());
+        let values = Values::Int {
+            bits: 8,
+            codes: (1..=kept as i16).collect(),
+            scale: Scale::PerTensor(0.5),
+        };
+        let support = mask.map_or(Support::All, |m| {
+            Support::Unstructured(Bitmask::from_bools(m))
+        });
+        Weight::new(shape, support, values).unwrap()
+    }
+
+    fn linear<'a>(weight: &'a Weight, kind: Kind<'a>) -> Linear<'a> {
+        Linear {
+            weight,
+            kind,
+            bias: None,
+            integer: None,
+        }
+    }
+
+    #[test]
+    fn codes_go_to_the_rows_that_kernels_read() {
+        let dense = weight(&[2, 3], None);
+        assert_eq!(linear(&dense, Kind::Rows).rows_i8(), [1, 2, 3, 4, 5, 6]);
+        let columns = linear(&dense, Kind::Columns);
+        assert_eq!(columns.rows_i8(), [1, 4, 2, 5, 3, 6]);
+        assert_eq!(columns.rows_f32(), [0.5, 2.0, 1.0, 2.5, 1.5, 3.0]);
+        assert_eq!(columns.codes_as_stored(), [1, 2, 3, 4, 5, 6]);
+
+        let window = Window::new(&[1, 2]);
+        let kind = Kind::Conv {
+            window: &window,
+            groups: 1,
+        };
+        // The first row is empty, the second lacks its first tap of channel 0.
+        let mask = [
+            false, false, false, false, //
+            false, true, true, true, //
+            true, false, false, true,
+        ];
+        let conv = weight(&[3, 2, 1, 2], Some(&mask));
+        assert_eq!(
+            linear(&conv, kind).rows_i8(),
+            [0, 0, 0, 0, 0, 2, 1, 3, 4, 0, 0, 5]
+        );
     }
 }

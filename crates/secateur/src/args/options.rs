@@ -140,6 +140,7 @@ pub struct Compress {
 /// What the coders of a file go for.
 #[derive(Clone, Copy, ValueEnum)]
 pub enum StoreArg {
+    Smallest,
     Small,
     Fast,
 }

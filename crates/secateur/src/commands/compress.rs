@@ -155,13 +155,15 @@ fn store(args: &Compress, recipe: &Recipe) -> Store {
     match (args.store, by_recipe) {
         (Some(store), _) => store.into(),
         (None, Some(StoreSetting::Fast)) => Store::Fast,
-        (None, _) => Store::Small,
+        (None, Some(StoreSetting::Smallest)) => Store::Smallest,
+        (None, Some(StoreSetting::Small) | None) => Store::Small,
     }
 }
 
 impl From<StoreArg> for Store {
     fn from(store: StoreArg) -> Self {
         match store {
+            StoreArg::Smallest => Self::Smallest,
             StoreArg::Small => Self::Small,
             StoreArg::Fast => Self::Fast,
         }
