@@ -216,6 +216,11 @@ def bert(b: Builder):
     return {b.matmul(x, 2): (SEQUENCE, 2)}
 
 
+def fully_connected(inputs: int, outputs: int) -> Network:
+    """One layer of AlexNet's or VGG's classifier on its own."""
+    return Network(lambda b: classify(b, "input", inputs, outputs), (inputs,), 0, 0)
+
+
 IMAGE = (3, 224, 224)
 NETWORKS = {
     "resnet50": Network(resnet50, IMAGE),
@@ -229,4 +234,10 @@ NETWORKS = {
     "bert": Network(bert, (SEQUENCE, HIDDEN), dense_first=0),
     "lenet-300-100": Network(lenet_300_100, (1, 28, 28)),
     "lenet-5": Network(lenet_5, (1, 28, 28)),
+}
+LAYERS = {
+    "vgg16-fc6": fully_connected(25088, 4096),
+    "alexnet-fc6": fully_connected(9216, 4096),
+    "both-fc7": fully_connected(4096, 4096),
+    "both-fc8": fully_connected(4096, 1000),
 }

@@ -1,4 +1,4 @@
-"""Static quantization by ONNX Runtime: QDQ for all, per-tensor integers for DeepSparse."""
+"""Static quantization by ONNX Runtime."""
 
 import logging
 import pathlib
@@ -11,7 +11,7 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
-from worker import sample
+from inputs import sample
 
 CALIBRATION_INPUTS = 4
 
@@ -20,7 +20,7 @@ BERT_OPERATORS = ["MatMul"]
 
 
 class RandomInputs(CalibrationDataReader):
-    """The first few of the inputs that the comparison draws from."""
+    """A few random inputs, other than the one that is compared."""
 
     def __init__(self, shape: tuple[int, ...]):
         self.left = (
@@ -35,21 +35,43 @@ def quantize(
     source: pathlib.Path,
     target: pathlib.Path,
     shape: tuple[int, ...],
-    operators: list[str] | None,
-    qdq: bool,
+    operators: list[str] | None = None,
 ) -> None:
-    """Writes `target`: i8 weights without zero point, u8 activations.
+    """Writes `target` in QDQ form, a scale a channel; all operators unless some are named."""
+    static(source, target, shape, QuantFormat.QDQ, operators, per_channel=True)
 
-    In QDQ form weights have a scale a channel, else one a tensor.
+
+def per_tensor(
+    source: pathlib.Path,
+    target: pathlib.Path,
+    shape: tuple[int, ...],
+    operators: list[str] | None = None,
+) -> None:
+    """As `quantize`, but a scale a tensor."""
+    static(source, target, shape, QuantFormat.QDQ, operators, per_channel=False)
+
+
+def convolutions(source: pathlib.Path, target: pathlib.Path, shape: tuple[int, ...]) -> None:
+    """Writes `target` with each convolution as QLinearConv, a scale a tensor.
+
+    No other operators: as QLinear ones they are of a domain that DeepSparse does not know,
+    and it hands whole networks that have one to ONNX Runtime.
     """
+    static(source, target, shape, QuantFormat.QOperator, ["Conv"], per_channel=False)
+
+
+def static(
+    source, target, shape, form: QuantFormat, operators: list[str] | None, per_channel: bool
+) -> None:
+    """i8 weights without zero point, u8 activations."""
     logging.getLogger().setLevel(logging.ERROR)
     quantize_static(
         source,
         target,
         RandomInputs(shape),
-        quant_format=QuantFormat.QDQ if qdq else QuantFormat.QOperator,
+        quant_format=form,
         op_types_to_quantize=operators,
-        per_channel=qdq,
+        per_channel=per_channel,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
         extra_options={

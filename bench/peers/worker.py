@@ -1,9 +1,10 @@
-"""One engine with one network in a process of its own.
+"""One engine of Python's with one network in a process of its own.
 
-    worker.py ENGINE MODEL THREADS BATCH EXTENTS
+    worker.py ENGINE MODEL THREADS EXTENTS INPUT
 
-Prints a JSON line when it is ready, then one for each line `run N` on standard
-input: the milliseconds of N runs. `output FILE` saves what the network gives.
+Prints a JSON line when it has run, then one for each line of standard input:
+`run N` gives the milliseconds of N runs, `output FILE` saves what the network
+gives. Inputs and outputs are raw f32. The crates' workers answer alike.
 """
 
 import json
@@ -13,13 +14,12 @@ import time
 
 import numpy as np
 
+# Runs after the first and before those that count; none where loading takes long.
+WARM_UP = 3
+PATIENCE_MS = 10_000
 
-def sample(shape: tuple[int, ...], seed: int) -> np.ndarray:
-    """A normalised random input."""
-    return np.random.default_rng(1000 + seed).standard_normal(shape, dtype=np.float32)
 
-
-def onnxruntime(model: str, threads: int, batch: int):
+def onnxruntime(model: str, threads: int, shape: list[int]):
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -28,21 +28,21 @@ def onnxruntime(model: str, threads: int, batch: int):
     return lambda x: session.run(None, {"input": x})
 
 
-def openvino(model: str, threads: int, batch: int):
+def openvino(model: str, threads: int, shape: list[int]):
     import openvino as ov
 
     core = ov.Core()
     network = core.read_model(model)
-    network.reshape({0: [batch, *(d.get_length() for d in list(network.inputs[0].partial_shape)[1:])]})
+    network.reshape({0: shape})
     settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"}
     request = core.compile_model(network, "CPU", settings).create_infer_request()
     return lambda x: list(request.infer([x], share_inputs=True).values())
 
 
-def deepsparse(model: str, threads: int, batch: int):
+def deepsparse(model: str, threads: int, shape: list[int]):
     from deepsparse import Engine
 
-    engine = Engine(model=model, batch_size=batch, num_cores=threads)
+    engine = Engine(model=model, batch_size=shape[0], num_cores=threads)
     return lambda x: engine.run([x])
 
 
@@ -55,19 +55,22 @@ def peak_mib() -> float:
 
 
 def main() -> None:
-    engine, model, threads, batch, extents = sys.argv[1:]
+    engine, model, threads, extents, source = sys.argv[1:]
     # Engines print banners; the answers go to the standard output that was.
     answers, sys.stdout = sys.stdout, sys.stderr
-    x = sample((int(batch), *map(int, extents.split(","))), 0)
+    shape = [int(n) for n in extents.split(",")]
+    x = np.fromfile(source, np.float32).reshape(shape)
+    base = peak_mib()
     start = time.perf_counter()
-    run = ENGINES[engine](model, int(threads), int(batch))
+    run = ENGINES[engine](model, int(threads), shape)
     outputs = run(x)
     ready = {"load_ms": (time.perf_counter() - start) * 1e3}
-    for _ in range(3):
+    for _ in range(WARM_UP if ready["load_ms"] < PATIENCE_MS else 0):
         run(x)
-    print(json.dumps({**ready, "peak_mib": peak_mib()}), file=answers, flush=True)
+    ready |= {"peak_mib": peak_mib(), "base_mib": base}
+    print(json.dumps(ready), file=answers, flush=True)
     for line in sys.stdin:
-        command, argument = line.split(maxsplit=1)
+        command, argument = line.strip().split(maxsplit=1)
         if command == "run":
             times = []
             for _ in range(int(argument)):
@@ -76,7 +79,8 @@ def main() -> None:
                 times.append((time.perf_counter() - start) * 1e3)
             print(json.dumps(times), file=answers, flush=True)
         elif command == "output":
-            np.savez(argument.strip(), *outputs)
+            flat = [np.asarray(o, np.float32).ravel() for o in outputs]
+            np.concatenate(flat).tofile(argument)
             print("{}", file=answers, flush=True)
 
 

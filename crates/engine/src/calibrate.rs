@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 const ROUNDS: usize = 10;
 /// How long a figure is measured in a round.
 const MEASURING: Duration = Duration::from_micros(50);
-/// Outputs of the layers that are measured.
-const OUTPUTS: usize = 64;
+/// Outputs of the layers that are measured: enough that one pixel goes through several panels at once.
+const OUTPUTS: usize = 128;
 /// Depths of the layers that are measured; weights of both stay in the second cache.
 const DEPTHS: [usize; 2] = [64, 512];
 /// Of so many weights of a sparse layer one is not zero.

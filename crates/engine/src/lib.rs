@@ -16,7 +16,7 @@ mod run;
 mod session;
 mod team;
 
-pub use costs::{costs_path, measured_costs};
+pub use costs::{costs_path, known_costs, measure_costs};
 pub use error::EngineError;
 pub use options::SessionOptions;
 pub use profile::StepProfile;

@@ -1,7 +1,7 @@
 //! How a session runs, and where the environment has a say.
 
 use crate::EngineError;
-use crate::costs::measured_costs;
+use crate::costs::known_costs;
 use secateur_kernels::Isa;
 use secateur_plan::Costs;
 
@@ -77,7 +77,7 @@ impl SessionOptions {
             }
         };
         match calibrate {
-            true => measured_costs(isa),
+            true => known_costs(isa),
             false => Ok(Costs::typical(isa)),
         }
     }

@@ -5,8 +5,8 @@ use crate::profile::{StepProfile, measure};
 use crate::run::run;
 use crate::team::threads_for;
 use crate::{EngineError, SessionOptions};
-use secateur_model::{DType, Graph, ModelError, Shape, Tensor};
-use secateur_plan::{Plan, PlanError, Planner, Port};
+use secateur_model::{DType, Graph, Shape, Tensor};
+use secateur_plan::{Plan, Planner, Port};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -104,8 +104,8 @@ impl Session {
     }
 
     /// Runs the network on tensors, by input name; gives the outputs in the
-    /// graph's order. Where extents hang on values that are computed, so that no
-    /// plan can be made, the reference evaluates the network instead.
+    /// graph's order. Nodes whose extents hang on values that are computed, so that no
+    /// plan holds them, are evaluated by the reference behind the others.
     ///
     /// # Errors
     /// An input that is missing or not the network's, of another type or of
@@ -113,14 +113,10 @@ impl Session {
     pub fn run(&self, inputs: &[(&str, &Tensor)]) -> Result<Vec<Tensor>, EngineError> {
         let ordered = self.ordered(inputs)?;
         let shapes: Vec<Shape> = ordered.iter().map(|t| t.shape().clone()).collect();
-        let bound = match self.bind(&shapes) {
-            // No plan holds extents that hang on values: suppression, choices, loops.
-            Err(EngineError::Plan(PlanError::Model(ModelError::ValueNeeded { .. }))) => None,
-            bound => Some(bound?),
-        };
-        let Some(bound) = bound.filter(|_| !self.reference) else {
+        if self.reference {
             return Ok(self.planner.draft().evaluate(inputs)?);
-        };
+        }
+        let bound = self.bind(&shapes)?;
         bound.with_arena(|plan, arena| {
             for (port, tensor) in plan.inputs.iter().zip(&ordered) {
                 let to = place(plan, arena, port)?;
@@ -129,13 +125,21 @@ impl Session {
                 }
             }
             self.steps(&bound.prepared, arena)?;
-            plan.outputs
+            let mut tensor = |port: &Port| {
+                let bytes = place(plan, arena, port)?;
+                Ok(read(bytes, port.dtype, &port.shape)?)
+            };
+            let Some(tail) = &plan.tail else {
+                return plan.outputs.iter().map(tensor).collect();
+            };
+            let values = tail
+                .reads
                 .iter()
-                .map(|port| {
-                    let bytes = place(plan, arena, port)?;
-                    Ok(read(bytes, port.dtype, &port.shape)?)
-                })
-                .collect()
+                .chain(&plan.outputs)
+                .map(|port| Ok((port.name.clone(), tensor(port)?)))
+                .collect::<Result<_, EngineError>>()?;
+            let draft = self.planner.draft();
+            Ok(draft.evaluate_nodes(&tail.nodes, values)?)
         })
     }
 
@@ -231,13 +235,19 @@ impl Bound<'_> {
     /// Runs on f32 slices, inputs and outputs in the graph's order.
     ///
     /// # Errors
-    /// A slice of another length than its value, a value that is not f32.
+    /// A slice of another length than its value, a value that is not f32, an
+    /// output whose extents hang on values that are computed.
     pub fn run_into(
         &self,
         inputs: &[&[f32]],
         outputs: &mut [&mut [f32]],
     ) -> Result<(), EngineError> {
         self.with_arena(|plan, arena| {
+            if let Some(node) = plan.tail.iter().flat_map(|tail| &tail.nodes).next() {
+                return Err(EngineError::Extents {
+                    node: node.name.clone(),
+                });
+            }
             self.load(plan, arena, inputs)?;
             self.session.steps(&self.prepared, arena)?;
             for (index, port) in plan.outputs.iter().enumerate() {

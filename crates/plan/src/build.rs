@@ -10,11 +10,11 @@ mod values;
 
 use crate::PlanError;
 use crate::memory::{Lifetime, arrange};
-use crate::plan::{Action, Buffer, Choice, Layout, Operand, Plan, Port, Step};
+use crate::plan::{Action, Buffer, Choice, Layout, Operand, Plan, Port, Step, Tail};
 use crate::planner::Planner;
 use packing::Packing;
 use secateur_model::{DType, ModelError, Node, Shape};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use values::Value;
 
 /// The state of a plan in the making.
@@ -82,22 +82,30 @@ impl<'p> Build<'p> {
     /// Plans every node, then the memory.
     pub fn finish(mut self) -> Result<Plan, PlanError> {
         let draft = self.planner.draft();
-        for node in &draft.graph.nodes {
-            self.node(node)?;
-        }
+        let tail = self.nodes(&draft.graph.nodes)?;
         self.pack_layers()?;
+        let computed_later: HashSet<&str> = tail
+            .iter()
+            .flat_map(|node| node.outputs.iter().map(String::as_str))
+            .collect();
         let mut outputs = Vec::new();
         for output in &draft.graph.outputs {
-            let buffer = self.plain(&output.name)?;
-            outputs.push(Port {
-                name: output.name.clone(),
-                dtype: self.buffers[buffer].dtype,
-                shape: self.buffers[buffer].shape.clone(),
-                buffer,
-            });
+            if !computed_later.contains(output.name.as_str()) {
+                outputs.push(self.port(&output.name)?);
+            }
         }
+        let reads: BTreeSet<&str> = tail
+            .iter()
+            .flat_map(|node| node.reads())
+            .filter(|name| !computed_later.contains(name))
+            .filter(|name| !draft.graph.constants.contains_key(*name))
+            .collect();
+        let reads = reads
+            .into_iter()
+            .map(|name| self.port(name))
+            .collect::<Result<Vec<Port>, PlanError>>()?;
         let end = self.steps.len();
-        for port in &outputs {
+        for port in outputs.iter().chain(&reads) {
             self.pieces[self.pieces_of[port.buffer]].last = end;
         }
         let (offsets, arena_bytes) = arrange(&self.pieces)?;
@@ -115,6 +123,42 @@ impl<'p> Build<'p> {
             buffers: self.buffers,
             arena_bytes,
             fork_us: self.planner.costs().fork_us,
+            tail: (!tail.is_empty()).then(|| Tail {
+                nodes: tail.into_iter().cloned().collect(),
+                reads,
+            }),
+        })
+    }
+
+    /// Plans the nodes, and gives those that hang on values which are computed.
+    fn nodes(&mut self, nodes: &'p [Node]) -> Result<Vec<&'p Node>, PlanError> {
+        let mut tail: Vec<&Node> = Vec::new();
+        let mut computed_later = HashSet::new();
+        for node in nodes {
+            let is_later = node.reads().any(|name| computed_later.contains(name));
+            if !is_later {
+                match self.node(node) {
+                    Err(PlanError::Model(ModelError::ValueNeeded { .. })) => {}
+                    planned => {
+                        planned?;
+                        continue;
+                    }
+                }
+            }
+            computed_later.extend(node.outputs.iter().map(String::as_str));
+            tail.push(node);
+        }
+        Ok(tail)
+    }
+
+    /// A value as it leaves the arena.
+    fn port(&mut self, name: &str) -> Result<Port, PlanError> {
+        let buffer = self.plain(name)?;
+        Ok(Port {
+            name: name.into(),
+            dtype: self.buffers[buffer].dtype,
+            shape: self.buffers[buffer].shape.clone(),
+            buffer,
         })
     }
 

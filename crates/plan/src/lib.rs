@@ -28,5 +28,7 @@ mod reference;
 
 pub use cost::{Costs, KernelCost, Level, Load, TileCost};
 pub use error::PlanError;
-pub use plan::{Action, Buffer, Choice, Layout, Operand, Operands, Plan, Port, Refused, Step};
+pub use plan::{
+    Action, Buffer, Choice, Layout, Operand, Operands, Plan, Port, Refused, Step, Tail,
+};
 pub use planner::Planner;

@@ -18,7 +18,7 @@ pub struct Plan {
     pub isa: Isa,
     /// What must be given, in the graph's order.
     pub inputs: Vec<Port>,
-    /// What is given back, in the graph's order.
+    /// What is given back, in the graph's order; without what the tail computes.
     pub outputs: Vec<Port>,
     /// The computation.
     pub steps: Vec<Step>,
@@ -28,6 +28,19 @@ pub struct Plan {
     pub arena_bytes: usize,
     /// What it takes to share work with another thread, in microseconds.
     pub fork_us: f64,
+    /// What no plan can hold.
+    pub tail: Option<Tail>,
+}
+
+/// What follows the steps: nodes whose extents hang on values that are computed, as those of
+/// suppression, choices and loops do. The slow reference evaluates them
+/// ([`Draft::evaluate_nodes`](crate::draft::Draft::evaluate_nodes)).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tail {
+    /// The nodes, in order.
+    pub nodes: Vec<Node>,
+    /// What they read of what the steps compute.
+    pub reads: Vec<Port>,
 }
 
 impl Plan {
