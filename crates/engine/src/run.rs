@@ -32,18 +32,19 @@ pub fn run_step(
         threads: threads_for(plan, step, threads),
     };
     match &step.action {
-        Action::MatMul { layer, rows } => call.matmul(arena, layer, *rows),
+        Action::MatMul { layer, rows, after } => call.matmul(arena, layer, *rows, after),
         Action::Conv {
             layer,
             operands,
             batch,
             pad,
+            after,
         } => match operands {
             Operands::Rows { im2col, tile } => {
-                call.conv(arena, layer, im2col, (*batch, *tile, *pad))
+                call.conv(arena, layer, im2col, (*batch, *tile, *pad), after)
             }
             Operands::Lines { slab, rows } => {
-                call.conv_lines(arena, layer, slab, (*batch, *rows, *pad))
+                call.conv_lines(arena, layer, slab, (*batch, *rows, *pad), after)
             }
         },
         Action::Depthwise { layer, batch, pad } => call.depthwise(arena, layer, *batch, *pad),

@@ -99,6 +99,42 @@ fn a_residual_block_is_integer() {
 }
 
 #[test]
+fn a_layer_takes_the_sum_behind_it_along() {
+    for (signed, layer_first) in [(false, true), (false, false), (true, true), (true, false)] {
+        let mut net = Net::new(signed);
+        let x = net.input(4.0);
+        let a = net.conv(&x, 4, 70, 1, 2.0);
+        let b = net.conv(&a, 70, 8, 3, 3.0);
+        let b = net.conv(&b, 8, 70, 1, 3.0);
+        let addends: [&str; 2] = if layer_first { [&b, &a] } else { [&a, &b] };
+        let sum = net.op(Op::Add, &addends);
+        let sum = net.op(Op::Relu, &[&sum]);
+        let sum = net.pair(&sum, 4.0);
+        net.output(&sum);
+        // Units that fall on the other side of a half add up over three layers.
+        let units = 2.0 * net.unit(4.0);
+        check(&net.graph, &[2, 4, 9, 7], units, &[CONV, CONV, CONV]);
+    }
+}
+
+#[test]
+fn a_sum_does_not_replace_what_is_read_later() {
+    let mut net = Net::new(false);
+    let x = net.input(4.0);
+    let a = net.conv(&x, 4, 8, 1, 2.0);
+    let b = net.conv(&a, 8, 8, 3, 3.0);
+    let b = net.conv(&b, 8, 8, 1, 3.0);
+    let sum = net.op(Op::Add, &[&b, &a]);
+    let sum = net.pair(&sum, 4.0);
+    let joined = net.op(Op::Concat { axis: 1 }, &[&sum, &a]);
+    let joined = net.pair(&joined, 4.0);
+    let y = net.conv(&joined, 16, 8, 1, 3.0);
+    net.output(&y);
+    let kernels = [CONV, CONV, CONV, SUM, TABLE, MOVE, CONV];
+    check(&net.graph, &[2, 4, 9, 7], 2.0 * net.unit(3.0), &kernels);
+}
+
+#[test]
 fn addends_of_other_shapes_are_repeated() {
     let mut net = Net::new(false);
     let x = net.input(4.0);
@@ -130,7 +166,7 @@ fn functions_of_one_code_are_tables() {
         y = net.pair(&y, 2.0);
     }
     net.output(&y);
-    check(&net.graph, &[1, 4, 8, 8], net.unit(2.0), &[CONV, TABLE]);
+    check(&net.graph, &[1, 4, 8, 8], net.unit(2.0), &[CONV]);
 }
 
 #[test]
@@ -146,7 +182,7 @@ fn silu_is_one_table_with_its_sigmoid_quantized_or_not() {
         let y = net.op(Op::Mul, &[&y, &gate]);
         let y = net.pair(&y, 2.0);
         net.output(&y);
-        check(&net.graph, &[1, 4, 8, 8], net.unit(2.0), &[CONV, TABLE]);
+        check(&net.graph, &[1, 4, 8, 8], net.unit(2.0), &[CONV]);
     }
 }
 

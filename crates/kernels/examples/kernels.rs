@@ -267,12 +267,19 @@ fn windows(
     }
     let time = timed(|| {
         let y = RowsMut::new(&mut y, pixels, channels)?;
-        max_pool(&window, &image, 0..pixels, 0, y)
+        max_pool(Isa::best(), &window, &image, 0..pixels, 0, y)
     })?;
     line(&format!("{geometry} max_pool u8"), macs, time);
     let time = timed(|| {
         let y = RowsMut::new(&mut y_f, pixels, channels)?;
-        max_pool(&window, &image_f, 0..pixels, f32::NEG_INFINITY, y)
+        max_pool(
+            Isa::best(),
+            &window,
+            &image_f,
+            0..pixels,
+            f32::NEG_INFINITY,
+            y,
+        )
     })?;
     line(&format!("{geometry} max_pool f32"), macs, time);
     Ok(())

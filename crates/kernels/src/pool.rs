@@ -1,6 +1,6 @@
 use std::ops::Range;
 
-use crate::{KernelError, RowsMut, Window2d, error::check_len, range::check_pixels};
+use crate::{Isa, KernelError, RowsMut, Window2d, error::check_len, range::check_pixels};
 
 /// What an average over a window at the border divides by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,26 +29,138 @@ fn check<T, Y>(
 /// A window wholly in the padding gives `lowest`.
 ///
 /// # Errors
-/// When a shape does not match.
+/// When a shape does not match or the processor lacks the instruction set.
 pub fn max_pool<T: Copy + PartialOrd>(
+    isa: Isa,
+    window: &Window2d,
+    image: &[T],
+    pixels: Range<usize>,
+    lowest: T,
+    y: RowsMut<'_, T>,
+) -> Result<(), KernelError> {
+    check(window, image, &pixels, &y)?;
+    match isa.require()? {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: `require` found the instruction set on this processor.
+        Isa::Avx512BwVnni | Isa::Avx512Vnni => unsafe {
+            max_avx512(window, image, pixels, lowest, y);
+        },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Isa::Avx2 | Isa::AvxVnni => unsafe { max_avx2(window, image, pixels, lowest, y) },
+        _ => max_body(window, image, pixels, lowest, y),
+    }
+    Ok(())
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn max_avx512<T: Copy + PartialOrd>(
+    window: &Window2d,
+    image: &[T],
+    pixels: Range<usize>,
+    lowest: T,
+    y: RowsMut<'_, T>,
+) {
+    max_body(window, image, pixels, lowest, y);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn max_avx2<T: Copy + PartialOrd>(
+    window: &Window2d,
+    image: &[T],
+    pixels: Range<usize>,
+    lowest: T,
+    y: RowsMut<'_, T>,
+) {
+    max_body(window, image, pixels, lowest, y);
+}
+
+#[inline(always)]
+fn max_body<T: Copy + PartialOrd>(
     window: &Window2d,
     image: &[T],
     pixels: Range<usize>,
     lowest: T,
     mut y: RowsMut<'_, T>,
-) -> Result<(), KernelError> {
-    check(window, image, &pixels, &y)?;
-    for (row, pixel) in pixels.enumerate() {
+) {
+    let width = window.output[1].max(1);
+    let (mut oy, mut ox) = (pixels.start / width, pixels.start % width);
+    for row in 0..pixels.len() {
+        let maxima = Maxima {
+            window,
+            image,
+            top: (oy * window.stride[0]).wrapping_sub(window.pads[0]),
+            left: (ox * window.stride[1]).wrapping_sub(window.pads[1]),
+            lowest,
+        };
         let y = y.row_mut(row);
-        y.fill(lowest);
-        for at in window.taps_of(pixel).flatten() {
-            let x = &image[at * window.channels..][..window.channels];
-            for (y, &x) in y.iter_mut().zip(x) {
-                *y = if x > *y { x } else { *y };
-            }
+        match y.len() {
+            64.. => maxima.blocks::<64>(y),
+            16.. => maxima.blocks::<16>(y),
+            _ => maxima.blocks::<1>(y),
+        }
+        // Counted rather than divided: a small window costs less than a division.
+        ox += 1;
+        if ox == width {
+            (oy, ox) = (oy + 1, 0);
         }
     }
-    Ok(())
+}
+
+/// The largest values of one window.
+struct Maxima<'a, T> {
+    window: &'a Window2d,
+    image: &'a [T],
+    top: usize,
+    left: usize,
+    lowest: T,
+}
+
+impl<T: Copy + PartialOrd> Maxima<'_, T> {
+    /// All channels, at least `N`, in blocks that stay in registers; the last one may be one that
+    /// overlaps.
+    #[inline(always)]
+    fn blocks<const N: usize>(&self, y: &mut [T]) {
+        let mut first = 0;
+        while first + N <= y.len() {
+            self.block::<N>(first, y);
+            first += N;
+        }
+        if first < y.len() {
+            self.block::<N>(y.len() - N, y);
+        }
+    }
+
+    #[inline(always)]
+    fn block<const N: usize>(&self, first: usize, y: &mut [T]) {
+        let Window2d {
+            input: [height, width],
+            channels,
+            kernel,
+            dilation,
+            ..
+        } = *self.window;
+        let mut largest = [self.lowest; N];
+        for ky in 0..kernel[0] {
+            let at_y = self.top.wrapping_add(ky * dilation[0]);
+            if at_y >= height {
+                continue;
+            }
+            for kx in 0..kernel[1] {
+                let at_x = self.left.wrapping_add(kx * dilation[1]);
+                if at_x >= width {
+                    continue;
+                }
+                let at = (at_y * width + at_x) * channels + first;
+                for (y, &x) in largest.iter_mut().zip(&self.image[at..at + N]) {
+                    *y = if x > *y { x } else { *y };
+                }
+            }
+        }
+        y[first..first + N].copy_from_slice(&largest);
+    }
 }
 
 /// Mean of each window and channel, `[h, w, c] -> [pixels.len(), c]`: the sum in (ky, kx) order,
@@ -112,6 +224,7 @@ pub fn global_average_pool(image: &[f32], y: &mut [f32]) -> Result<(), KernelErr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn window() -> Window2d {
         let mut window = Window2d::new([3, 3], 1, [2, 2]);
@@ -126,12 +239,58 @@ mod tests {
     fn maxima_ignore_padding() {
         let mut y = [0.0; 4];
         let rows = RowsMut::new(&mut y, 4, 1).unwrap();
-        max_pool(&window(), &IMAGE.map(|v| -v), 0..4, f32::NEG_INFINITY, rows).unwrap();
+        max_pool(
+            Isa::best(),
+            &window(),
+            &IMAGE.map(|v| -v),
+            0..4,
+            f32::NEG_INFINITY,
+            rows,
+        )
+        .unwrap();
         assert_eq!(y, [-1.0, -2.0, -4.0, -5.0]);
         let mut y = [0u8; 2];
         let rows = RowsMut::new(&mut y, 2, 1).unwrap();
-        max_pool(&window(), &IMAGE.map(|v| v as u8), 2..4, 0, rows).unwrap();
+        max_pool(
+            Isa::best(),
+            &window(),
+            &IMAGE.map(|v| v as u8),
+            2..4,
+            0,
+            rows,
+        )
+        .unwrap();
         assert_eq!(y, [7, 9]);
+    }
+
+    proptest! {
+        #[test]
+        fn every_instruction_set_gives_the_maxima(
+            input in [1usize..9, 1usize..9], kernel in [1usize..4, 1usize..4],
+            stride in [1usize..3, 1usize..3], dilation in [1usize..3, 1usize..3],
+            pads in [0usize..3, 0usize..3, 0usize..3, 0usize..3], seed: u64,
+            channels in prop_oneof![1usize..5, 14usize..18, 30usize..34, 63usize..66, Just(130)],
+        ) {
+            let window = Window2d { stride, dilation, pads, ..Window2d::new(input, channels, kernel) };
+            let Ok(window) = window.fitted() else { return Ok(()) };
+            let image: Vec<i8> = (0..window.image_len() as u64)
+                .map(|i| ((seed.wrapping_add(i)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as i8)
+                .collect();
+            let from = window.pixels() / 3;
+            let expected: Vec<i8> = (from..window.pixels())
+                .flat_map(|p| (0..channels).map(move |c| (p, c)))
+                .map(|(p, c)| {
+                    let taps = window.taps_of(p).flatten();
+                    taps.map(|at| image[at * channels + c]).max().unwrap_or(-128)
+                })
+                .collect();
+            for isa in Isa::available() {
+                let mut y = vec![99; expected.len()];
+                let rows = RowsMut::new(&mut y, window.pixels() - from, channels).unwrap();
+                max_pool(isa, &window, &image, from..window.pixels(), -128, rows).unwrap();
+                prop_assert_eq!(&y, &expected, "{}", isa);
+            }
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! One plan being made: values, the buffers that hold them, and steps.
 
 mod codes;
+mod following;
 mod layers;
 mod movement;
 mod nodes;

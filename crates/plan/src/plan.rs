@@ -3,7 +3,8 @@
 use crate::draft::Clamp;
 use crate::packed::{Depthwise, Layer};
 use secateur_kernels::{
-    AddCodes, Affine, Im2col, Isa, MatmulCodes, MeanCodes, PadCount, Rearrange, Slab, Window2d,
+    AddCodes, Affine, After, Im2col, Isa, MatmulCodes, MeanCodes, PadCount, Rearrange, Slab,
+    Window2d,
 };
 use secateur_model::{DType, Node, Shape, Tensor};
 use std::sync::Arc;
@@ -211,6 +212,9 @@ pub enum Action {
         layer: Arc<Layer>,
         /// Rows of the input.
         rows: usize,
+        /// What becomes of its codes; a sum is with those of the second input, in whose memory it
+        /// lies.
+        after: After,
     },
     /// Convolution as rows of operands times the layer.
     Conv {
@@ -222,6 +226,8 @@ pub enum Action {
         batch: usize,
         /// What stands beyond the edge, of an integer layer.
         pad: u8,
+        /// As for a matrix product.
+        after: After,
     },
     /// Convolution of every channel by itself.
     Depthwise {

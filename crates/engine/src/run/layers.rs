@@ -3,7 +3,7 @@
 use super::Call;
 use crate::EngineError;
 use crate::team::Units;
-use secateur_kernels::{Im2col, IntOut, Rows, RowsMut, Slab};
+use secateur_kernels::{After, Im2col, IntOut, Rows, RowsMut, Slab};
 use secateur_model::DType;
 use secateur_plan::packed::{Depthwise, Filters, Finish, Group, Layer, Matrix};
 use std::ops::Range;
@@ -22,6 +22,7 @@ impl Call<'_> {
         arena: &mut [u8],
         layer: &Layer,
         rows: usize,
+        after: &After,
     ) -> Result<(), EngineError> {
         let [x, y, _] = self.unary(arena)?;
         let x: &[u8] = x;
@@ -60,7 +61,7 @@ impl Call<'_> {
                 }
                 false => {
                     let x = self.kernel(Rows::new(x, rows, layer.depth))?;
-                    self.multiply_u8(group, x, outputs, target)
+                    self.multiply_u8(group, after, x, outputs, target)
                 }
             }
         })
@@ -72,6 +73,7 @@ impl Call<'_> {
         layer: &Layer,
         im2col: &Im2col,
         (batch, tile, pad): (usize, usize, u8),
+        after: &After,
     ) -> Result<(), EngineError> {
         let [x, y, scratch] = self.unary(arena)?;
         let x: &[u8] = x;
@@ -120,7 +122,7 @@ impl Call<'_> {
                         })?;
                     }
                     _ => self.tile(&tile, x, scratch, pad, now, |g, x, o, y| {
-                        self.multiply_u8(g, x, o, y)
+                        self.multiply_u8(g, after, x, o, y)
                     })?,
                 }
                 at += count;
@@ -136,6 +138,7 @@ impl Call<'_> {
         layer: &Layer,
         slab: &Slab,
         (batch, rows, pad): (usize, usize, u8),
+        after: &After,
     ) -> Result<(), EngineError> {
         let [x, y, scratch] = self.unary(arena)?;
         let x: &[u8] = x;
@@ -184,7 +187,7 @@ impl Call<'_> {
                     cols: layer.outputs,
                     stride: layer.outputs,
                 };
-                let y = self.int_out(&group.finish, target)?;
+                let y = self.int_out(&group.finish, after, target)?;
                 let patches = self.kernel(patches)?;
                 self.kernel(match &group.matrix {
                     Matrix::DenseI8(matrix) => matrix.run_patches(patches, 0..layer.outputs, y),
@@ -288,7 +291,7 @@ impl Call<'_> {
                         self.kernel(filters.run(self.floats(image)?, part, *clamp, y))?;
                     }
                     (Filters::I8(filters), finish) => {
-                        let out = self.int_out(finish, target)?;
+                        let out = self.int_out(finish, &After::Nothing, target)?;
                         self.kernel(filters.run(image, pad, part, out))?;
                     }
                     (Filters::F32(_), _) => return Err(self.misplaced()),
@@ -320,11 +323,12 @@ impl Call<'_> {
     fn multiply_u8(
         &self,
         group: &Group,
+        after: &After,
         x: Rows<'_, u8>,
         outputs: Range<usize>,
         target: Target<'_>,
     ) -> Result<(), EngineError> {
-        let out = self.int_out(&group.finish, target)?;
+        let out = self.int_out(&group.finish, after, target)?;
         self.kernel(match &group.matrix {
             Matrix::DenseI8(matrix) => matrix.run(x, outputs, out),
             Matrix::SparseI8(matrix) => matrix.run(x, outputs, out),
@@ -340,6 +344,7 @@ impl Call<'_> {
     fn int_out<'b>(
         &self,
         finish: &'b Finish,
+        after: &'b After,
         target: Target<'b>,
     ) -> Result<IntOut<'b>, EngineError> {
         let Target {
@@ -349,6 +354,10 @@ impl Call<'_> {
             stride,
         } = target;
         match finish {
+            Finish::Unsigned(to) | Finish::Signed(to) if !matches!(after, After::Nothing) => {
+                let y = self.kernel(RowsMut::strided(bytes, rows, cols, stride))?;
+                Ok(IntOut::Codes(y, to, after))
+            }
             Finish::Unsigned(to) => {
                 let y = self.kernel(RowsMut::strided(bytes, rows, cols, stride))?;
                 Ok(IntOut::U8(y, to))

@@ -4,8 +4,8 @@ use super::Call;
 use crate::EngineError;
 use crate::arena::views;
 use secateur_kernels::{
-    self as kernels, Affine, PadCount, RowsMut, Window2d, add_f32, clamp_f32, nchw_to_nhwc,
-    nhwc_to_nchw,
+    self as kernels, Affine, PadCount, RowsMut, Window2d, add_f32, clamp_f32, interleave,
+    nchw_to_nhwc, nhwc_to_nchw,
 };
 use secateur_model::DType;
 use secateur_plan::draft::Clamp;
@@ -43,7 +43,14 @@ impl Call<'_> {
     ) -> Result<(), EngineError> {
         self.images(window, batch, x, y, |image, y| {
             let rows = RowsMut::new(y, window.pixels(), window.channels)?;
-            kernels::max_pool(window, image, 0..window.pixels(), lowest, rows)
+            kernels::max_pool(
+                self.plan.isa,
+                window,
+                image,
+                0..window.pixels(),
+                lowest,
+                rows,
+            )
         })
     }
 
@@ -151,6 +158,7 @@ impl Call<'_> {
         x.chunks_exact(image.max(1))
             .zip(y.chunks_exact_mut(image.max(1)))
             .try_for_each(|(x, y)| match size {
+                1 if to_last => self.kernel(interleave(self.plan.isa, channels, x, y)),
                 1 => self.turn(channels, x, y, to_last),
                 2 => self.turn_as::<u16>(channels, x, y, to_last),
                 4 => self.turn_as::<u32>(channels, x, y, to_last),

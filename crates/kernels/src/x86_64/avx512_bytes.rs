@@ -10,6 +10,9 @@ use crate::{AddCodes, After, Held, IntOut, Requantize, SparseI8, epilogue::LANES
 /// Groups of a band.
 pub(crate) const GROUPS: usize = BAND / LANES;
 
+/// The low byte of each of 16 lanes.
+const LOW_BYTES: __mmask64 = 0x1111_1111_1111_1111;
+
 /// A real number to an unsigned code, and that to a byte.
 struct ToCode {
     /// The upper bound before the zero point is added: what is larger would not fit an integer.
@@ -97,16 +100,14 @@ impl Sum {
     /// `real`: sums times their multipliers; `held`: the output's bytes, flipped, one a lane.
     #[inline]
     #[target_feature(enable = "avx512f")]
-    fn of(&self, real: __m512, held: __m512i) -> __m512 {
+    fn of<const HELD_FIRST: bool>(&self, real: __m512, held: __m512i) -> __m512 {
         let bounded = _mm512_min_ps(_mm512_max_ps(real, self.lo), self.hi);
         let [magic, back] = self.magic;
         let own = _mm512_sub_ps(_mm512_add_ps(bounded, magic), back);
         let held = _mm512_sub_ps(_mm512_cvtepi32_ps(held), self.held_zero);
-        match self.held {
-            Held::Second => {
-                _mm512_fmadd_ps(own, self.factor, _mm512_mul_ps(held, self.held_factor))
-            }
-            Held::First => _mm512_fmadd_ps(held, self.held_factor, _mm512_mul_ps(own, self.factor)),
+        match HELD_FIRST {
+            false => _mm512_fmadd_ps(own, self.factor, _mm512_mul_ps(held, self.held_factor)),
+            true => _mm512_fmadd_ps(held, self.held_factor, _mm512_mul_ps(own, self.factor)),
         }
     }
 }
@@ -159,7 +160,11 @@ impl<'a> Bytes<'a> {
             // SAFETY: the mask covers the outputs.
             let held = unsafe { _mm_maskz_loadu_epi8(self.mask, y.cast()) };
             let held = _mm_xor_si128(held, _mm_set1_epi8(sum.held_flip as i8));
-            real = sum.of(real, _mm512_cvtepu8_epi32(held));
+            let held = _mm512_cvtepu8_epi32(held);
+            real = match sum.held {
+                Held::First => sum.of::<true>(real, held),
+                Held::Second => sum.of::<false>(real, held),
+            };
         }
         let to_code = &self.to_code;
         let code = _mm512_add_epi32(to_code.steps(real), _mm512_set1_epi32(to_code.zero_point));
@@ -188,6 +193,71 @@ impl<'a> Bytes<'a> {
     }
 }
 
+/// Pixels that [`Pair`] finishes at once.
+const PAIR_PIXELS: usize = 2;
+
+/// How the 32 consecutive outputs of two panels become bytes that are stored as they are: packed
+/// together, they take half of what each takes by itself.
+pub(crate) struct Pair<'a>([Bytes<'a>; 2]);
+
+impl<'a> Pair<'a> {
+    /// For more than 16 outputs, of two panels; `None` where they are fewer, or more becomes of their
+    /// codes.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw")]
+    pub(crate) fn of(out: &IntOut<'a>, outputs: Range<usize>) -> Option<Self> {
+        if outputs.len() <= LANES || !matches!(out.after(), After::Nothing) {
+            return None;
+        }
+        let middle = outputs.start + LANES;
+        Some(Self([
+            Bytes::of(out, outputs.start..middle)?,
+            Bytes::of(out, middle..outputs.end)?,
+        ]))
+    }
+
+    /// Finishes the sums of both panels at `P` pixels and writes them, from `y` on for the first pixel
+    /// and `stride` further for each.
+    ///
+    /// # Safety
+    /// As many bytes as there are outputs may be written there.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    pub(crate) unsafe fn store<const P: usize>(
+        &self,
+        sums: [&[__m512i; P]; 2],
+        y: *mut u8,
+        stride: usize,
+    ) {
+        let mask = self.0.iter().rev().fold(0, |mask: __mmask32, panel| {
+            mask << LANES | __mmask32::from(panel.mask)
+        });
+        let to_code = &self.0[0].to_code;
+        let zero_point = _mm512_set1_epi16(to_code.zero_point as i16);
+        let pixel = |p: usize| {
+            let [a, b] = [0, 1].map(|n| to_code.steps(product(sums[n][p], self.0[n].multiplier)));
+            _mm512_adds_epi16(_mm512_packs_epi32(a, b), zero_point)
+        };
+        // Packing takes four outputs of each panel and pixel in turn.
+        let in_order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+        for p in (0..P).step_by(PAIR_PIXELS) {
+            let second = (p + 1).min(P - 1);
+            let codes = _mm512_packus_epi16(pixel(p), pixel(second));
+            let codes = _mm512_max_epu8(codes, _mm512_set1_epi8(to_code.lo as i8));
+            let bytes = _mm512_xor_si512(codes, _mm512_set1_epi8(to_code.flip as i8));
+            let bytes = _mm512_permutexvar_epi32(in_order, bytes);
+            let halves = [
+                _mm512_castsi512_si256(bytes),
+                _mm512_extracti64x4_epi64::<1>(bytes),
+            ];
+            for (p, half) in [p, second].into_iter().zip(halves) {
+                // SAFETY: the mask covers the outputs.
+                unsafe { _mm256_mask_storeu_epi8(y.wrapping_add(p * stride).cast(), mask, half) };
+            }
+        }
+    }
+}
+
 /// How the four groups of a sparse band become bytes, in the order of the outputs.
 pub(crate) struct Band {
     multipliers: [__m512; GROUPS],
@@ -205,39 +275,38 @@ enum Then {
         sum: Sum,
         /// Group by group, which of the band's outputs each lane is.
         outputs: [__m512i; GROUPS],
+        /// The low bytes of lanes.
+        low: __mmask64,
     },
     Table(Table),
 }
 
 impl Band {
     /// For band `outputs` of the layer; `None` where bytes are not what is asked for.
-    ///
-    /// # Safety
-    /// There is a multiplier for every output of the layer.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
-    pub(crate) unsafe fn of(
-        out: &IntOut<'_>,
-        layer: &SparseI8,
-        outputs: &Range<usize>,
-    ) -> Option<Self> {
+    pub(crate) fn of(out: &IntOut<'_>, layer: &SparseI8, outputs: &Range<usize>) -> Option<Self> {
         let (requantize, after) = (out.requantize()?, out.after());
         let (multiplier, ..) = requantize.parts();
-        let mut multipliers = [_mm512_setzero_ps(); GROUPS];
+        let mut in_order = [_mm512_setzero_ps(); GROUPS];
+        for (to, from) in in_order
+            .iter_mut()
+            .zip(multiplier[outputs.clone()].chunks(LANES))
+        {
+            // SAFETY: the mask covers the multipliers.
+            *to = unsafe { _mm512_maskz_loadu_ps(!0 >> (LANES - from.len()), from.as_ptr()) };
+        }
+        let mut multipliers = in_order;
         let mut of_lanes = [_mm512_setzero_si512(); GROUPS];
         let passes = layer.passes();
         for (n, g) in passes.groups_of(outputs).enumerate() {
             let rows = passes.group(g).rows;
             let mask = !0 >> (LANES - rows.len());
-            // SAFETY: the mask covers the rows, which are outputs of the layer.
-            unsafe {
-                let rows = _mm512_maskz_loadu_epi32(mask, rows.as_ptr().cast());
-                let zero = _mm512_setzero_ps();
-                multipliers[n] =
-                    _mm512_mask_i32gather_ps::<4>(zero, mask, rows, multiplier.as_ptr());
-                let first = _mm512_set1_epi32(outputs.start as i32);
-                of_lanes[n] = _mm512_maskz_sub_epi32(mask, rows, first);
-            }
+            // SAFETY: the mask covers the rows.
+            let rows = unsafe { _mm512_maskz_loadu_epi32(mask, rows.as_ptr().cast()) };
+            of_lanes[n] =
+                _mm512_maskz_sub_epi32(mask, rows, _mm512_set1_epi32(outputs.start as i32));
+            multipliers[n] = picked(&in_order, of_lanes[n]);
         }
         let places = layer.places(outputs.start / BAND);
         // SAFETY: 64 places.
@@ -251,6 +320,8 @@ impl Band {
                 After::Add { add, held } => Then::Add {
                     sum: Sum::new(requantize, add, *held),
                     outputs: of_lanes,
+                    // What the compiler knew, it would make an operation of its own.
+                    low: std::hint::black_box(LOW_BYTES),
                 },
                 After::Table(table) => Then::Table(Table::new(table)),
             },
@@ -291,21 +362,44 @@ impl Band {
                     write(p, table.look_up(codes));
                 }
             }
-            Then::Add { sum, outputs } => {
-                let flip = _mm512_set1_epi8(sum.held_flip as i8);
-                for p in 0..P {
-                    // SAFETY: the mask covers the outputs.
-                    let held = unsafe { _mm512_maskz_loadu_epi8(self.mask, at(p).cast()) };
-                    let held = _mm512_xor_si512(held, flip);
-                    let total = |n: usize| {
-                        // One byte of four is an index; the others are to be zero.
-                        const LOW: __mmask64 = 0x1111_1111_1111_1111;
-                        let held = _mm512_maskz_permutexvar_epi8(LOW, outputs[n], held);
-                        sum.of(real(p, n), held)
-                    };
-                    write(p, self.bytes([total(0), total(1), total(2), total(3)]));
+            // SAFETY: the caller's.
+            Then::Add { sum, .. } => unsafe {
+                match sum.held {
+                    Held::First => self.store_sums::<P, true>(sums, y, stride),
+                    Held::Second => self.store_sums::<P, false>(sums, y, stride),
                 }
-            }
+            },
+        }
+    }
+
+    /// As `store`, where codes are added to what is there.
+    ///
+    /// # Safety
+    /// As for `store`.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+    unsafe fn store_sums<const P: usize, const HELD_FIRST: bool>(
+        &self,
+        sums: &[[__m512i; P]; GROUPS],
+        y: *mut u8,
+        stride: usize,
+    ) {
+        let Then::Add { sum, outputs, low } = &self.then else {
+            return;
+        };
+        let flip = _mm512_set1_epi8(sum.held_flip as i8);
+        for p in 0..P {
+            let y = y.wrapping_add(p * stride).cast();
+            // SAFETY: the mask covers the outputs.
+            let held = unsafe { _mm512_maskz_loadu_epi8(self.mask, y) };
+            let held = _mm512_xor_si512(held, flip);
+            let total = |n: usize| {
+                let held = _mm512_maskz_permutexvar_epi8(*low, outputs[n], held);
+                sum.of::<HELD_FIRST>(product(sums[n][p], self.multipliers[n]), held)
+            };
+            let bytes = self.bytes([total(0), total(1), total(2), total(3)]);
+            // SAFETY: as above.
+            unsafe { _mm512_mask_storeu_epi8(y, self.mask, bytes) };
         }
     }
 
@@ -326,6 +420,18 @@ impl Band {
         let bytes = _mm512_xor_si512(codes, _mm512_set1_epi8(to_code.flip as i8));
         _mm512_permutexvar_epi8(self.places, bytes)
     }
+}
+
+/// `values[at[l]]` of 64. Not a gather, which takes as long as a hundred operations where processors
+/// are guarded against what gathers leak.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn picked(values: &[__m512; GROUPS], at: __m512i) -> __m512 {
+    let [a, b, c, d] = *values;
+    let low = _mm512_permutex2var_ps(a, at, b);
+    let high = _mm512_permutex2var_ps(c, at, d);
+    let is_high = _mm512_test_epi32_mask(at, _mm512_set1_epi32(BAND as i32 / 2));
+    _mm512_mask_blend_ps(is_high, low, high)
 }
 
 /// Places in group order to places in packed bytes: packing takes four lanes of each group in turn.

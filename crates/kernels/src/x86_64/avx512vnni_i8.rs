@@ -1,6 +1,6 @@
 use std::{arch::x86_64::*, mem::MaybeUninit, ops::Range};
 
-use super::avx512_bytes::{Band, Bytes, GROUPS};
+use super::avx512_bytes::{Band, Bytes, GROUPS, Pair};
 use crate::{
     DenseI8, IntOut, Patches, SparseI8,
     dense_i8::{PANEL, QUAD},
@@ -188,6 +188,16 @@ impl DenseTile<'_> {
         tile: Tile<u8>,
         out: &mut IntOut<'_>,
     ) {
+        if let [a, b] = &sums[..]
+            && let end = self.outputs.end.min(self.first + 2 * PANEL)
+            && let Some(pair) = Pair::of(out, self.first..end)
+            && let Some((y, stride)) = out.byte_rows()
+        {
+            let y = y.wrapping_add(tile.pixel * stride + self.first - self.outputs.start);
+            // SAFETY: the output has the tile's pixels and the range's outputs.
+            unsafe { pair.store([a, b], y, stride) };
+            return;
+        }
         for (n, sums) in sums.iter().enumerate() {
             let first = self.first + n * PANEL;
             let count = PANEL.min(self.outputs.end - first);
@@ -258,26 +268,39 @@ pub(crate) unsafe fn sparse(
     outputs: Range<usize>,
     mut out: IntOut<'_>,
 ) {
+    if x.pixels() == 1 {
+        for first in outputs.clone().step_by(BAND) {
+            let range = first..outputs.end.min(first + BAND);
+            let band = SparseBand::new(layer, &x, &out, outputs.start, range);
+            // SAFETY: the tile has one pixel.
+            unsafe { band.run::<1>(x.tile(0, 1), &mut out) };
+        }
+        return;
+    }
     let mut first = outputs.start;
     while first < outputs.end {
-        let mut bands = [const { None }; BLOCK_BANDS];
-        let mut bytes = 0;
-        for (n, place) in bands.iter_mut().enumerate() {
+        // Not options: of so many bytes, even those that are not there would be written.
+        let mut bands = [const { MaybeUninit::uninit() }; BLOCK_BANDS];
+        let (mut count, mut bytes) = (0, 0);
+        while first < outputs.end && count < BLOCK_BANDS {
             let range = first..outputs.end.min(first + BAND);
             bytes += layer.passes().passes_of(&range) * PASS64;
-            if range.is_empty() || (n > 0 && bytes > BLOCK_BYTES) {
+            if count > 0 && bytes > BLOCK_BYTES {
                 break;
             }
             first = range.end;
-            // SAFETY: the wrapper checked the output.
-            *place = Some(unsafe { SparseBand::new(layer, x, &out, outputs.start, range) });
+            bands[count].write(SparseBand::new(layer, &x, &out, outputs.start, range));
+            count += 1;
         }
         let mut pixel = 0;
         while pixel < x.pixels() {
             let tile = x.tile(pixel, SPARSE_PIXELS);
-            for band in bands.iter().flatten() {
-                // SAFETY: the tile has as many pixels.
-                unsafe { of_count!(tile.count, run; (band, tile, &mut out)) };
+            for band in &bands[..count] {
+                // SAFETY: so many are written; the tile has as many pixels.
+                unsafe {
+                    let band: &SparseBand<'_> = band.assume_init_ref();
+                    of_count!(tile.count, run; (band, tile, &mut out));
+                }
             }
             pixel += tile.count;
         }
@@ -287,40 +310,28 @@ pub(crate) unsafe fn sparse(
 /// One band of rows at all pixels.
 struct SparseBand<'a> {
     layer: &'a SparseI8,
-    x: Patches<'a, u8>,
+    x: &'a Patches<'a, u8>,
     base: usize,
     range: Range<usize>,
-    /// Its groups and their biases, the last one repeated.
-    groups: [(Group<'a>, &'a [i32]); GROUPS],
-    count: usize,
     /// How its bytes are finished, if bytes are what is asked for.
     finish: Option<Band>,
 }
 
 impl<'a> SparseBand<'a> {
-    /// # Safety
-    /// `out` is for the layer.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
-    unsafe fn new(
+    fn new(
         layer: &'a SparseI8,
-        x: Patches<'a, u8>,
+        x: &'a Patches<'a, u8>,
         out: &IntOut<'_>,
         base: usize,
         range: Range<usize>,
     ) -> Self {
-        let groups = layer.passes().groups_of(&range);
         Self {
             layer,
             x,
             base,
-            groups: std::array::from_fn(|n| {
-                let g = (groups.start + n).min(groups.end - 1);
-                (layer.passes().group(g), layer.group_bias(g))
-            }),
-            count: groups.len(),
-            // SAFETY: `out` was checked to have a multiplier for every output.
-            finish: unsafe { Band::of(out, layer, &range) },
+            finish: Band::of(out, layer, &range),
             range,
         }
     }
@@ -330,11 +341,14 @@ impl<'a> SparseBand<'a> {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")]
     unsafe fn run<const P: usize>(&self, tile: Tile<u8>, out: &mut IntOut<'_>) {
+        let passes = self.layer.passes();
+        let groups = passes.groups_of(&self.range);
         let mut sums = [const { MaybeUninit::<[__m512i; P]>::uninit() }; GROUPS];
-        for sums in &mut sums[self.count..] {
+        for sums in sums.iter_mut().skip(groups.len()) {
             sums.write([_mm512_setzero_si512(); P]);
         }
-        for (&(group, bias), sums) in self.groups[..self.count].iter().zip(&mut sums) {
+        for (g, sums) in groups.zip(&mut sums) {
+            let (group, bias) = (passes.group(g), self.layer.group_bias(g));
             // SAFETY: the group is the layer's, the tile has `P` pixels.
             let acc = unsafe {
                 match self.mask() {

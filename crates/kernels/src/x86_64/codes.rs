@@ -3,8 +3,9 @@
 
 use std::arch::x86_64::{
     __m512i, _mm512_dpbusd_epi32, _mm512_loadu_si512, _mm512_mask_blend_epi8,
-    _mm512_mask_storeu_epi8, _mm512_maskz_loadu_epi8, _mm512_movepi8_mask,
-    _mm512_permutex2var_epi8, _mm512_set1_epi32, _mm512_setzero_si512, _mm512_storeu_si512,
+    _mm512_mask_permutexvar_epi8, _mm512_mask_storeu_epi8, _mm512_maskz_loadu_epi8,
+    _mm512_movepi8_mask, _mm512_permutex2var_epi8, _mm512_permutexvar_epi8, _mm512_set1_epi32,
+    _mm512_setzero_si512, _mm512_storeu_si512,
 };
 use std::ops::Range;
 
@@ -98,6 +99,47 @@ pub(crate) fn lookup_avx512(table: &[u8; 256], x: &[u8], y: &mut [u8]) {
         let x = _mm512_maskz_loadu_epi8(mask, rest.as_ptr().cast());
         _mm512_mask_storeu_epi8(rest_y.as_mut_ptr().cast(), mask, table.look_up(x));
     }
+}
+
+/// Pixels of three planes that are interleaved at once.
+const PIXELS: usize = 64;
+
+/// Which pixel of its plane each byte of 64 interleaved pixels is, and which bytes are of the second
+/// and of the third plane.
+const PLACES: ([[u8; PIXELS]; 3], [[u64; 3]; 3]) = {
+    let (mut pixels, mut masks) = ([[0; PIXELS]; 3], [[0; 3]; 3]);
+    let mut n = 0;
+    while n < 3 * PIXELS {
+        pixels[n / PIXELS][n % PIXELS] = (n / 3) as u8;
+        masks[n / PIXELS][n % 3] |= 1 << (n % PIXELS);
+        n += 1;
+    }
+    (pixels, masks)
+};
+
+/// `[3, pixels] -> [pixels, 3]` as far as whole vectors go; how many pixels that is.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+pub(crate) fn interleave_avx512(x: &[u8], y: &mut [u8]) -> usize {
+    let (all, (places, masks)) = (x.len() / 3, PLACES);
+    let whole = all.min(y.len() / 3) / PIXELS * PIXELS;
+    for pixel in (0..whole).step_by(PIXELS) {
+        // SAFETY: each plane has 64 pixels from `pixel` on, the target three times as many bytes.
+        unsafe {
+            let plane = |c: usize| _mm512_loadu_si512(x.as_ptr().add(c * all + pixel).cast());
+            let planes = [plane(0), plane(1), plane(2)];
+            for n in 0..3 {
+                let places = _mm512_loadu_si512(places[n].as_ptr().cast());
+                let mut bytes = _mm512_permutexvar_epi8(places, planes[0]);
+                for c in 1..3 {
+                    let mask = masks[n][c];
+                    bytes = _mm512_mask_permutexvar_epi8(bytes, mask, places, planes[c]);
+                }
+                let to = y.as_mut_ptr().add(3 * pixel + n * PIXELS);
+                _mm512_storeu_si512(to.cast(), bytes);
+            }
+        }
+    }
+    whole
 }
 
 #[target_feature(enable = "avx2,fma")]

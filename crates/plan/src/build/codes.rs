@@ -1,6 +1,6 @@
 //! Steps whose inputs and outputs are codes: sums, means, tables.
 
-use super::{Build, Cost};
+use super::{Build, Cost, following};
 use crate::PlanError;
 use crate::draft::{Arithmetic, Clamp, Fused, OnCodes, Quantization};
 use crate::geometry::{touches_image, window2d};
@@ -35,8 +35,17 @@ impl Build<'_> {
                 let (dtype, table) = self.table(node)?;
                 let layout = self.present_layout(x);
                 let from = self.in_layout(x, layout)?;
-                let to = self.define(y, dtype, shape, layout)?;
-                self.simple(&node.name, Action::Lookup(table), &[from], to, "lookup");
+                let result = following::Result {
+                    node,
+                    name: y,
+                    dtype,
+                    shape,
+                    layout,
+                };
+                if !self.look_up_behind_layer(result, &table, from) {
+                    let to = self.define(y, dtype, shape, layout)?;
+                    self.simple(&node.name, Action::Lookup(table), &[from], to, "lookup");
+                }
             }
         }
         Ok(true)
@@ -73,6 +82,16 @@ impl Build<'_> {
                 true => self.in_layout(name, layout)?,
                 false => self.repeated(name, shape, layout)?,
             };
+        }
+        let result = following::Result {
+            node,
+            name: output,
+            dtype: y.dtype,
+            shape,
+            layout,
+        };
+        if self.add_behind_layer(result, add, from) {
+            return Ok(());
         }
         let to = self.define(output, y.dtype, shape, layout)?;
         self.simple(&node.name, Action::AddCodes(add), &from, to, "add_codes");

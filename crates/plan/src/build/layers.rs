@@ -10,7 +10,7 @@ use crate::integer::Integers;
 use crate::layer::{Kind, Linear};
 use crate::packed::{Depthwise, Filters, IntegerLayer, kernel_clamp};
 use crate::plan::{Action, Choice, Layout, Operand, Operands};
-use secateur_kernels::{DepthwiseF32, DepthwiseI8, Im2col, KernelError, Slab, Window2d};
+use secateur_kernels::{After, DepthwiseF32, DepthwiseI8, Im2col, KernelError, Slab, Window2d};
 use secateur_model::{DType, ModelError, Node, Shape, Window};
 use std::sync::Arc;
 
@@ -81,8 +81,11 @@ impl<'p> Build<'p> {
             operands: None,
             linear,
         });
-        let layer = Arc::default();
-        let action = Action::MatMul { layer, rows };
+        let action = Action::MatMul {
+            layer: Arc::default(),
+            rows,
+            after: After::Nothing,
+        };
         self.unpacked(node, action, from, to);
         Ok(true)
     }
@@ -187,6 +190,7 @@ impl<'p> Build<'p> {
             operands: rows,
             batch,
             pad,
+            after: After::Nothing,
         };
         self.unpacked(node, action, from, to);
         Ok(true)

@@ -180,13 +180,19 @@ impl Build<'_> {
         layout: Layout,
     ) -> Result<usize, PlanError> {
         let buffer = self.buffer(name, dtype, shape, layout)?;
-        let mut value = Value::new(dtype, shape.clone());
-        match (layout, shape.dims()) {
+        self.define_in(name, buffer);
+        Ok(buffer)
+    }
+
+    /// Defines a value by the buffer that holds it.
+    pub(super) fn define_in(&mut self, name: &str, buffer: usize) {
+        let held = &self.buffers[buffer];
+        let mut value = Value::new(held.dtype, held.shape.clone());
+        match (held.layout, held.shape.dims()) {
             (Layout::ChannelsLast, &[n, c, h, w]) => value.last = Some((buffer, [n, c, h, w])),
             _ => value.plain = Some(buffer),
         }
         self.values.insert(name.into(), value);
-        Ok(buffer)
     }
 
     /// Defines a value that is known.
