@@ -146,7 +146,7 @@ class Tables:
                 times = [short(ms(row, c)) for c in columns]
                 fast = ratio(ms(row, "onnxruntime-f32"), ms(row, "secateur"), aims.LAYERS)
                 lines.append([network, *times, fast])
-        names = ["layer", "Secateur", "its f32", "ONNX RT f32", "ONNX RT int8", "OpenVINO", "DeepSparse", "ratio"]
+        names = ["layer", "Secateur", "its f32", "ORT f32", "ORT int8", "OpenVINO", "DeepSparse", "ratio"]
         note = "The ratio is to ONNX Runtime f32, after `/` the aim. Weights come from memory or cache as they may."
         return table(f"Fully connected layers at 90 %, ms ({LATENCY})", names, lines, note) if lines else ""
 
