@@ -269,6 +269,10 @@ pub(crate) struct Band {
 }
 
 /// What becomes of the codes of a band.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "one for each band that is worked through, on the stack"
+)]
 enum Then {
     Nothing,
     Add {
