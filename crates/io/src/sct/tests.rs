@@ -1,9 +1,7 @@
 use super::samples::{all_kinds, shape_of, values, with_constants};
 use super::*;
 use crate::IoError;
-use secateur_model::{
-    Bitmask, DType, Graph, Node, Op, Support, ValueInfo, Values, Weight, zoo,
-};
+use secateur_model::{Bitmask, DType, Graph, Node, Op, Support, ValueInfo, Values, Weight, zoo};
 
 fn round_trip(graph: &Graph) -> Vec<u8> {
     for store in [Store::Fast, Store::Small] {
