@@ -1,9 +1,14 @@
 //! One plan being made: values, the buffers that hold them, and steps.
 
 mod codes;
+mod elementwise;
+mod gather;
+mod lanes;
 mod layers;
 mod movement;
 mod nodes;
+mod place;
+mod products;
 mod values;
 
 use crate::PlanError;
