@@ -1,6 +1,7 @@
 //! Coded weight planes.
 
 use secateur_io::codec::{Alphabet, Coder, Layout, Plane, decode, encode};
+use secateur_model::Bitmask;
 
 /// Bytes of the header that stands for what a container would say of the plane: rows, columns,
 /// flags (1: masked, 2: a codebook's indices), bits or levels less one.
@@ -21,16 +22,17 @@ pub fn codec(bytes: &[u8]) {
             _ => Alphabet::Indexed { levels: size },
         },
     };
-    let Ok(decoded) = decode(coded, &layout) else {
+    let Ok(decoded) = decode::<i32>(coded, &layout) else {
         return;
     };
     let Some(coder) = coded.first().and_then(|&tag| Coder::from_tag(tag)) else {
         unreachable!("what is decoded begins with a coder's tag");
     };
+    let mask = decoded.mask.as_ref().map(Bitmask::to_bools);
     let plane = Plane {
         rows: layout.rows,
         cols: layout.cols,
-        mask: decoded.mask.as_deref(),
+        mask: mask.as_deref(),
         symbols: &decoded.symbols,
         alphabet: layout.alphabet,
     };

@@ -50,14 +50,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 first / median
             );
             if explain {
-                for (step, plan) in bound.profile(&[&x], 500)?.iter().zip(&bound.plan().steps) {
+                for step in bound.profile(&[&x], 500)? {
                     println!(
                         "    {:24} {:8.2} us  {}",
-                        step.name, step.median_us, step.kernel
+                        step.name, step.median_us, step.choice.kernel
                     );
-                    println!("        {}", plan.choice.reason);
-                    for (kernel, why) in &plan.choice.refused {
-                        println!("        not {kernel}: {why}");
+                    println!("        {}", step.choice.reason);
+                    for other in &step.choice.refused {
+                        println!("        not {}: {}", other.kernel, other.reason);
                     }
                 }
             }

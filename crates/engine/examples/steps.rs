@@ -48,7 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let total: f64 = steps.iter().map(|s| s.median_us).sum();
     let mut kernels: BTreeMap<String, f64> = BTreeMap::new();
     for step in &steps {
-        *kernels.entry(step.kernel.clone()).or_default() += step.median_us;
+        *kernels.entry(step.choice.kernel.clone()).or_default() += step.median_us;
     }
     steps.sort_by(|a, b| b.median_us.total_cmp(&a.median_us));
     for step in steps.iter().take(25) {
@@ -56,7 +56,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             "{:>9.1} us {:>7.1} GMAC/s  {:<45} {}",
             step.median_us,
             step.macs as f64 / step.median_us / 1e3,
-            step.kernel,
+            step.choice.kernel,
             step.name
         );
     }

@@ -34,6 +34,14 @@ pub enum EngineError {
         /// What the kernel needed.
         source: KernelError,
     },
+    /// Outputs are to go to slices, but how long they are hangs on values.
+    #[error(
+        "node `{node}`: the extents of its outputs hang on values, so the network runs on tensors only"
+    )]
+    Extents {
+        /// The first such node.
+        node: String,
+    },
     /// A step's buffers overlap or lie outside of the arena.
     #[error("step `{step}`: its buffers overlap or lie outside of the arena")]
     Buffers {

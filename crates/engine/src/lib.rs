@@ -7,6 +7,8 @@
 //! results depend neither on the number of threads nor on the instruction set.
 
 mod arena;
+mod calibrate;
+mod costs;
 mod error;
 mod options;
 mod profile;
@@ -14,6 +16,7 @@ mod run;
 mod session;
 mod team;
 
+pub use costs::{costs_path, known_costs, measure_costs};
 pub use error::EngineError;
 pub use options::SessionOptions;
 pub use profile::StepProfile;

@@ -1,7 +1,9 @@
 //! How a session runs, and where the environment has a say.
 
 use crate::EngineError;
+use crate::costs::known_costs;
 use secateur_kernels::Isa;
+use secateur_plan::Costs;
 
 /// How a session runs. What is not set comes from the environment, then from
 /// the machine.
@@ -19,6 +21,10 @@ pub struct SessionOptions {
     pub threads: Option<usize>,
     /// The instruction set; else `SECATEUR_ISA`, else the best there is.
     pub isa: Option<Isa>,
+    /// Choose kernels by what they cost on this machine, which is measured the first time and kept in
+    /// the user's cache, and not by [typical costs](Costs::typical); else unless
+    /// `SECATEUR_CALIBRATE` is `off`.
+    pub calibrate: Option<bool>,
     /// Evaluate by the slow reference instead of kernels.
     pub reference: bool,
 }
@@ -49,6 +55,30 @@ impl SessionOptions {
         match threads {
             1..=1024 => Ok(threads),
             _ => Err(wrong(option, threads.to_string())),
+        }
+    }
+
+    /// The costs that kernels of a set are chosen by.
+    ///
+    /// # Errors
+    /// A set that the processor lacks, a variable that is neither `on` nor `off`.
+    pub fn resolved_costs(&self, isa: Isa) -> Result<Costs, EngineError> {
+        let option = "SECATEUR_CALIBRATE";
+        let calibrate = match (self.calibrate, std::env::var(option).as_deref()) {
+            (Some(calibrate), _) => calibrate,
+            (None, Err(_) | Ok("on")) => true,
+            (None, Ok("off")) => false,
+            (None, Ok(found)) => {
+                return Err(EngineError::Setting {
+                    option,
+                    needed: "on or off".into(),
+                    found: found.into(),
+                });
+            }
+        };
+        match calibrate {
+            true => known_costs(isa),
+            false => Ok(Costs::typical(isa)),
         }
     }
 

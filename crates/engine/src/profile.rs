@@ -2,7 +2,7 @@
 
 use crate::EngineError;
 use crate::run::run_step;
-use secateur_plan::Plan;
+use secateur_plan::{Choice, Plan};
 use std::time::Instant;
 
 /// What one step of a plan costs.
@@ -10,10 +10,12 @@ use std::time::Instant;
 pub struct StepProfile {
     /// The node, or what is prepared for one.
     pub name: String,
-    /// The kernel that runs it.
-    pub kernel: String,
+    /// The kernel that runs it, and why this one.
+    pub choice: Choice,
     /// Median time, in microseconds.
     pub median_us: f64,
+    /// The time that the plan foresaw on one thread, in microseconds, where it could.
+    pub predicted_us: Option<f64>,
     /// Multiply-accumulates of the dense layer.
     pub macs: u64,
     /// Multiply-accumulates with a weight that is not zero.
@@ -49,8 +51,9 @@ pub fn measure(
             times.sort_by(f64::total_cmp);
             StepProfile {
                 name: step.name.clone(),
-                kernel: step.choice.kernel.clone(),
+                choice: step.choice.clone(),
                 median_us: times[times.len() / 2],
+                predicted_us: step.predicted_us,
                 macs: step.macs,
                 nonzero_macs: step.nonzero_macs,
                 bytes: step.bytes,

@@ -33,7 +33,7 @@ pub fn run_step(
     let call = Call {
         plan,
         step,
-        threads: threads_for(step, threads),
+        threads: threads_for(plan, step, threads),
     };
     match &step.action {
         Action::MatMul { layer, rows } => call.matmul(arena, layer, *rows),

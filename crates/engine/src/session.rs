@@ -3,9 +3,10 @@
 use crate::arena::{Arena, read, write};
 use crate::profile::{StepProfile, measure};
 use crate::run::run;
+use crate::team::threads_for;
 use crate::{EngineError, SessionOptions};
-use secateur_model::{DType, Graph, ModelError, Shape, Tensor};
-use secateur_plan::{Plan, PlanError, Planner, Port};
+use secateur_model::{DType, Graph, Shape, Tensor};
+use secateur_plan::{Plan, Planner, Port};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -58,12 +59,14 @@ impl Session {
     /// A graph that is not well formed, an operator that is not known, an
     /// instruction set that the processor lacks, a setting without meaning.
     pub fn new(graph: &Graph, options: &SessionOptions) -> Result<Self, EngineError> {
-        let planner = Planner::new(graph, options.resolved_isa()?)?;
+        let isa = options.resolved_isa()?;
+        let costs = options.resolved_costs(isa)?;
+        let planner = Planner::new(graph, isa)?.with_costs(costs);
         Self::from_planner(planner, options)
     }
 
     /// A session over a graph that is lowered already; the planner's
-    /// instruction set counts.
+    /// instruction set and costs count.
     ///
     /// # Errors
     /// A setting without meaning, threads that cannot be started.
@@ -101,8 +104,8 @@ impl Session {
     }
 
     /// Runs the network on tensors, by input name; gives the outputs in the
-    /// graph's order. Where extents hang on values that are computed, so that no
-    /// plan can be made, the reference evaluates the network instead.
+    /// graph's order. Nodes whose extents hang on values that are computed, so that no
+    /// plan holds them, are evaluated by the reference behind the others.
     ///
     /// # Errors
     /// An input that is missing or not the network's, of another type or of
@@ -110,14 +113,10 @@ impl Session {
     pub fn run(&self, inputs: &[(&str, &Tensor)]) -> Result<Vec<Tensor>, EngineError> {
         let ordered = self.ordered(inputs)?;
         let shapes: Vec<Shape> = ordered.iter().map(|t| t.shape().clone()).collect();
-        let bound = match self.bind(&shapes) {
-            // No plan holds extents that hang on values: suppression, choices, loops.
-            Err(EngineError::Plan(PlanError::Model(ModelError::ValueNeeded { .. }))) => None,
-            bound => Some(bound?),
-        };
-        let Some(bound) = bound.filter(|_| !self.reference) else {
+        if self.reference {
             return Ok(self.planner.draft().evaluate(inputs)?);
-        };
+        }
+        let bound = self.bind(&shapes)?;
         bound.with_arena(|plan, arena| {
             for (port, tensor) in plan.inputs.iter().zip(&ordered) {
                 let to = place(plan, arena, port)?;
@@ -126,13 +125,21 @@ impl Session {
                 }
             }
             self.steps(&bound.prepared, arena)?;
-            plan.outputs
+            let mut tensor = |port: &Port| {
+                let bytes = place(plan, arena, port)?;
+                Ok(read(bytes, port.dtype, &port.shape)?)
+            };
+            let Some(tail) = &plan.tail else {
+                return plan.outputs.iter().map(tensor).collect();
+            };
+            let values = tail
+                .reads
                 .iter()
-                .map(|port| {
-                    let bytes = place(plan, arena, port)?;
-                    Ok(read(bytes, port.dtype, &port.shape)?)
-                })
-                .collect()
+                .chain(&plan.outputs)
+                .map(|port| Ok((port.name.clone(), tensor(port)?)))
+                .collect::<Result<_, EngineError>>()?;
+            let draft = self.planner.draft();
+            Ok(draft.evaluate_nodes(&tail.nodes, values)?)
         })
     }
 
@@ -150,7 +157,7 @@ impl Session {
                 let shared = plan
                     .steps
                     .iter()
-                    .any(|s| crate::team::threads_for(s, self.threads) > 1);
+                    .any(|s| threads_for(&plan, s, self.threads) > 1);
                 let made = Arc::new(Prepared {
                     plan,
                     shared,
@@ -228,13 +235,19 @@ impl Bound<'_> {
     /// Runs on f32 slices, inputs and outputs in the graph's order.
     ///
     /// # Errors
-    /// A slice of another length than its value, a value that is not f32.
+    /// A slice of another length than its value, a value that is not f32, an
+    /// output whose extents hang on values that are computed.
     pub fn run_into(
         &self,
         inputs: &[&[f32]],
         outputs: &mut [&mut [f32]],
     ) -> Result<(), EngineError> {
         self.with_arena(|plan, arena| {
+            if let Some(node) = plan.tail.iter().flat_map(|tail| &tail.nodes).next() {
+                return Err(EngineError::Extents {
+                    node: node.name.clone(),
+                });
+            }
             self.load(plan, arena, inputs)?;
             self.session.steps(&self.prepared, arena)?;
             for (index, port) in plan.outputs.iter().enumerate() {

@@ -2,24 +2,16 @@
 //! how many threads there are.
 
 use crate::EngineError;
-use secateur_plan::Step;
+use secateur_plan::{Plan, Step};
 use std::ops::Range;
 
-/// Below this a step runs on the thread that runs the network: waking another
-/// one costs as much.
-const WORTH_SHARING_US: f64 = 50.0;
-
-/// Cautious speeds of one thread, from which a step's time is estimated.
-const PRODUCTS_PER_US: f64 = 20_000.0;
-const BYTES_PER_US: f64 = 8_000.0;
+/// What a thread must have to do, as a multiple of what it takes to wake it.
+const WORTH_WAKING: f64 = 2.0;
 
 /// How many threads a step is worth.
-pub fn threads_for(step: &Step, threads: usize) -> usize {
-    let time = step.nonzero_macs as f64 / PRODUCTS_PER_US + step.bytes as f64 / BYTES_PER_US;
-    if threads == 1 || time < WORTH_SHARING_US {
-        return 1;
-    }
-    threads.min((2.0 * time / WORTH_SHARING_US) as usize)
+pub fn threads_for(plan: &Plan, step: &Step, threads: usize) -> usize {
+    let shares = step.predicted_us.unwrap_or(0.0) / (WORTH_WAKING * plan.fork_us).max(1.0);
+    (shares as usize).clamp(1, threads)
 }
 
 /// A step's output as units that threads write: rows, pixels or channels.

@@ -32,6 +32,7 @@ fn check(graph: &Graph, dims: &[usize], unit: f32, kernels: &[&str]) {
             threads: Some(threads),
             isa: Some(isa),
             reference,
+            ..SessionOptions::default()
         };
         Session::new(graph, &options).unwrap()
     };

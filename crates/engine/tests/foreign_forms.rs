@@ -25,6 +25,7 @@ fn check(graph: &Graph, dims: &[usize], unit: f32, layers: usize) {
                 threads: Some(1),
                 isa: Some(isa),
                 reference,
+                ..SessionOptions::default()
             };
             let session = Session::new(graph, &options).unwrap();
             let found = session.run(&[("input", &x)]).unwrap();

@@ -16,6 +16,7 @@ fn session(graph: &secateur_model::Graph, isa: Isa, threads: usize, reference: b
         threads: Some(threads),
         isa: Some(isa),
         reference,
+        ..SessionOptions::default()
     };
     Session::new(graph, &options).unwrap()
 }

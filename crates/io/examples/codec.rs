@@ -56,7 +56,7 @@ fn report(
     for coder in Coder::ALL {
         let encoded = encode(&plane, coder)?;
         let encoding = fastest(|| encode(&plane, coder).map(drop))?;
-        let decoding = fastest(|| decode(&encoded.bytes, &plane.layout()).map(drop))?;
+        let decoding = fastest(|| decode::<i16>(&encoded.bytes, &plane.layout()).map(drop))?;
         let per_symbol = |bits: u64| bits as f64 / symbols.len().max(1) as f64;
         let speed = |time: Duration| mask.len() as f64 / time.as_secs_f64() / 1e6;
         println!(

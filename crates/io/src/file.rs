@@ -1,15 +1,45 @@
-//! Files: read whole, written whole or not at all.
+//! Files: mapped or read whole, written whole or not at all.
 
 use crate::IoError;
-use std::io::Write;
+use bytes::Bytes;
+use memmap2::Mmap;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::path::Path;
 
-/// All bytes of a file.
-pub(crate) fn read(path: &Path) -> Result<Vec<u8>, IoError> {
-    std::fs::read(path).map_err(|source| IoError::File {
+/// Smaller files are read: a page fault costs more than copying a few pages.
+const MAPPED_FROM: u64 = 1 << 16;
+
+/// All bytes of a file: mapped where the system can, so that what is only looked
+/// at once is never copied; read otherwise, as pipes are.
+pub(crate) fn read(path: &Path) -> Result<Bytes, IoError> {
+    let open = || {
+        let mut file = File::open(path)?;
+        let about = file.metadata()?;
+        if about.is_file()
+            && about.len() >= MAPPED_FROM
+            && let Some(mapped) = map(&file)
+        {
+            return Ok(mapped);
+        }
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        Ok(bytes.into())
+    };
+    open().map_err(|source| IoError::File {
         path: path.to_owned(),
         source,
     })
+}
+
+#[allow(unsafe_code)] // the one place where a file's pages become a slice
+fn map(file: &File) -> Option<Bytes> {
+    // SAFETY: the mapping is private and read-only, and lives as long as the `Bytes`
+    // that own it. That nobody changes the file meanwhile cannot be had from the
+    // system; networks are replaced by renaming ([`replace`]), which leaves a mapped
+    // file as it is.
+    let mapped = unsafe { Mmap::map(file) };
+    mapped.ok().map(Bytes::from_owner)
 }
 
 /// Writes a file under a temporary name in the same folder and renames it once it is
@@ -52,4 +82,30 @@ fn temporary(path: &Path) -> std::io::Result<tempfile::NamedTempFile> {
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     builder.tempfile_in(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_and_large_files_come_whole_and_outlive_their_replacement() {
+        let folder = tempfile::tempdir().unwrap();
+        for length in [0, 5, MAPPED_FROM as usize, 100_001] {
+            let path = folder.path().join("file");
+            let bytes: Vec<u8> = (0..length).map(|i| (i % 251) as u8).collect();
+            replace(&path, &bytes).unwrap();
+            let found = read(&path).unwrap();
+            replace(&path, &[1; 70_000]).unwrap();
+            assert_eq!(found, bytes);
+        }
+    }
+
+    #[test]
+    fn what_is_no_file_is_an_error_with_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = read(&folder.path().join("none")).unwrap_err();
+        assert!(error.to_string().contains("none"), "{error}");
+        assert!(read(folder.path()).is_err());
+    }
 }

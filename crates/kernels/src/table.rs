@@ -88,6 +88,25 @@ pub struct Kernel {
     pub(crate) entry: Entry,
 }
 
+impl Kernel {
+    /// The kernel that computes `what` for `isa`: its own, or that of the most capable lesser set that has
+    /// one.
+    ///
+    /// # Errors
+    /// [`KernelError::IsaUnavailable`] when the processor lacks `isa`.
+    pub fn of(isa: Isa, what: What) -> Result<&'static Kernel, KernelError> {
+        find(isa, |entry| (entry.what() == what).then_some(())).map(|(kernel, ())| kernel)
+    }
+
+    /// Whether it reads operands where they lie in an image, and not as rows alone.
+    pub fn reads_patches(&self) -> bool {
+        matches!(
+            self.entry,
+            Entry::DenseI8Patches(_) | Entry::SparseI8Patches(_)
+        )
+    }
+}
+
 /// # Safety
 /// The processor has the kernel's instruction set; the panels are those of a packed layer or product; `x`
 /// is `[pixels, depth]`, `y` is `[pixels, range]`, and the range lies on the packed form's boundaries.
@@ -128,6 +147,19 @@ pub(crate) enum Entry {
     SparseI8Patches(SparseI8PatchesFn),
     DepthwiseF32(DepthwiseF32Fn),
     DepthwiseI8(DepthwiseI8Fn),
+}
+
+impl Entry {
+    const fn what(self) -> What {
+        match self {
+            Entry::DenseF32(_) => What::DenseF32,
+            Entry::SparseF32(_) => What::SparseF32,
+            Entry::DenseI8(_) | Entry::DenseI8Patches(_) => What::DenseI8,
+            Entry::SparseI8(_) | Entry::SparseI8Patches(_) => What::SparseI8,
+            Entry::DepthwiseF32(_) => What::DepthwiseF32,
+            Entry::DepthwiseI8(_) => What::DepthwiseI8,
+        }
+    }
 }
 
 const fn kernel(
@@ -238,6 +270,7 @@ mod tests {
         for kernel in KERNELS {
             let (head, isa) = kernel.name.split_once("__").unwrap();
             assert_eq!(isa, kernel.isa.token());
+            assert_eq!(kernel.what, kernel.entry.what(), "{}", kernel.name);
             let tile = head.strip_prefix(kernel.what.prefix()).unwrap();
             let tile = tile[1..].split('_').next().unwrap();
             assert_eq!(

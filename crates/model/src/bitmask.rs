@@ -18,16 +18,27 @@ pub struct Bitmask {
 impl Bitmask {
     /// A mask of `len` bits, each from its position.
     pub fn from_fn(len: usize, mut bit: impl FnMut(usize) -> bool) -> Self {
-        let mut words = vec![0u64; len.div_ceil(64)];
-        for i in 0..len {
-            words[i / 64] |= u64::from(bit(i)) << (i % 64);
-        }
+        let word = |start: usize| {
+            let bits = (start..len.min(start + 64)).enumerate();
+            bits.fold(0, |word, (place, i)| word | u64::from(bit(i)) << place)
+        };
+        let words = (0..len).step_by(64).map(word).collect();
         Self { words, len }
     }
 
     /// A mask from one bool per position.
     pub fn from_bools(bits: &[bool]) -> Self {
         Self::from_fn(bits.len(), |i| bits[i])
+    }
+
+    /// A mask of `len` bits from words of 64, lowest bit first; missing words are
+    /// zero, bits beyond the end are dropped.
+    pub fn from_words(mut words: Vec<u64>, len: usize) -> Self {
+        words.resize(len.div_ceil(64), 0);
+        if let Some(last) = words.last_mut().filter(|_| !len.is_multiple_of(64)) {
+            *last &= (1 << (len % 64)) - 1;
+        }
+        Self { words, len }
     }
 
     /// Number of positions.
@@ -65,5 +76,27 @@ impl Bitmask {
     /// One bool per position.
     pub fn to_bools(&self) -> Vec<bool> {
         (0..self.len).map(|i| self.get(i)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_and_bits_are_the_same_mask() {
+        for len in [0, 1, 63, 64, 65, 130] {
+            let bit = |i: usize| i.is_multiple_of(3) || i > 100;
+            let mask = Bitmask::from_fn(len, bit);
+            assert!((0..len + 70).all(|i| mask.get(i) == (i < len && bit(i))));
+            let mut words = vec![0; 3];
+            (0..192).for_each(|i| words[i / 64] |= u64::from(bit(i)) << (i % 64));
+            assert_eq!(Bitmask::from_words(words, len), mask);
+            assert_eq!(Bitmask::from_bools(&mask.to_bools()), mask);
+        }
+        assert_eq!(
+            Bitmask::from_words(vec![], 70),
+            Bitmask::from_fn(70, |_| false)
+        );
     }
 }

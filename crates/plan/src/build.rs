@@ -7,16 +7,18 @@ mod lanes;
 mod layers;
 mod movement;
 mod nodes;
+mod packing;
 mod place;
 mod products;
 mod values;
 
 use crate::PlanError;
 use crate::memory::{Lifetime, arrange};
-use crate::plan::{Action, Buffer, Choice, Layout, Operand, Plan, Port, Step};
+use crate::plan::{Action, Buffer, Choice, Layout, Operand, Plan, Port, Step, Tail};
 use crate::planner::Planner;
+use packing::Packing;
 use secateur_model::{DType, ModelError, Node, Shape};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use values::Value;
 
 /// The state of a plan in the making.
@@ -29,6 +31,8 @@ pub struct Build<'p> {
     pieces_of: Vec<usize>,
     pieces: Vec<Lifetime>,
     steps: Vec<Step>,
+    /// Layers whose steps lack their packed weights.
+    packings: Vec<Packing<'p>>,
     /// The piece that is each step's working memory.
     scratch_of: Vec<Option<usize>>,
     inputs: Vec<Port>,
@@ -42,7 +46,10 @@ struct Cost {
     macs: u64,
     nonzero_macs: u64,
     weight_bytes: usize,
+    /// Bytes of working memory, of all threads together.
     scratch_bytes: usize,
+    /// Microseconds on one thread, beside those in which bytes are moved.
+    compute_us: f64,
 }
 
 impl<'p> Build<'p> {
@@ -56,6 +63,7 @@ impl<'p> Build<'p> {
             pieces_of: Vec::new(),
             pieces: Vec::new(),
             steps: Vec::new(),
+            packings: Vec::new(),
             scratch_of: Vec::new(),
             inputs: Vec::new(),
             folded: 0,
@@ -78,21 +86,30 @@ impl<'p> Build<'p> {
     /// Plans every node, then the memory.
     pub fn finish(mut self) -> Result<Plan, PlanError> {
         let draft = self.planner.draft();
-        for node in &draft.graph.nodes {
-            self.node(node)?;
-        }
+        let tail = self.nodes(&draft.graph.nodes)?;
+        self.pack_layers()?;
+        let computed_later: HashSet<&str> = tail
+            .iter()
+            .flat_map(|node| node.outputs.iter().map(String::as_str))
+            .collect();
         let mut outputs = Vec::new();
         for output in &draft.graph.outputs {
-            let buffer = self.plain(&output.name)?;
-            outputs.push(Port {
-                name: output.name.clone(),
-                dtype: self.buffers[buffer].dtype,
-                shape: self.buffers[buffer].shape.clone(),
-                buffer,
-            });
+            if !computed_later.contains(output.name.as_str()) {
+                outputs.push(self.port(&output.name)?);
+            }
         }
+        let reads: BTreeSet<&str> = tail
+            .iter()
+            .flat_map(|node| node.reads())
+            .filter(|name| !computed_later.contains(name))
+            .filter(|name| !draft.graph.constants.contains_key(*name))
+            .collect();
+        let reads = reads
+            .into_iter()
+            .map(|name| self.port(name))
+            .collect::<Result<Vec<Port>, PlanError>>()?;
         let end = self.steps.len();
-        for port in &outputs {
+        for port in outputs.iter().chain(&reads) {
             self.pieces[self.pieces_of[port.buffer]].last = end;
         }
         let (offsets, arena_bytes) = arrange(&self.pieces)?;
@@ -109,6 +126,43 @@ impl<'p> Build<'p> {
             steps: self.steps,
             buffers: self.buffers,
             arena_bytes,
+            fork_us: self.planner.costs().fork_us,
+            tail: (!tail.is_empty()).then(|| Tail {
+                nodes: tail.into_iter().cloned().collect(),
+                reads,
+            }),
+        })
+    }
+
+    /// Plans the nodes, and gives those that hang on values which are computed.
+    fn nodes(&mut self, nodes: &'p [Node]) -> Result<Vec<&'p Node>, PlanError> {
+        let mut tail: Vec<&Node> = Vec::new();
+        let mut computed_later = HashSet::new();
+        for node in nodes {
+            let is_later = node.reads().any(|name| computed_later.contains(name));
+            if !is_later {
+                match self.node(node) {
+                    Err(PlanError::Model(ModelError::ValueNeeded { .. })) => {}
+                    planned => {
+                        planned?;
+                        continue;
+                    }
+                }
+            }
+            computed_later.extend(node.outputs.iter().map(String::as_str));
+            tail.push(node);
+        }
+        Ok(tail)
+    }
+
+    /// A value as it leaves the arena.
+    fn port(&mut self, name: &str) -> Result<Port, PlanError> {
+        let buffer = self.plain(name)?;
+        Ok(Port {
+            name: name.into(),
+            dtype: self.buffers[buffer].dtype,
+            shape: self.buffers[buffer].shape.clone(),
+            buffer,
         })
     }
 
@@ -187,15 +241,10 @@ impl<'p> Build<'p> {
         for &buffer in &outputs {
             count(self.buffers[buffer].bytes);
         }
-        let scratch = (cost.scratch_bytes > 0).then(|| {
-            self.pieces.push(Lifetime {
-                bytes: cost.scratch_bytes,
-                first: now,
-                last: now,
-            });
-            self.pieces.len() - 1
-        });
-        self.scratch_of.push(scratch);
+        self.scratch_of.push(None);
+        let predicted_us = cost.compute_us + self.planner.costs().moved_us(bytes);
+        // The reference goes through its operands element by element, as no cost tells.
+        let is_known = !matches!(action, Action::Reference(_));
         self.steps.push(Step {
             name: name.into(),
             action,
@@ -207,6 +256,21 @@ impl<'p> Build<'p> {
             nonzero_macs: cost.nonzero_macs,
             weight_bytes: cost.weight_bytes,
             bytes,
+            predicted_us: is_known.then_some(predicted_us),
+        });
+        self.add_scratch(now, cost.scratch_bytes);
+    }
+
+    /// Gives a step working memory.
+    fn add_scratch(&mut self, step: usize, bytes: usize) {
+        if bytes == 0 {
+            return;
+        }
+        self.scratch_of[step] = Some(self.pieces.len());
+        self.pieces.push(Lifetime {
+            bytes,
+            first: step,
+            last: step,
         });
     }
 

@@ -35,6 +35,12 @@ pub enum PlanError {
         /// What was given.
         found: String,
     },
+    /// Costs of kernels that are no costs.
+    #[error("costs: {what}")]
+    Costs {
+        /// What was needed, and what was found.
+        what: String,
+    },
     /// The buffers of the plan together do not fit the address space.
     #[error("the plan's buffers do not fit the address space")]
     ArenaOverflow,

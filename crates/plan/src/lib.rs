@@ -15,6 +15,8 @@
 //! and integers by at most one unit, as between any two integer runtimes.
 
 mod build;
+mod choice;
+mod cost;
 pub mod draft;
 mod error;
 mod geometry;
@@ -27,6 +29,9 @@ mod plan;
 mod planner;
 mod reference;
 
+pub use cost::{Costs, KernelCost, Level, Load, TileCost};
 pub use error::PlanError;
-pub use plan::{Action, Buffer, Choice, Layout, Operand, Operands, Plan, Port, Product, Step};
+pub use plan::{
+    Action, Buffer, Choice, Layout, Operand, Operands, Plan, Port, Product, Refused, Step, Tail,
+};
 pub use planner::Planner;

@@ -17,7 +17,7 @@ pub struct Plan {
     pub isa: Isa,
     /// What must be given, in the graph's order.
     pub inputs: Vec<Port>,
-    /// What is given back, in the graph's order.
+    /// What is given back, in the graph's order; without what the tail computes.
     pub outputs: Vec<Port>,
     /// The computation.
     pub steps: Vec<Step>,
@@ -25,6 +25,21 @@ pub struct Plan {
     pub buffers: Vec<Buffer>,
     /// Bytes of the arena; activations and scratch together.
     pub arena_bytes: usize,
+    /// What it takes to share work with another thread, in microseconds.
+    pub fork_us: f64,
+    /// What no plan can hold.
+    pub tail: Option<Tail>,
+}
+
+/// What follows the steps: nodes whose extents hang on values that are computed, as those of
+/// suppression, choices and loops do. The slow reference evaluates them
+/// ([`Draft::evaluate_nodes`](crate::draft::Draft::evaluate_nodes)).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tail {
+    /// The nodes, in order.
+    pub nodes: Vec<Node>,
+    /// What they read of what the steps compute.
+    pub reads: Vec<Port>,
 }
 
 impl Plan {
@@ -108,17 +123,33 @@ pub struct Step {
     pub weight_bytes: usize,
     /// Bytes read and written: weights, inputs and outputs.
     pub bytes: u64,
+    /// What it will take on one thread, in microseconds; `None` where nothing says.
+    pub predicted_us: Option<f64>,
 }
 
 /// Why a step runs as it does.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Choice {
     /// The kernel's name.
     pub kernel: String,
     /// Why it was taken.
     pub reason: String,
-    /// What else there was, and why it was not taken.
-    pub refused: Vec<(String, String)>,
+    /// What else there was.
+    pub refused: Vec<Refused>,
+}
+
+/// A kernel that a step does not run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Refused {
+    /// The kernel's name.
+    pub kernel: String,
+    /// How long it would take on one thread, in microseconds; the least that it could, where
+    /// `at_least` says so.
+    pub predicted_us: f64,
+    /// Whether the prediction is a bound that made packing needless.
+    pub at_least: bool,
+    /// Why it was not taken.
+    pub reason: String,
 }
 
 impl Choice {

@@ -3,12 +3,13 @@
 
 use crate::PlanError;
 use crate::build::Build;
+use crate::choice::Forms;
+use crate::cost::Costs;
 use crate::draft::Draft;
 use crate::lower::{Note, lower};
-use crate::packed::Layer;
-use crate::plan::{Choice, Plan};
+use crate::plan::Plan;
 use secateur_kernels::Isa;
-use secateur_model::{Dim, Graph, Shape, ValueInfo};
+use secateur_model::{Constant, Dim, Graph, Shape, Support, ValueInfo, Values};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -30,15 +31,18 @@ pub struct Planner {
     draft: Draft,
     notes: Vec<Note>,
     isa: Isa,
+    costs: Costs,
+    /// Bytes of all weights.
+    weight_bytes: usize,
     /// Packed layers, which plans for other shapes share.
-    layers: Mutex<HashMap<LayerKey, (Arc<Layer>, Choice)>>,
+    layers: Mutex<HashMap<LayerKey, Arc<Mutex<Forms>>>>,
 }
 
 /// A node, and the image whose channels-last order its columns follow.
 pub(crate) type LayerKey = (String, Option<[usize; 3]>);
 
 impl Planner {
-    /// Lowers a graph for an instruction set.
+    /// Lowers a graph for an instruction set, to be planned by its [typical costs](Costs::typical).
     ///
     /// # Errors
     /// A graph that is not well formed, an operator that is not known, an
@@ -49,12 +53,20 @@ impl Planner {
             source,
         })?;
         let (draft, notes) = lower(graph)?;
+        let weight_bytes = draft.graph.constants.values().map(weight_bytes).sum();
         Ok(Self {
             draft,
             notes,
             isa,
+            costs: Costs::typical(isa),
+            weight_bytes,
             layers: Mutex::default(),
         })
+    }
+
+    /// Plans by these costs from now on.
+    pub fn with_costs(self, costs: Costs) -> Self {
+        Self { costs, ..self }
     }
 
     /// The lowered graph.
@@ -72,6 +84,16 @@ impl Planner {
         self.isa
     }
 
+    /// What kernels cost, by which forms are chosen.
+    pub fn costs(&self) -> &Costs {
+        &self.costs
+    }
+
+    /// Bytes of all weights, as a run reads them.
+    pub(crate) fn weight_bytes(&self) -> usize {
+        self.weight_bytes
+    }
+
     /// Plans for the extents of the inputs, in the graph's order, with working
     /// memory for so many threads.
     ///
@@ -82,20 +104,26 @@ impl Planner {
         Build::new(self, shapes, threads.max(1))?.finish()
     }
 
-    /// A packed layer: the one there is, or the one that `pack` makes.
-    pub(crate) fn layer(
-        &self,
-        key: LayerKey,
-        pack: impl FnOnce() -> Result<(Layer, Choice), PlanError>,
-    ) -> Result<(Arc<Layer>, Choice), PlanError> {
+    /// What is packed of a layer.
+    pub(crate) fn forms(&self, key: LayerKey) -> Arc<Mutex<Forms>> {
         let mut layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = layers.get(&key) {
-            return Ok(found.clone());
+        layers.entry(key).or_default().clone()
+    }
+}
+
+/// Bytes of a constant in execution form: a byte for a code, two with its place where zeros are
+/// left out.
+fn weight_bytes(constant: &Constant) -> usize {
+    match constant {
+        Constant::Tensor(tensor) => tensor.bytes(),
+        Constant::Weight(weight) => {
+            let item = match weight.values() {
+                Values::F32(_) | Values::F16(_) | Values::BF16(_) => size_of::<f32>(),
+                Values::Int { .. } | Values::Shared { .. } => size_of::<u8>(),
+            };
+            let index = usize::from(!matches!(weight.support(), Support::All));
+            weight.kept() * (item + index)
         }
-        let (layer, choice) = pack()?;
-        let made = (Arc::new(layer), choice);
-        layers.insert(key, made.clone());
-        Ok(made)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::draft::{Arithmetic, Draft, Fused, OnCodes, Quantization};
 use crate::integer::Integers;
 use crate::layer::{Kind, Linear};
 use secateur_model::{DType, Data, ModelError, Node, Shape, Tensor, ops, quant};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 impl Draft {
     /// Evaluates the draft. Slow on purpose; integer sums are taken in f64,
@@ -17,14 +17,31 @@ impl Draft {
     /// # Errors
     /// A missing input, and whatever an operator refuses.
     pub fn evaluate(&self, inputs: &[(&str, &Tensor)]) -> Result<Vec<Tensor>, PlanError> {
-        let mut values: HashMap<String, Tensor> = inputs
+        let values = inputs
             .iter()
             .map(|(name, tensor)| ((*name).to_owned(), (*tensor).clone()))
             .collect();
-        for (name, constant) in &self.graph.constants {
-            values.insert(name.clone(), constant.to_tensor());
+        self.evaluate_nodes(&self.graph.nodes, values)
+    }
+
+    /// Evaluates some nodes, in their order, and gives the graph's outputs; `values` has what the nodes
+    /// read that neither they compute nor a constant is, and the outputs that they do not compute.
+    ///
+    /// # Errors
+    /// A missing value, and whatever an operator refuses.
+    pub fn evaluate_nodes(
+        &self,
+        nodes: &[Node],
+        mut values: HashMap<String, Tensor>,
+    ) -> Result<Vec<Tensor>, PlanError> {
+        let given = self.graph.outputs.iter().map(|o| o.name.as_str());
+        let read: HashSet<&str> = nodes.iter().flat_map(|n| n.reads()).chain(given).collect();
+        for name in read {
+            if let Some(constant) = self.graph.constants.get(name) {
+                values.insert(name.to_owned(), constant.to_tensor());
+            }
         }
-        for node in &self.graph.nodes {
+        for node in nodes {
             let results = self.evaluate_node(node, &values)?;
             for (output, tensor) in node.outputs.iter().zip(results) {
                 values.insert(output.clone(), tensor);

@@ -83,6 +83,7 @@ Examples:
 Examples:
   secateur bench small.sct --threads 1 --batch 1
   secateur bench mine.onnx --shape 1,3,224,224
+  secateur bench small.sct --explain --html roofline.html
   SECATEUR_ISA=avx2 secateur bench small.sct --json bench.json")]
     Bench(Bench),
     /// Write a network as ONNX or .sct
@@ -91,8 +92,12 @@ Examples:
   secateur export small.sct -o small-qdq.onnx     integer layers as QDQ, for any ONNX runtime
   secateur export dense.onnx -o dense.sct")]
     Export(Export),
-    /// Show the processor and the kernels for it
-    #[command(after_help = "Example: secateur cpu")]
+    /// Show the processor, the kernels for it and what they cost
+    #[command(after_help = "\
+Examples:
+  secateur cpu
+  secateur cpu --measure                  where figures were taken while the machine was busy
+  SECATEUR_ISA=avx2 secateur cpu")]
     Cpu(Cpu),
     /// Print completions for a shell
     #[command(after_help = "\

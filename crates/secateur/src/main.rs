@@ -10,6 +10,7 @@ mod out;
 mod parse;
 mod picture;
 mod progress;
+mod roofline;
 mod score;
 mod units;
 

@@ -20,6 +20,11 @@ pub fn png(text: &str) -> Result<PathBuf, String> {
     with_extension(text, &["png"])
 }
 
+/// A page.
+pub fn html(text: &str) -> Result<PathBuf, String> {
+    with_extension(text, &["html"])
+}
+
 /// A built-in network's name, or a network's file.
 pub fn built_in_or_file(text: &str) -> Result<String, String> {
     let names = zoo::NETWORKS.map(|(name, _)| name);

@@ -101,21 +101,35 @@ fn inspect_and_bench_have_the_fields_that_others_rely_on() {
             "median_ms",
             "p90_ms",
             "peak_rss_bytes",
+            "roof",
             "threads"
         ]
     );
     assert_eq!(
         keys(&bench["layers"][0]),
         [
+            "attained_gmacs",
             "bytes",
             "kernel",
+            "least_us",
             "macs",
             "median_us",
             "name",
-            "nonzero_macs"
+            "nonzero_macs",
+            "predicted_us",
+            "reason",
+            "refused"
         ]
     );
     assert!(bench["median_ms"].as_f64().unwrap() > 0.0);
+
+    let ran = place.ok("bench small.sct --repeats 20 --explain --html roof.html");
+    assert!(
+        ran.stdout.contains("instead of") && ran.stdout.contains("the roof: "),
+        "{ran:?}"
+    );
+    let page = String::from_utf8(place.read("roof.html")).unwrap();
+    assert!(page.starts_with("<!DOCTYPE html>") && page.contains("<circle"));
 }
 
 #[test]

@@ -53,6 +53,25 @@ impl BitReader<'_> {
     /// At the end of the bytes.
     #[inline]
     pub(super) fn take(&mut self, width: u32) -> Result<u32, CodecError> {
+        if self.filled < width {
+            self.refill(width)?;
+        }
+        let value = self.pending & ((1 << width) - 1);
+        self.pending >>= width;
+        self.filled -= width;
+        Ok(value as u32)
+    }
+
+    /// Takes in eight bytes at once where there are so many.
+    fn refill(&mut self, width: u32) -> Result<(), CodecError> {
+        let ahead = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk);
+        if let Some(&ahead) = ahead {
+            let taken = (64 - self.filled) / 8;
+            let kept = u64::MAX >> (64 - 8 * taken);
+            self.pending |= (u64::from_le_bytes(ahead) & kept) << self.filled;
+            self.at += taken as usize;
+            self.filled += 8 * taken;
+        }
         while self.filled < width {
             let Some(&byte) = self.bytes.get(self.at) else {
                 return Err(CodecError::Truncated {
@@ -64,10 +83,7 @@ impl BitReader<'_> {
             self.at += 1;
             self.filled += 8;
         }
-        let value = self.pending & ((1 << width) - 1);
-        self.pending >>= width;
-        self.filled -= width;
-        Ok(value as u32)
+        Ok(())
     }
 
     /// Ends the fields.
@@ -75,10 +91,11 @@ impl BitReader<'_> {
     /// # Errors
     /// When whole bytes, or set bits of the last byte, are left over.
     pub(super) fn finish(self) -> Result<(), CodecError> {
-        let bytes = self.bytes.len() - self.at;
+        let at = self.at - self.filled as usize / 8;
+        let bytes = self.bytes.len() - at;
         if bytes > 0 || self.pending != 0 {
             return Err(CodecError::Trailing {
-                at: self.origin + self.at,
+                at: self.origin + at,
                 bytes,
             });
         }
@@ -159,6 +176,35 @@ impl<'a> Cursor<'a> {
         })?;
         self.at += len;
         Ok(slice)
+    }
+
+    /// Bytes that are left.
+    pub(super) fn left(&self) -> usize {
+        self.bytes.len() - self.at
+    }
+
+    /// A walk over the next `len` bytes alone, with the same offsets.
+    ///
+    /// # Errors
+    /// When there are fewer.
+    pub(super) fn part(&mut self, len: usize, what: &'static str) -> Result<Self, CodecError> {
+        let start = self.at;
+        self.slice(len, what)?;
+        Ok(Self {
+            bytes: self.bytes.get(..self.at).unwrap_or(&[]),
+            at: start,
+        })
+    }
+
+    /// Ends the walk.
+    ///
+    /// # Errors
+    /// When bytes are left over.
+    pub(super) fn end(&self) -> Result<(), CodecError> {
+        match self.left() {
+            0 => Ok(()),
+            bytes => Err(CodecError::Trailing { at: self.at, bytes }),
+        }
     }
 
     /// Everything that is left.

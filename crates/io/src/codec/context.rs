@@ -6,7 +6,8 @@ use super::bits::Cursor;
 use super::range::{BitCoder, CostMeter, RangeDecoder, RangeEncoder};
 use super::settings::Settings;
 use super::support::{self, SupportModel};
-use super::{CodecError, Cost, Decoded, Layout, Plane};
+use super::{CodecError, Cost, Decoded, Layout, Plane, Symbol};
+use secateur_model::Bitmask;
 
 /// The encoder's settings are tried on no more positions than this.
 const TRIAL_POSITIONS: usize = 1 << 19;
@@ -28,7 +29,10 @@ pub(super) fn encode(plane: &Plane<'_>, out: &mut Vec<u8>) -> Cost {
 }
 
 /// Reads what [`encode`] wrote.
-pub(super) fn decode(mut cursor: Cursor<'_>, layout: &Layout) -> Result<Decoded, CodecError> {
+pub(super) fn decode<S: Symbol>(
+    mut cursor: Cursor<'_>,
+    layout: &Layout,
+) -> Result<Decoded<S>, CodecError> {
     let positions = layout.positions()?;
     let settings = Settings::read(&mut cursor, layout)?;
     let at = cursor.at();
@@ -66,7 +70,10 @@ pub(super) fn decode(mut cursor: Cursor<'_>, layout: &Layout) -> Result<Decoded,
     if symbols.iter().any(|&symbol| !layout.alphabet.holds(symbol)) {
         return Err(layout.alphabet.stranger(at));
     }
-    Ok(Decoded { mask, symbols })
+    Ok(Decoded {
+        mask: mask.map(|bits| Bitmask::from_bools(&bits)),
+        symbols: symbols.into_iter().map(S::of).collect(),
+    })
 }
 
 /// Non-zeros per column.

@@ -29,13 +29,13 @@ pub enum CodecError {
         what: &'static str,
     },
     /// The first byte names no coder.
-    #[error("byte 0: no coder has tag {tag} (known: 0 to 4)")]
+    #[error("byte 0: no coder has tag {tag} (known: 0 to 5)")]
     UnknownCoder {
         /// The byte found.
         tag: u8,
     },
     /// A coder's name that does not exist.
-    #[error("no coder is named {name:?} (known: raw, gap, huffman, rans, context)")]
+    #[error("no coder is named {name:?} (known: raw, gap, huffman, rans, context, blocks)")]
     UnknownName {
         /// The name given.
         name: String,

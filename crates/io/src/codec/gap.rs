@@ -4,7 +4,8 @@
 //! word that no symbol uses (word 0 where no symbol is zero, as in the paper).
 
 use super::bits::{BitWriter, Cursor, put_count};
-use super::{CodecError, Cost, Decoded, Layout, Plane};
+use super::token::Assembler;
+use super::{CodecError, Cost, Decoded, Layout, Plane, Symbol};
 
 /// Widest gap field.
 pub(super) const MAX_GAP_BITS: u32 = 16;
@@ -51,7 +52,10 @@ pub(super) fn encode_with(plane: &Plane<'_>, bits: u32, out: &mut Vec<u8>) -> Co
 }
 
 /// Reads what [`encode`] wrote.
-pub(super) fn decode(mut cursor: Cursor<'_>, layout: &Layout) -> Result<Decoded, CodecError> {
+pub(super) fn decode<S: Symbol>(
+    mut cursor: Cursor<'_>,
+    layout: &Layout,
+) -> Result<Decoded<S>, CodecError> {
     let positions = layout.positions()?;
     let bits = u32::from(cursor.byte("gap width")?);
     let width = u32::from(cursor.byte("value width")?);
@@ -64,34 +68,18 @@ pub(super) fn decode(mut cursor: Cursor<'_>, layout: &Layout) -> Result<Decoded,
     let at = cursor.at();
     let mut fields = cursor.bits("gap entries");
 
-    let mut mask = layout.masked.then(|| vec![false; positions]);
-    let mut symbols = Vec::new();
-    let mut position = 0usize;
+    let mut plane = Assembler::new(layout, 0, at)?;
     for _ in 0..entries {
-        position += fields.take(bits)? as usize;
+        plane.skip(fields.take(bits)?)?;
         let word = fields.take(width)?;
-        if position >= positions {
-            return Err(CodecError::Corrupt {
-                at,
-                what: "a gap leads beyond the plane",
-            });
+        if word == filler {
+            plane.leave();
+        } else {
+            plane.push(layout.alphabet.symbol_of(word, at)?)?;
         }
-        if word != filler {
-            symbols.push(layout.alphabet.symbol_of(word, at)?);
-            if let Some(bit) = mask.as_mut().and_then(|mask| mask.get_mut(position)) {
-                *bit = true;
-            }
-        }
-        position += 1;
     }
     fields.finish()?;
-    if !layout.masked && symbols.len() != positions {
-        return Err(CodecError::Corrupt {
-            at,
-            what: "a dense plane has missing entries",
-        });
-    }
-    Ok(Decoded { mask, symbols })
+    plane.finish()
 }
 
 fn fillers(plane: &Plane<'_>, bits: u32) -> u64 {

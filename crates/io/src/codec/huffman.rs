@@ -3,7 +3,7 @@
 
 use super::bits::{BitReader, BitWriter, Cursor, put_count};
 use super::token::{self, Assembler, Split, Splits, Tokens};
-use super::{CodecError, Cost, Decoded, Layout, Plane};
+use super::{CodecError, Cost, Decoded, Layout, Plane, Symbol};
 
 /// Longest code word.
 const MAX_LENGTH: usize = 15;
@@ -43,7 +43,10 @@ fn encode_with(plane: &Plane<'_>, splits: Splits) -> (Vec<u8>, Cost) {
 }
 
 /// Reads what [`encode`] wrote.
-pub(super) fn decode(mut cursor: Cursor<'_>, layout: &Layout) -> Result<Decoded, CodecError> {
+pub(super) fn decode<S: Symbol>(
+    mut cursor: Cursor<'_>,
+    layout: &Layout,
+) -> Result<Decoded<S>, CodecError> {
     let positions = layout.positions()?;
     let splits = Splits::read(&mut cursor)?;
     let (count, gap_code) = if layout.masked {
@@ -56,14 +59,13 @@ pub(super) fn decode(mut cursor: Cursor<'_>, layout: &Layout) -> Result<Decoded,
     let mut plane = Assembler::new(layout, count, cursor.at())?;
     let mut fields = cursor.bits("Huffman codes");
     for _ in 0..count {
-        let gap = match &gap_code {
-            Some(code) => code.take(&mut fields, splits.gaps)?,
-            None => 0,
-        };
-        plane.push(gap, value_code.take(&mut fields, splits.values)?)?;
+        if let Some(code) = &gap_code {
+            plane.skip(code.take(&mut fields, splits.gaps)?)?;
+        }
+        plane.push_folded(value_code.take(&mut fields, splits.values)?)?;
     }
     fields.finish()?;
-    Ok(plane.finish())
+    plane.finish()
 }
 
 /// A canonical prefix code: words of one length are consecutive numbers in the

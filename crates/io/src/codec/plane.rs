@@ -1,6 +1,7 @@
 //! What is coded: a weight tensor as rows and columns of small integers.
 
 use super::CodecError;
+use secateur_model::Bitmask;
 
 /// Most positions of a plane.
 pub const MAX_POSITIONS: usize = 1 << 31;
@@ -79,6 +80,23 @@ impl Alphabet {
             at,
             what: "a symbol is outside its alphabet",
         }
+    }
+
+    /// Whether all symbols fit `S`.
+    ///
+    /// # Errors
+    /// When they do not.
+    pub(super) fn check_fits<S: Symbol>(self) -> Result<(), CodecError> {
+        let ((min, max), (least, most)) = (self.range(), S::RANGE);
+        if least <= min && max <= most {
+            return Ok(());
+        }
+        Err(CodecError::Alphabet {
+            what: "the width of a symbol",
+            given: self.bits(),
+            min: 0,
+            max: 16,
+        })
     }
 
     fn check(self) -> Result<(), CodecError> {
@@ -209,6 +227,27 @@ impl<'a> Plane<'a> {
         zeros.chain(gaps)
     }
 
+    /// Runs of `positions` positions, each a plane of one row; the last one is
+    /// what is left.
+    pub(super) fn blocks(self, positions: usize) -> impl Iterator<Item = Self> {
+        let end = self.mask.map_or(self.symbols.len(), <[bool]>::len);
+        let mut rest = self.symbols;
+        (0..end).step_by(positions).map(move |start| {
+            let cols = positions.min(end - start);
+            let mask = self.mask.and_then(|mask| mask.get(start..start + cols));
+            let kept = mask.map_or(cols, count).min(rest.len());
+            let (symbols, after) = rest.split_at(kept);
+            rest = after;
+            Self {
+                rows: 1,
+                cols,
+                mask,
+                symbols,
+                ..self
+            }
+        })
+    }
+
     /// The first rows, with about `positions` positions but one row at least.
     pub(super) fn head(&self, positions: usize) -> Self {
         let rows = (positions / self.cols.max(1)).clamp(1, self.rows.max(1));
@@ -229,11 +268,48 @@ impl<'a> Plane<'a> {
 
 /// A tensor read back.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Decoded {
+pub struct Decoded<S = i32> {
     /// `[rows · cols]`, or `None` for a dense plane.
-    pub mask: Option<Vec<bool>>,
+    pub mask: Option<Bitmask>,
     /// One symbol per supported position, row-major.
-    pub symbols: Vec<i32>,
+    pub symbols: Vec<S>,
+}
+
+/// The integers that decoded symbols are kept in: as narrow as the caller's
+/// alphabets allow, since a network's weights are held in them.
+pub trait Symbol: Copy + Default + Send {
+    /// Smallest and largest symbol that fits.
+    const RANGE: (i32, i32);
+
+    /// A symbol within the range.
+    fn of(symbol: i32) -> Self;
+}
+
+impl Symbol for i16 {
+    const RANGE: (i32, i32) = (i16::MIN as i32, i16::MAX as i32);
+
+    #[inline]
+    fn of(symbol: i32) -> Self {
+        symbol as i16
+    }
+}
+
+impl Symbol for u16 {
+    const RANGE: (i32, i32) = (0, u16::MAX as i32);
+
+    #[inline]
+    fn of(symbol: i32) -> Self {
+        symbol as u16
+    }
+}
+
+impl Symbol for i32 {
+    const RANGE: (i32, i32) = (i32::MIN, i32::MAX);
+
+    #[inline]
+    fn of(symbol: i32) -> Self {
+        symbol
+    }
 }
 
 fn count(mask: &[bool]) -> usize {

@@ -2,6 +2,7 @@
 
 use super::*;
 use proptest::prelude::*;
+use secateur_model::Bitmask;
 
 /// A plane that owns its slices.
 #[derive(Debug, Clone)]
@@ -26,11 +27,23 @@ impl Owned {
 
     fn assert_lossless(&self, coder: Coder) -> Encoded {
         let encoded = encode(&self.plane(), coder).unwrap();
-        let decoded = decode(&encoded.bytes, &self.plane().layout()).unwrap();
-        assert_eq!(decoded.mask, self.mask, "{coder}");
+        let layout = self.plane().layout();
+        let decoded = decode::<i32>(&encoded.bytes, &layout).unwrap();
+        assert_eq!(bools(decoded.mask), self.mask, "{coder}");
         assert_eq!(decoded.symbols, self.symbols, "{coder}");
+        match decode::<i16>(&encoded.bytes, &layout) {
+            Ok(narrow) => {
+                let symbols = narrow.symbols.iter().map(|&s| i32::from(s));
+                assert!(symbols.eq(self.symbols.iter().copied()), "{coder}");
+            }
+            Err(_) => assert!(self.alphabet.bits() >= 16),
+        }
         encoded
     }
+}
+
+fn bools(mask: Option<Bitmask>) -> Option<Vec<bool>> {
+    mask.map(|mask| mask.to_bools())
 }
 
 /// Deterministic uniform numbers in `0..1` (xorshift).
@@ -141,8 +154,8 @@ proptest! {
     #[test]
     fn every_gap_width_is_lossless(plane in planes(), bits in 0u32..=16) {
         let encoded = encode_fixed_gap(&plane.plane(), bits).unwrap();
-        let decoded = decode(&encoded.bytes, &plane.plane().layout()).unwrap();
-        prop_assert_eq!(decoded.mask, plane.mask);
+        let decoded = decode::<i32>(&encoded.bytes, &plane.plane().layout()).unwrap();
+        prop_assert_eq!(bools(decoded.mask), plane.mask);
         prop_assert_eq!(decoded.symbols, plane.symbols);
     }
 
@@ -172,7 +185,7 @@ proptest! {
     ) {
         let layout = Layout { rows, cols, masked, alphabet };
         assert_harmless(&bytes, &layout);
-        for tag in 0..5 {
+        for tag in 0..6 {
             let tagged: Vec<u8> = std::iter::once(tag).chain(bytes.iter().copied()).collect();
             assert_harmless(&tagged, &layout);
         }
@@ -180,14 +193,15 @@ proptest! {
 }
 
 fn assert_harmless(bytes: &[u8], layout: &Layout) {
-    let Ok(decoded) = decode(bytes, layout) else {
+    let Ok(decoded) = decode::<i32>(bytes, layout) else {
         return;
     };
     assert_eq!(decoded.mask.is_some(), layout.masked);
+    let mask = bools(decoded.mask);
     let plane = Plane {
         rows: layout.rows,
         cols: layout.cols,
-        mask: decoded.mask.as_deref(),
+        mask: mask.as_deref(),
         symbols: &decoded.symbols,
         alphabet: layout.alphabet,
     };
@@ -274,7 +288,7 @@ fn planes_that_contradict_themselves_are_refused() {
 #[test]
 fn hostile_layouts_are_refused_before_anything_is_allocated() {
     let alphabet = Alphabet::Signed { bits: 8 };
-    for tag in 0..5 {
+    for tag in 0..6 {
         let layout = Layout {
             rows: usize::MAX,
             cols: 3,
@@ -282,7 +296,7 @@ fn hostile_layouts_are_refused_before_anything_is_allocated() {
             alphabet,
         };
         assert!(matches!(
-            decode(&[tag, 0, 0], &layout),
+            decode::<i32>(&[tag, 0, 0], &layout),
             Err(CodecError::TooLarge { .. })
         ));
     }
@@ -371,25 +385,64 @@ fn rans_and_huffman_are_close_to_their_own_entropy() {
 #[test]
 fn the_best_coder_is_the_smallest_or_a_fast_one() {
     let plane = iid(100, 300, 0.06, 5, 9);
-    let smallest = encode_smallest(&plane.plane(), Store::Small).unwrap();
+    let smallest = encode_smallest(&plane.plane(), Store::Smallest).unwrap();
     for coder in Coder::ALL {
         assert!(smallest.bytes.len() <= encode(&plane.plane(), coder).unwrap().bytes.len());
     }
     let fast = encode_smallest(&plane.plane(), Store::Fast).unwrap();
     assert!(matches!(
         fast.coder,
-        Coder::Raw | Coder::FixedGap | Coder::Rans
+        Coder::Raw | Coder::FixedGap | Coder::Rans | Coder::Blocks
     ));
 }
 
 #[test]
+fn large_planes_without_structure_are_stored_for_fast_decoding() {
+    let random = iid(600, 500, 0.1, 5, 9);
+    let small = encode_smallest(&random.plane(), Store::Small).unwrap();
+    assert_eq!(small.coder, Coder::Blocks);
+    let smallest = encode_smallest(&random.plane(), Store::Smallest).unwrap();
+    assert!(small.bytes.len() * 100 <= smallest.bytes.len() * 103);
+    let columns = structured(600, 500, 5, 9, |_, c| if c % 10 == 0 { 0.9 } else { 0.01 });
+    let small = encode_smallest(&columns.plane(), Store::Small).unwrap();
+    assert_eq!(small.coder, Coder::Context);
+}
+
+#[test]
+fn planes_of_several_blocks_are_lossless_and_harmless() {
+    for (rows, cols) in [(1, (1 << 18) - 1), (512, 512), (700, 1001)] {
+        for density in [0.0, 0.1, 1.0] {
+            let mut plane = iid(rows, cols, density, 8, 3);
+            let bytes = plane.assert_lossless(Coder::Blocks).bytes;
+            let layout = plane.plane().layout();
+            for cut in [1, 2, 9, 60, bytes.len() / 2, bytes.len() - 1] {
+                assert!(decode::<i32>(&bytes[..cut.min(bytes.len() - 1)], &layout).is_err());
+            }
+            let mut next = uniform(5);
+            for _ in 0..40 {
+                let mut bytes = bytes.clone();
+                // Headers and tables are hit as often as all the rest.
+                let reach = if next() < 0.5 { 100.0 } else { f64::MAX };
+                let at = (next() * (bytes.len() as f64).min(reach)) as usize;
+                bytes[at] ^= 1 << (next() * 8.0) as u32;
+                assert_harmless(&bytes, &layout);
+            }
+            if density == 1.0 {
+                plane.mask = None;
+                plane.assert_lossless(Coder::Blocks);
+            }
+        }
+    }
+}
+
+#[test]
 fn names_and_tags_are_stable() {
-    for (tag, name) in (0u8..).zip(["raw", "gap", "huffman", "rans", "context"]) {
+    for (tag, name) in (0u8..).zip(["raw", "gap", "huffman", "rans", "context", "blocks"]) {
         let coder = Coder::from_tag(tag).unwrap();
         assert_eq!((coder.tag(), coder.to_string().as_str()), (tag, name));
         assert_eq!(name.parse::<Coder>().unwrap(), coder);
     }
-    assert_eq!(Coder::from_tag(5), None);
+    assert_eq!(Coder::from_tag(6), None);
     assert!("zip".parse::<Coder>().is_err());
 }
 
@@ -408,6 +461,7 @@ fn the_format_does_not_change_unnoticed() {
             (Coder::Huffman, 364, 0x0D97_D2AB),
             (Coder::Rans, 387, 0xB03A_E021),
             (Coder::Context, 355, 0xA27C_1700),
+            (Coder::Blocks, 389, 0x32B1_172F),
         ]
     );
 }

@@ -4,7 +4,8 @@
 use super::bits::Cursor;
 use super::golomb::Golomb;
 use super::range::{BitCoder, RangeDecoder, RangeEncoder};
-use super::{Alphabet, CodecError, Decoded, Layout, Plane, bits};
+use super::{Alphabet, CodecError, Decoded, Layout, Plane, Symbol, bits};
+use secateur_model::Bitmask;
 
 /// Where numbers stop being their own token: below `2^exponent` they are,
 /// above, a token says the bit length and the two bits after the leading one.
@@ -164,15 +165,16 @@ pub(super) fn histogram(tokens: &[Token]) -> Vec<u32> {
 
 /// Puts a plane together from gaps and values.
 #[derive(Debug)]
-pub(super) struct Assembler<'a> {
+pub(super) struct Assembler<'a, S> {
     layout: &'a Layout,
-    mask: Option<Vec<bool>>,
-    symbols: Vec<i32>,
+    positions: usize,
+    mask: Option<Vec<u64>>,
+    symbols: Vec<S>,
     position: usize,
     at: usize,
 }
 
-impl<'a> Assembler<'a> {
+impl<'a, S: Symbol> Assembler<'a, S> {
     /// For a plane of `layout` with `count` symbols; errors are placed at `at`.
     ///
     /// # Errors
@@ -181,48 +183,82 @@ impl<'a> Assembler<'a> {
         let positions = layout.positions()?;
         Ok(Self {
             layout,
-            mask: layout.masked.then(|| vec![false; positions]),
+            positions,
+            mask: layout.masked.then(|| vec![0; positions.div_ceil(64)]),
             symbols: Vec::with_capacity(count.min(positions)),
             position: 0,
             at,
         })
     }
 
-    /// Adds the next non-zero (`gap` is ignored in a dense plane).
+    /// Passes over positions without a symbol (nothing in a dense plane).
     ///
     /// # Errors
-    /// When it lies beyond the plane or is not of the alphabet.
+    /// When they lead beyond the plane.
     #[inline]
-    pub(super) fn push(&mut self, gap: u32, number: u32) -> Result<(), CodecError> {
-        if let Some(mask) = &mut self.mask {
-            self.position = self.position.saturating_add(gap as usize);
-            let Some(bit) = mask.get_mut(self.position) else {
-                return Err(CodecError::Corrupt {
-                    at: self.at,
-                    what: "a gap leads beyond the plane",
-                });
-            };
-            *bit = true;
-            self.position += 1;
+    pub(super) fn skip(&mut self, gap: u32) -> Result<(), CodecError> {
+        self.position = self.position.saturating_add(gap as usize);
+        if self.position < self.positions {
+            return Ok(());
         }
-        let symbol = unfold(self.layout.alphabet, number);
+        Err(CodecError::Corrupt {
+            at: self.at,
+            what: "a gap leads beyond the plane",
+        })
+    }
+
+    /// Leaves the next position without a symbol.
+    pub(super) fn leave(&mut self) {
+        self.position += 1;
+    }
+
+    /// Puts a symbol at the next position.
+    ///
+    /// # Errors
+    /// When it is not of the alphabet.
+    #[inline]
+    pub(super) fn push(&mut self, symbol: i32) -> Result<(), CodecError> {
         if !self.layout.alphabet.holds(symbol) {
             return Err(self.layout.alphabet.stranger(self.at));
         }
-        self.symbols.push(symbol);
+        let position = self.position;
+        if let Some(word) = self.mask.as_mut().and_then(|m| m.get_mut(position / 64)) {
+            *word |= 1 << (position % 64);
+        }
+        self.symbols.push(S::of(symbol));
+        self.position += 1;
         Ok(())
     }
 
-    pub(super) fn finish(self) -> Decoded {
-        Decoded {
-            mask: self.mask,
-            symbols: self.symbols,
+    /// Puts the symbol that [`Tokens`] fold to `number` there.
+    ///
+    /// # Errors
+    /// When it is not of the alphabet.
+    #[inline]
+    pub(super) fn push_folded(&mut self, number: u32) -> Result<(), CodecError> {
+        self.push(unfold(self.layout.alphabet, number))
+    }
+
+    /// # Errors
+    /// When a dense plane has positions without a symbol.
+    pub(super) fn finish(self) -> Result<Decoded<S>, CodecError> {
+        if self.mask.is_none() && self.symbols.len() != self.positions {
+            return Err(CodecError::Corrupt {
+                at: self.at,
+                what: "a dense plane has missing entries",
+            });
         }
+        Ok(Decoded {
+            mask: self
+                .mask
+                .map(|words| Bitmask::from_words(words, self.positions)),
+            symbols: self.symbols,
+        })
     }
 }
 
 /// Symbols as unsigned numbers, small magnitudes first.
-fn fold(alphabet: Alphabet, symbol: i32) -> u32 {
+pub(super) fn fold(alphabet: Alphabet, symbol: i32) -> u32 {
     match alphabet {
         Alphabet::Signed { .. } => (symbol << 1 ^ symbol >> 31) as u32,
         Alphabet::Indexed { .. } => symbol as u32,
@@ -231,7 +267,7 @@ fn fold(alphabet: Alphabet, symbol: i32) -> u32 {
 
 /// Inverse of [`fold`].
 #[inline]
-fn unfold(alphabet: Alphabet, number: u32) -> i32 {
+pub(super) fn unfold(alphabet: Alphabet, number: u32) -> i32 {
     match alphabet {
         Alphabet::Signed { .. } => (number >> 1) as i32 ^ -((number & 1) as i32),
         Alphabet::Indexed { .. } => number as i32,

@@ -9,6 +9,7 @@ use super::{
     NEWEST_OPSET, OLDEST_OPSET, contrib, dtype, gemm, import_op, older, parameters, sparse, tensor,
 };
 use crate::{IoError, file};
+use bytes::Bytes;
 use prost::Message;
 use secateur_model::{Constant, Data, Dim, Graph, Node, Op, Shape, Tensor, UnknownOp, ValueInfo};
 use std::collections::HashSet;
@@ -25,7 +26,7 @@ pub fn load(path: impl AsRef<Path>) -> Result<Graph, IoError> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    read(&bytes, Some(folder), &path.display().to_string())
+    read_shared(bytes, Some(folder), &path.display().to_string())
 }
 
 /// Reads the bytes of an ONNX file of opset 7 to 24.
@@ -39,6 +40,13 @@ pub fn load(path: impl AsRef<Path>) -> Result<Graph, IoError> {
 /// are not finite; a graph that is not well formed; other opsets, model-local
 /// functions, inputs or outputs that are no tensors.
 pub fn read(bytes: &[u8], folder: Option<&Path>, name: &str) -> Result<Graph, IoError> {
+    read_shared(Bytes::copy_from_slice(bytes), folder, name)
+}
+
+/// [`read`], of bytes that the parts of the message may share: tensors are copied
+/// once, from the file's pages to their elements.
+fn read_shared(bytes: Bytes, folder: Option<&Path>, name: &str) -> Result<Graph, IoError> {
+    let length = bytes.len();
     let model = ModelProto::decode(bytes)
         .map_err(|e| IoError::malformed(name, "protobuf", e.to_string()))?;
     let mut graph = Graph {
@@ -80,7 +88,7 @@ pub fn read(bytes: &[u8], folder: Option<&Path>, name: &str) -> Result<Graph, Io
         folder,
         names: value_names(&proto),
         node_names: Names::default(),
-        sparse: sparse::Budget::of(bytes.len()),
+        sparse: sparse::Budget::of(length),
         graph,
     };
     reader.graph(proto)?;
@@ -116,9 +124,9 @@ pub(super) struct Reader<'a> {
 impl Reader<'_> {
     pub(super) fn graph(&mut self, proto: GraphProto) -> Result<(), IoError> {
         self.graph.name = proto.name;
-        for initializer in &proto.initializer {
-            let tensor = tensor::read(self.file, initializer, self.folder)?;
-            self.constant(initializer.name.clone(), tensor)?;
+        for initializer in proto.initializer {
+            let tensor = tensor::read(self.file, &initializer, self.folder)?;
+            self.constant(initializer.name, tensor)?;
         }
         for initializer in &proto.sparse_initializer {
             let tensor = sparse::read(self.file, initializer, self.folder, &mut self.sparse)?;

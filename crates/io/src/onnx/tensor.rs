@@ -163,7 +163,7 @@ pub(super) fn write(name: &str, tensor: &Tensor) -> TensorProto {
         data_type: dtype::to_code(tensor.dtype()),
         ..TensorProto::default()
     };
-    let raw = match tensor.data() {
+    let raw: Vec<u8> = match tensor.data() {
         Data::F32(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
         Data::F64(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
         Data::F16(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
@@ -184,6 +184,6 @@ pub(super) fn write(name: &str, tensor: &Tensor) -> TensorProto {
         }
         Data::Opaque { bytes, .. } => bytes.clone(),
     };
-    proto.raw_data = Some(raw);
+    proto.raw_data = Some(raw.into());
     proto
 }

@@ -553,7 +553,7 @@ fn hostile_tensors_are_refused() {
     unknown.data_type = 99;
     assert!(with(unknown).contains("99"));
     let mut raw = floats("w", &[2], vec![]);
-    raw.raw_data = Some(vec![0; 7]);
+    raw.raw_data = Some(vec![0; 7].into());
     assert!(with(raw).contains("8 bytes, found 7"));
 }
 

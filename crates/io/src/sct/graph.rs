@@ -1,7 +1,8 @@
 //! The graph section: names, inputs, outputs and nodes.
 
 use super::bytes::{Damage, Reader, Writer};
-use super::ops::{put_op, read_op};
+use super::put_op::put_op;
+use super::read_op::read_op;
 use super::tensor::{put_dtype, read_dtype};
 use secateur_model::{Dim, Graph, Node, ValueInfo};
 

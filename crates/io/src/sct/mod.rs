@@ -24,8 +24,11 @@ mod bytes;
 mod file;
 mod graph;
 mod names;
-mod ops;
+mod put_op;
 mod read;
+mod read_op;
+#[cfg(test)]
+mod samples;
 mod section;
 mod summary;
 mod tensor;

@@ -3,7 +3,9 @@
 
 use super::bytes::{Damage, Reader, Writer};
 use super::tensor::{elements, read_shape};
-use crate::codec::{Alphabet, CodecError, Layout, Plane, Store, decode, encode_smallest};
+use crate::codec::{
+    Alphabet, CodecError, Decoded, Layout, Plane, Store, Symbol, decode, encode_smallest,
+};
 use half::{bf16, f16};
 use secateur_model::weight::matrix_view;
 use secateur_model::{Bitmask, Codebook, Scale, Shape, Support, Values, Weight};
@@ -116,36 +118,40 @@ pub(super) fn read_weight<'a>(r: &mut Reader<'a>, form: u8) -> Result<Pending<'a
         masked,
         alphabet,
     };
-    let symbols_of = move |at: usize, bytes: &[u8], alphabet| {
-        decode(bytes, &layout(alphabet)).map_err(|e| damage(at, e.to_string()))
-    };
     let (mask, values) = match form.values() {
         (3, detail) => {
             let bits = r.byte()?;
             let scale = read_scale(r, detail)?;
             let (bytes, at) = (r.blob()?, r.offset());
             return Ok(Box::new(move || {
-                let decoded = symbols_of(at, bytes, Alphabet::Signed { bits: bits.into() })?;
-                let codes = narrow(at, &decoded.symbols)?;
-                let values = Values::Int { bits, codes, scale };
-                join(at, form, shape, pattern, decoded.mask, values)
+                let alphabet = Alphabet::Signed { bits: bits.into() };
+                let Decoded { mask, symbols } = decode_at(at, bytes, &layout(alphabet))?;
+                let values = Values::Int {
+                    bits,
+                    codes: symbols,
+                    scale,
+                };
+                join(at, form, shape, pattern, mask, values)
             }));
         }
         (4, detail @ 0..=1) => {
             let codebook = read_codebook(r, detail)?;
             let (bytes, at) = (r.blob()?, r.offset());
             return Ok(Box::new(move || {
-                let decoded = symbols_of(at, bytes, indexed(codebook.len()))?;
-                let codes = narrow(at, &decoded.symbols)?;
-                let values = Values::Shared { codebook, codes };
-                join(at, form, shape, pattern, decoded.mask, values)
+                let layout = layout(indexed(codebook.len()));
+                let Decoded { mask, symbols } = decode_at(at, bytes, &layout)?;
+                let values = Values::Shared {
+                    codebook,
+                    codes: symbols,
+                };
+                join(at, form, shape, pattern, mask, values)
             }));
         }
         // Floating-point values stand behind the mask, which says how many.
         (kind @ 0..=2, 0) => {
             let (mask, kept) = if masked {
                 let bytes = r.blob()?;
-                let decoded = symbols_of(r.offset(), bytes, indexed(1))?;
+                let decoded = decode_at::<u16>(r.offset(), bytes, &layout(indexed(1)))?;
                 (decoded.mask, decoded.symbols.len())
             } else {
                 (None, shape.elements())
@@ -169,12 +175,10 @@ fn join(
     form: Form,
     shape: Shape,
     (a, b): (usize, usize),
-    mask: Option<Vec<bool>>,
+    mask: Option<Bitmask>,
     values: Values,
 ) -> Result<Weight, Damage> {
-    let mask = mask
-        .map(|bits| Bitmask::from_bools(&bits))
-        .unwrap_or_default();
+    let mask = mask.unwrap_or_default();
     let support = match form.support() {
         1 => Support::All,
         2 => Support::Unstructured(mask),
@@ -208,11 +212,9 @@ fn indexed(levels: usize) -> Alphabet {
     Alphabet::Indexed { levels }
 }
 
-fn narrow<T: TryFrom<i32>>(at: usize, symbols: &[i32]) -> Result<Vec<T>, Damage> {
-    let codes = symbols.iter().map(|&s| T::try_from(s));
-    codes
-        .collect::<Result<_, _>>()
-        .map_err(|_| damage(at, "a code is wider than 16 bits"))
+/// A plane whose bytes stand at an offset of the file.
+fn decode_at<S: Symbol>(at: usize, bytes: &[u8], layout: &Layout) -> Result<Decoded<S>, Damage> {
+    decode(bytes, layout).map_err(|e| damage(at, e.to_string()))
 }
 
 fn put_scale(w: &mut Writer, scale: &Scale) {

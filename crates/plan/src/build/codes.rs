@@ -6,7 +6,7 @@ use crate::PlanError;
 use crate::draft::{Arithmetic, Clamp, Fused, OnCodes, Quantization};
 use crate::geometry::{touches_image, window2d};
 use crate::plan::{Action, Choice, Layout, Operand};
-use secateur_kernels::{AddCodes, Codes, KernelError, MatmulCodes, MeanCodes, PadCount};
+use secateur_kernels::{AddCodes, Codes, KernelError, MatmulCodes, MeanCodes, PadCount, What};
 use secateur_model::ops::TypedShape;
 use secateur_model::{DType, Data, ModelError, Node, Op, Shape};
 use std::sync::Arc;
@@ -217,6 +217,7 @@ impl Build<'_> {
             nonzero_macs: macs,
             weight_bytes: 0,
             scratch_bytes: matmul.scratch_bytes().next_multiple_of(64) * self.threads,
+            compute_us: macs as f64 / self.planner.costs().peak_gmacs(What::DenseI8) / 1e3,
         };
         let dtype = y.map_or(DType::F32, |y| y.dtype);
         let to = self.define(output, dtype, shape, Layout::Plain)?;

@@ -1,12 +1,14 @@
 //! The steps of multiplying layers.
 
+use super::packing::{Lie, Packing, products};
 use super::{Build, Cost};
 use crate::PlanError;
+use crate::cost::Load;
 use crate::draft::{Arithmetic, Fused};
 use crate::geometry::window2d;
 use crate::integer::Integers;
 use crate::layer::{Kind, Linear};
-use crate::packed::{Depthwise, Filters, IntegerLayer, Layer, kernel_clamp, pack_f32, pack_i8};
+use crate::packed::{Depthwise, Filters, IntegerLayer, kernel_clamp};
 use crate::plan::{Action, Choice, Layout, Operand, Operands};
 use secateur_kernels::{DepthwiseF32, DepthwiseI8, Im2col, KernelError, Slab, Window2d};
 use secateur_model::{DType, ModelError, Node, Shape, Window};
@@ -19,24 +21,13 @@ const TILE_BYTES: usize = 64 << 10;
 /// Bytes of a slab: it is read once a tap, and by all output channels.
 const SLAB_BYTES: usize = 128 << 10;
 
-/// How the operands of a layer lie.
-#[derive(Debug, Clone, Copy)]
-struct Lie {
-    /// The image whose channels-last order the layer's columns follow.
-    image: Option<[usize; 3]>,
-    /// Groups of channels.
-    groups: usize,
-    /// Operands side by side.
-    line: usize,
-}
-
-impl Build<'_> {
+impl<'p> Build<'p> {
     /// Adds the steps of a multiplying layer; `false` where its input has no
     /// kernel.
     pub(super) fn linear(
         &mut self,
-        node: &Node,
-        linear: &Linear<'_>,
+        node: &'p Node,
+        linear: Linear<'p>,
         fused: Fused,
         output: (DType, &Shape),
     ) -> Result<bool, PlanError> {
@@ -60,8 +51,8 @@ impl Build<'_> {
 
     fn matrix(
         &mut self,
-        node: &Node,
-        linear: &Linear<'_>,
+        node: &'p Node,
+        linear: Linear<'p>,
         fused: Fused,
         (dtype, shape): (DType, &Shape),
     ) -> Result<bool, PlanError> {
@@ -79,30 +70,27 @@ impl Build<'_> {
             _ => (self.plain(x)?, None),
         };
         let rows = shape.elements() / linear.outputs().max(1);
-        let lie = Lie {
+        let to = self.define(y, dtype, shape, Layout::Plain)?;
+        self.packings.push(Packing {
+            step: self.steps.len(),
+            node,
+            fused,
             image,
             groups: 1,
-            line: linear.depth(),
-        };
-        let (layer, choice) = self.packed(node, linear, fused, lie)?;
-        let to = self.define(y, dtype, shape, Layout::Plain)?;
-        let cost = cost_of(&layer, rows, 0);
+            pixels: rows,
+            operands: None,
+            linear,
+        });
+        let layer = Arc::default();
         let action = Action::MatMul { layer, rows };
-        self.step(
-            &node.name,
-            action,
-            vec![Operand::Buffer(from)],
-            vec![to],
-            choice,
-            cost,
-        );
+        self.unpacked(node, action, from, to);
         Ok(true)
     }
 
     fn convolution(
         &mut self,
-        node: &Node,
-        linear: &Linear<'_>,
+        node: &'p Node,
+        linear: Linear<'p>,
         fused: Fused,
         (dtype, shape): (DType, &Shape),
         (window, groups): (&Window, usize),
@@ -129,16 +117,24 @@ impl Build<'_> {
         let pixels = batch * oh * ow;
 
         if groups > 1 && groups == channels && groups == linear.outputs() {
-            let layer = self.depthwise(node, linear, fused, placed)?;
+            let layer = self.depthwise(node, &linear, fused, placed)?;
             let (kernel, weight_bytes) = match &layer.filters {
-                Filters::F32(f) => (f.kernel().name, f.bytes()),
-                Filters::I8(f) => (f.kernel().name, f.bytes()),
+                Filters::F32(f) => (f.kernel(), f.bytes()),
+                Filters::I8(f) => (f.kernel(), f.bytes()),
+            };
+            let load = Load {
+                multiplies: channels.saturating_mul(kh * kw),
+                outputs: channels,
+                pixels,
+                weight_bytes,
+                moved_bytes: 0,
             };
             let cost = Cost {
                 macs: products(&[pixels, channels, kh, kw]),
                 nonzero_macs: products(&[pixels, linear.nonzeros()]),
                 weight_bytes,
                 scratch_bytes: 0,
+                compute_us: self.planner.costs().predicted_us(kernel.what, load),
             };
             let to = self.define(y, dtype, shape, Layout::ChannelsLast)?;
             let action = Action::Depthwise {
@@ -147,7 +143,7 @@ impl Build<'_> {
                 pad,
             };
             let choice = Choice {
-                kernel: kernel.into(),
+                kernel: kernel.name.into(),
                 reason: "every channel has its own filter".into(),
                 refused: Vec::new(),
             };
@@ -165,84 +161,42 @@ impl Build<'_> {
         let im2col = Im2col::new(placed, groups, channels / groups.max(1)).map_err(refused)?;
         let integer = matches!(fused.arithmetic, Arithmetic::Integer { .. });
         let slab = Slab::new(placed).filter(|_| groups == 1 && integer && !im2col.is_identity());
-        let lie = Lie {
+        let rows = Operands::Rows {
+            im2col,
+            tile: (TILE_BYTES / (im2col.cols() * item).max(1))
+                .clamp(16, 256)
+                .min((oh * ow).max(1)),
+        };
+        let lines = slab.map(|slab| Operands::Lines {
+            slab,
+            rows: slab_rows(&slab, self.threads),
+        });
+        let to = self.define(y, dtype, shape, Layout::ChannelsLast)?;
+        self.packings.push(Packing {
+            step: self.steps.len(),
+            node,
+            fused,
             image: None,
             groups,
-            line: slab.map_or(im2col.cols(), |slab| slab.line()),
-        };
-        let (layer, choice) = self.packed(node, linear, fused, lie)?;
-        let slab = slab.filter(|_| layer.groups.iter().all(|g| g.matrix.reads_patches()));
-        let operands = match slab {
-            Some(slab) => Operands::Lines {
-                slab,
-                rows: slab_rows(&slab, self.threads),
-            },
-            None => Operands::Rows {
-                im2col,
-                tile: (TILE_BYTES / (im2col.cols() * item).max(1))
-                    .clamp(16, 256)
-                    .min((oh * ow).max(1)),
-            },
-        };
-        // Every thread has its own working memory, on its own cache lines.
-        let each = operands.scratch().saturating_mul(item);
-        let scratch_bytes = each
-            .checked_next_multiple_of(64)
-            .and_then(|each| each.checked_mul(self.threads))
-            .ok_or(PlanError::ArenaOverflow)?;
-        let to = self.define(y, dtype, shape, Layout::ChannelsLast)?;
-        let cost = cost_of(&layer, pixels, scratch_bytes);
+            pixels,
+            operands: Some(Lie { rows, lines, item }),
+            linear,
+        });
         let action = Action::Conv {
-            layer,
-            operands,
+            layer: Arc::default(),
+            operands: rows,
             batch,
             pad,
         };
-        self.step(
-            &node.name,
-            action,
-            vec![Operand::Buffer(from)],
-            vec![to],
-            choice,
-            cost,
-        );
+        self.unpacked(node, action, from, to);
         Ok(true)
     }
 
-    /// The packed layer, made once for all plans.
-    fn packed(
-        &self,
-        node: &Node,
-        linear: &Linear<'_>,
-        fused: Fused,
-        lie: Lie,
-    ) -> Result<(Arc<Layer>, Choice), PlanError> {
-        let isa = self.planner.isa();
-        let extents = (linear.outputs(), linear.depth(), lie.groups);
-        self.planner.layer((node.name.clone(), lie.image), || {
-            let packed = match fused.arithmetic {
-                Arithmetic::Float | Arithmetic::Codes(_) => {
-                    let rows = linear.rows_f32();
-                    pack_f32(isa, &rows, linear.bias.as_deref(), extents, fused.clamp)
-                }
-                Arithmetic::Integer { x, y } => {
-                    let integers = Integers::derive(linear, x, y, fused.clamp)
-                        .map_err(|why| ModelError::unsupported(node, why))?;
-                    let mut rows = linear.rows_i8();
-                    if let Some(image) = lie.image {
-                        rows = columns_channels_last(&rows, image);
-                    }
-                    let numbers = IntegerLayer {
-                        integers: &integers,
-                        x,
-                        y,
-                        clamp: fused.clamp,
-                    };
-                    pack_i8(isa, &rows, extents, lie.line, &numbers)
-                }
-            };
-            packed.map_err(|e| Self::kernel_error(node, e))
-        })
+    /// Adds the step of a layer that is yet to be packed.
+    fn unpacked(&mut self, node: &Node, action: Action, from: usize, to: usize) {
+        let choice = Choice::only("none");
+        let (inputs, outputs) = (vec![Operand::Buffer(from)], vec![to]);
+        self.step(&node.name, action, inputs, outputs, choice, Cost::default());
     }
 
     fn depthwise(
@@ -295,29 +249,4 @@ fn slab_rows(slab: &Slab, threads: usize) -> usize {
     let one = slab.len(1);
     let more = (slab.len(2) - one).max(1);
     (1 + SLAB_BYTES.saturating_sub(one) / more).min(most)
-}
-
-/// How many products there are; no more than can be counted, of extents whose outputs no machine
-/// holds.
-fn products(factors: &[usize]) -> u64 {
-    factors
-        .iter()
-        .fold(1, |product, &factor| product.saturating_mul(factor as u64))
-}
-
-fn cost_of(layer: &Layer, rows: usize, scratch_bytes: usize) -> Cost {
-    Cost {
-        macs: products(&[rows, layer.outputs, layer.depth]),
-        nonzero_macs: products(&[rows, layer.nonzeros]),
-        weight_bytes: layer.bytes(),
-        scratch_bytes,
-    }
-}
-
-/// `[outputs, (c, h, w)]` to `[outputs, (h, w, c)]`.
-fn columns_channels_last(rows: &[i8], [c, h, w]: [usize; 3]) -> Vec<i8> {
-    let (plane, depth) = (h * w, c * h * w);
-    rows.chunks_exact(depth.max(1))
-        .flat_map(|row| (0..plane).flat_map(move |p| (0..c).map(move |c| row[c * plane + p])))
-        .collect()
 }

@@ -13,9 +13,9 @@ use secateur_model::ops::{self, ShapeInput, TypedShape};
 use secateur_model::{Constant, DType, ModelError, Node, Op, Shape, Tensor, Window};
 use std::sync::Arc;
 
-impl Build<'_> {
+impl<'p> Build<'p> {
     /// Plans a node.
-    pub(super) fn node(&mut self, node: &Node) -> Result<(), PlanError> {
+    pub(super) fn node(&mut self, node: &'p Node) -> Result<(), PlanError> {
         let fused = self.planner.draft().fused(node);
         if fused == Fused::default() && self.evaluate_now(node)? {
             return Ok(());
@@ -117,7 +117,7 @@ impl Build<'_> {
     /// Adds the steps of the kernels for a node; `false` where there are none.
     fn kernel_for(
         &mut self,
-        node: &Node,
+        node: &'p Node,
         fused: Fused,
         outputs: &[TypedShape],
     ) -> Result<bool, PlanError> {
@@ -131,7 +131,7 @@ impl Build<'_> {
         let x_type = self.value(x)?.dtype;
         match &node.op {
             Op::Conv { .. } | Op::Gemm { .. } | Op::MatMul => match Linear::of(draft, node) {
-                Ok(linear) => return self.linear(node, &linear, fused, (*dtype, shape)),
+                Ok(linear) => return self.linear(node, linear, fused, (*dtype, shape)),
                 Err(_) => return Ok(false),
             },
             Op::Flatten { .. } | Op::Reshape { .. } | Op::Squeeze | Op::Unsqueeze => {

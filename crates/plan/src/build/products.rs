@@ -3,7 +3,7 @@
 use super::{Build, Cost};
 use crate::PlanError;
 use crate::plan::{Action, Choice, Layout, Product};
-use secateur_kernels::ProductF32;
+use secateur_kernels::{ProductF32, What};
 use secateur_model::ops::TypedShape;
 use secateur_model::{DType, Node, Op};
 
@@ -65,6 +65,7 @@ impl Build<'_> {
             nonzero_macs: macs,
             weight_bytes: 0,
             scratch_bytes,
+            compute_us: macs as f64 / self.planner.costs().peak_gmacs(What::DenseF32) / 1e3,
         };
         let begin = |own: &[usize], each: usize| {
             let own = own.to_vec();

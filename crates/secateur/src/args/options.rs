@@ -205,6 +205,12 @@ pub struct Bench {
     /// Runs
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = parse::repeats)]
     pub repeats: usize,
+    /// Say for every layer which kernel runs and what was refused, and how near it comes to the roof
+    #[arg(long)]
+    pub explain: bool,
+    /// Also draw the roofline of the network as a page
+    #[arg(long, value_name = "FILE", value_parser = parse::html)]
+    pub html: Option<PathBuf>,
     #[command(flatten)]
     pub json: JsonArg,
 }
@@ -226,6 +232,9 @@ pub struct Export {
 
 #[derive(ClapArgs)]
 pub struct Cpu {
+    /// Measure what kernels cost here once more, and keep that
+    #[arg(long)]
+    pub measure: bool,
     #[command(flatten)]
     pub json: JsonArg,
 }

@@ -1,0 +1,78 @@
+//! Networks of which the end hangs on values: what stands before runs in kernels all the same.
+
+#![allow(clippy::unwrap_used)] // helpers of tests
+
+mod support;
+
+use secateur_engine::{EngineError, Session, SessionOptions};
+use secateur_model::{DType, Graph, Node, Op, Shape, Tensor, ValueInfo, zoo};
+
+/// A network that also gives the places at which it gives more than nothing.
+fn network() -> Graph {
+    let mut graph = zoo::build("lenet-5", [1, 28, 28], 10, 1).unwrap();
+    let logits = graph.outputs[0].name.clone();
+    let node = |name: &str, op, input: &str, output: &str| Node {
+        name: name.into(),
+        op,
+        inputs: vec![input.into()],
+        outputs: vec![output.into()],
+    };
+    let relu = Op::Relu;
+    graph.nodes.push(node("above", relu, &logits, "above"));
+    graph
+        .nodes
+        .push(node("places", Op::NonZero, "above", "places"));
+    graph.outputs.push(ValueInfo {
+        name: "places".into(),
+        dtype: DType::I64,
+        dims: None,
+    });
+    graph
+}
+
+#[test]
+fn only_what_hangs_on_values_is_left_to_the_reference() {
+    let graph = network();
+    let x = Tensor::f32(&[2, 1, 28, 28], support::noise(2 * 784, 3)).unwrap();
+    let session = |reference| {
+        let options = SessionOptions {
+            reference,
+            ..SessionOptions::default()
+        };
+        Session::new(&graph, &options).unwrap()
+    };
+    let (fast, slow) = (session(false), session(true));
+    let found = fast.run(&[("input", &x)]).unwrap();
+    assert_eq!(found, slow.run(&[("input", &x)]).unwrap());
+    assert_eq!(found[1].shape().dims()[0], 2);
+
+    let bound = fast.bind(&[x.shape().clone()]).unwrap();
+    let plan = bound.plan();
+    assert_eq!(plan.outputs.len(), 1);
+    assert!(plan.steps.iter().all(|s| s.choice.kernel != "reference"));
+    let tail = plan.tail.as_ref().unwrap();
+    assert_eq!(
+        tail.nodes
+            .iter()
+            .map(|n| n.name.as_str())
+            .collect::<Vec<_>>(),
+        ["places"]
+    );
+}
+
+#[test]
+fn slices_of_unknown_length_are_refused() {
+    let graph = network();
+    let session = Session::new(&graph, &SessionOptions::default()).unwrap();
+    let bound = session
+        .bind(&[Shape::new(&[1, 1, 28, 28]).unwrap()])
+        .unwrap();
+    let (x, mut y, mut places) = ([0.0; 784], [0.0; 10], [0.0; 20]);
+    let refused = bound.run_into(&[&x], &mut [&mut y, &mut places]);
+    assert_eq!(
+        refused,
+        Err(EngineError::Extents {
+            node: "places".into()
+        })
+    );
+}
