@@ -183,11 +183,7 @@ impl Target<'_> {
                     let y = y.next().unwrap_or_default();
                     let (a, b) = (&a[from_a..], &b[from_b..]);
                     match steps {
-                        [1, 1] => {
-                            for ((y, &a), &b) in y.iter_mut().zip(&a[..count]).zip(&b[..count]) {
-                                *y = f(a, b);
-                            }
-                        }
+                        [1, 1] => pairs(y, &a[..count], &b[..count], &f),
                         [1, 0] => {
                             let b = b[0];
                             y.iter_mut().zip(a).for_each(|(y, &a)| *y = f(a, b));
@@ -205,6 +201,16 @@ impl Target<'_> {
                 });
             },
         );
+    }
+}
+
+/// By index: three iterators at once are not vectorised.
+#[inline(always)]
+fn pairs(y: &mut [f32], a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) {
+    let count = y.len();
+    let (a, b) = (&a[..count], &b[..count]);
+    for i in 0..count {
+        y[i] = f(a[i], b[i]);
     }
 }
 

@@ -213,9 +213,16 @@ impl MatmulCodes {
                             .for_each(|(y, b)| *y = b ^ to_signed),
                     }
                 }
+                // As words, each loop of which the compiler vectorises.
+                let mut words = [0u32; LANES];
+                for (r, row) in four.iter().enumerate() {
+                    for (word, &code) in words.iter_mut().zip(row) {
+                        *word |= u32::from(code) << (8 * r);
+                    }
+                }
                 let (to, _) = to.as_chunks_mut::<4>();
-                for (l, to) in to.iter_mut().enumerate() {
-                    *to = four.map(|row| row[l]);
+                for (to, word) in to.iter_mut().zip(words) {
+                    *to = word.to_le_bytes();
                 }
                 for row in four {
                     for (sum, code) in sums.iter_mut().zip(row) {
