@@ -47,6 +47,57 @@ pub fn views<'a, const N: usize>(
         .map_err(|_| EngineError::Buffers { step: step.into() })
 }
 
+/// What is left of an arena to read while two ranges are written.
+pub struct Reads<'a> {
+    /// Pieces with where they begin.
+    pieces: [(usize, &'a [u8]); 3],
+}
+
+impl<'a> Reads<'a> {
+    /// A range that lies in none of those that are written.
+    pub fn get(&self, range: Range<usize>) -> Option<&'a [u8]> {
+        self.pieces.iter().find_map(|(start, bytes)| {
+            let at = range.start.checked_sub(*start)?;
+            bytes.get(at..at.checked_add(range.len())?)
+        })
+    }
+}
+
+/// Two ranges to write, either of which may be empty, and the rest to read, in which inputs may be the
+/// same.
+pub fn apart(arena: &mut [u8], [a, b]: [Range<usize>; 2]) -> Option<([&mut [u8]; 2], Reads<'_>)> {
+    let swapped = (b.start, b.end) < (a.start, a.end);
+    let (first, second) = if swapped { (b, a) } else { (a, b) };
+    let (before, rest) = arena.split_at_mut_checked(first.start)?;
+    let (first_bytes, rest) = rest.split_at_mut_checked(first.len())?;
+    let (between, rest) = rest.split_at_mut_checked(second.start.checked_sub(first.end)?)?;
+    let (second_bytes, after) = rest.split_at_mut_checked(second.len())?;
+    let pieces = [(0, &*before), (first.end, &*between), (second.end, &*after)];
+    let written = match swapped {
+        true => [second_bytes, first_bytes],
+        false => [first_bytes, second_bytes],
+    };
+    Some((written, Reads { pieces }))
+}
+
+/// A tensor's bytes, of the types that steps read.
+pub fn bytes_of(tensor: &Tensor) -> Option<&[u8]> {
+    Some(match tensor.data() {
+        Data::F32(v) => bytemuck::cast_slice(v),
+        Data::F64(v) => bytemuck::cast_slice(v),
+        Data::I8(v) => bytemuck::cast_slice(v),
+        Data::U8(v) => v,
+        Data::I16(v) => bytemuck::cast_slice(v),
+        Data::U16(v) => bytemuck::cast_slice(v),
+        Data::I32(v) => bytemuck::cast_slice(v),
+        Data::U32(v) => bytemuck::cast_slice(v),
+        Data::I64(v) => bytemuck::cast_slice(v),
+        Data::U64(v) => bytemuck::cast_slice(v),
+        Data::Bool(v) => bytemuck::cast_slice(v),
+        Data::F16(_) | Data::BF16(_) | Data::Opaque { .. } => return None,
+    })
+}
+
 /// Copies a buffer out as a tensor.
 pub fn read(bytes: &[u8], dtype: DType, shape: &Shape) -> Result<Tensor, ModelError> {
     macro_rules! elements {
@@ -141,6 +192,23 @@ mod tests {
             );
             assert!(!write(&tensor, &mut [0; 99]));
         }
+    }
+
+    #[test]
+    fn what_is_not_written_is_read() {
+        let mut arena: Vec<u8> = (0..10).collect();
+        for [a, b] in [[2..4, 6..7], [6..7, 2..4], [2..2, 2..4], [2..4, 2..2]] {
+            let (lens, outside) = ([a.len(), b.len()], [0..2, 4..6, 7..10]);
+            let (written, reads) = apart(&mut arena, [a.clone(), b]).unwrap();
+            assert_eq!(written.map(|w| w.len()), lens);
+            assert!(a.is_empty() || reads.get(a.start..a.start + 1).is_none());
+            for range in outside {
+                let expected: Vec<u8> = range.clone().map(|i| i as u8).collect();
+                assert_eq!(reads.get(range).unwrap(), expected);
+            }
+        }
+        assert!(apart(&mut arena, [2..5, 4..6]).is_none());
+        assert!(apart(&mut arena, [2..5, 9..11]).is_none());
     }
 
     #[test]

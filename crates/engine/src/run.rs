@@ -1,12 +1,16 @@
 //! The steps of a plan over an arena.
 
 mod codes;
+mod elementwise;
+mod lanes;
 mod layers;
+mod movement;
+mod products;
 mod simple;
 
 use crate::EngineError;
-use crate::arena::{read, views, write};
-use crate::team::threads_for;
+use crate::arena::{Reads, apart, bytes_of, read, views, write};
+use crate::team::{Units, threads_for};
 use secateur_kernels::KernelError;
 use secateur_model::{Node, Tensor, ops};
 use secateur_plan::{Action, Buffer, Operand, Operands, Plan, Step};
@@ -55,7 +59,23 @@ pub fn run_step(
             count,
         } => call.average_pool(arena, window, *batch, *count),
         Action::GlobalAveragePool { batch } => call.global_average_pool(arena, *batch),
-        Action::Add(clamp) => call.add(arena, *clamp),
+        Action::Map(function) => call.map(arena, *function),
+        Action::Binary {
+            function,
+            nest,
+            clamp,
+        } => call.binary(arena, *function, nest, *clamp),
+        Action::Select(nest) => call.select(arena, nest),
+        Action::Cast => call.cast(arena),
+        Action::Softmax(axis) => call.softmax(arena, *axis),
+        Action::Normalize {
+            moments,
+            epsilon,
+            width,
+        } => call.normalize(arena, *moments, *epsilon, *width),
+        Action::Reduce { kind, axis } => call.reduce(arena, *kind, *axis),
+        Action::Gather { extent, bytes } => call.gather(arena, *extent, *bytes),
+        Action::Product(product) => call.product(arena, product),
         Action::AddCodes(add) => call.add_codes(arena, add),
         Action::Lookup(table) => call.lookup(arena, table),
         Action::MatMulCodes {
@@ -73,7 +93,6 @@ pub fn run_step(
             count,
         } => call.average_codes(arena, mean, window, (*batch, *count)),
         Action::Rearrange { walks, fill } => call.rearrange(arena, walks, fill.as_deref()),
-        Action::Clamp(clamp) => call.clamp(arena, *clamp),
         Action::Quantize(affine) => call.quantize(arena, *affine),
         Action::Dequantize(affine) => call.dequantize(arena, *affine),
         Action::ToChannelsLast { batch, channels } => {
@@ -85,6 +104,13 @@ pub fn run_step(
         Action::Load(tensor) => call.load(arena, tensor),
         Action::Reference(node) => call.reference(arena, node),
     }
+}
+
+/// The arena as one step sees it.
+struct Parts<'a> {
+    out: &'a mut [u8],
+    scratch: &'a mut [u8],
+    reads: Reads<'a>,
 }
 
 /// A step with what it needs to find its buffers.
@@ -138,14 +164,79 @@ impl<'a> Call<'a> {
         views(arena, ranges, &self.step.name)
     }
 
+    /// The output, the working memory, and everything that is read.
+    fn apart<'b>(&self, arena: &'b mut [u8]) -> Result<Parts<'b>, EngineError> {
+        let scratch = self.step.scratch.map_or(0..0, |(at, len)| at..at + len);
+        let ranges = [Self::range(self.output()?), scratch];
+        let ([out, scratch], reads) = apart(arena, ranges).ok_or_else(|| self.misplaced())?;
+        Ok(Parts {
+            out,
+            scratch,
+            reads,
+        })
+    }
+
+    /// The bytes of an input: of its buffer, or of a constant; none of an absent one.
+    fn operand<'b>(&self, reads: &Reads<'b>, index: usize) -> Result<&'b [u8], EngineError>
+    where
+        'a: 'b,
+    {
+        let bytes = match self.step.inputs.get(index) {
+            Some(Operand::Buffer(buffer)) => reads.get(Self::range(self.buffer(*buffer)?)),
+            Some(Operand::Constant(tensor)) => bytes_of(tensor),
+            Some(Operand::Absent) => Some(&[][..]),
+            None => None,
+        };
+        bytes.ok_or_else(|| self.misplaced())
+    }
+
+    /// Shares units of the output among the threads, in multiples of a granule.
+    fn share(
+        &self,
+        out: &mut [u8],
+        units: usize,
+        granule: usize,
+        work: impl Fn(Range<usize>, &mut [u8]) -> Result<(), EngineError> + Sync,
+    ) -> Result<(), EngineError> {
+        let all = Units {
+            range: 0..units,
+            granule,
+            bytes: out.len() / units.max(1),
+            out,
+            scratch: &mut [],
+            scratch_each: 0,
+        };
+        all.share(self.threads, &|range, out, _| work(range, out))
+    }
+
+    /// Elements of a view.
+    fn elements<'b, T: bytemuck::Pod>(&self, bytes: &'b [u8]) -> Result<&'b [T], EngineError> {
+        // Nothing need not lie where elements could.
+        if bytes.is_empty() {
+            return Ok(&[]);
+        }
+        bytemuck::try_cast_slice(bytes).map_err(|_| self.misplaced())
+    }
+
+    /// Elements of a view that is written.
+    fn elements_mut<'b, T: bytemuck::Pod>(
+        &self,
+        bytes: &'b mut [u8],
+    ) -> Result<&'b mut [T], EngineError> {
+        if bytes.is_empty() {
+            return Ok(&mut []);
+        }
+        bytemuck::try_cast_slice_mut(bytes).map_err(|_| self.misplaced())
+    }
+
     /// f32 elements of a view.
     fn floats<'b>(&self, bytes: &'b [u8]) -> Result<&'b [f32], EngineError> {
-        bytemuck::try_cast_slice(bytes).map_err(|_| self.misplaced())
+        self.elements(bytes)
     }
 
     /// f32 elements of a view that is written.
     fn floats_mut<'b>(&self, bytes: &'b mut [u8]) -> Result<&'b mut [f32], EngineError> {
-        bytemuck::try_cast_slice_mut(bytes).map_err(|_| self.misplaced())
+        self.elements_mut(bytes)
     }
 
     fn load(&self, arena: &mut [u8], tensor: &Tensor) -> Result<(), EngineError> {

@@ -8,11 +8,14 @@
 
 #[path = "support/python.rs"]
 mod python;
+#[path = "support/sets.rs"]
+mod sets;
 
 use secateur_engine::{Session, SessionOptions};
 use secateur_io::onnx;
-use secateur_model::{DType, Data, Tensor};
-use std::path::{Path, PathBuf};
+use secateur_model::Tensor;
+use sets::{distance, name, sorted, tensors};
+use std::path::Path;
 use std::time::Instant;
 
 const SCRIPT: &str = include_str!("support/networks.py");
@@ -60,7 +63,7 @@ fn compare(network: &Path) -> Result<String, String> {
     let mut apart = 0.0f64;
     let mut count = 0;
     for set in sorted(network).into_iter().filter(|path| path.is_dir()) {
-        let inputs = tensors(&set, "input");
+        let inputs = tensors(&set, "input").unwrap();
         let named: Vec<(&str, &Tensor)> = graph
             .inputs
             .iter()
@@ -70,7 +73,11 @@ fn compare(network: &Path) -> Result<String, String> {
         let found = session
             .run(&named)
             .map_err(|e| format!("set {}: {e}", name(&set)))?;
-        for (index, pair) in found.iter().zip(tensors(&set, "output")).enumerate() {
+        for (index, pair) in found
+            .iter()
+            .zip(tensors(&set, "output").unwrap())
+            .enumerate()
+        {
             let far = distance(pair.0, &pair.1)
                 .map_err(|why| format!("set {}, output {index}: {why}", name(&set)))?;
             apart = apart.max(far);
@@ -83,55 +90,4 @@ fn compare(network: &Path) -> Result<String, String> {
     Ok(format!(
         "{count} sets, at most {apart:e} of the range apart"
     ))
-}
-
-/// The largest difference of real numbers by their range; integers must agree.
-fn distance(found: &Tensor, expected: &Tensor) -> Result<f64, String> {
-    if found.shape() != expected.shape() || found.dtype() != expected.dtype() {
-        return Err(format!(
-            "{}{} for {}{}",
-            found.dtype(),
-            found.shape(),
-            expected.dtype(),
-            expected.shape()
-        ));
-    }
-    if found.dtype() != DType::F32 {
-        return (found == expected)
-            .then_some(0.0)
-            .ok_or_else(|| "other integers".into());
-    }
-    let (Data::F32(found), Data::F32(expected)) = (found.data(), expected.data()) else {
-        return Err("no f32".into());
-    };
-    let range = expected.iter().fold(1e-6f32, |m, v| m.max(v.abs()));
-    let pairs = found.iter().zip(expected);
-    let far = pairs.fold(0.0f64, |far, (f, e)| {
-        let apart = f64::from((f - e).abs() / range);
-        if apart.is_nan() {
-            f64::INFINITY
-        } else {
-            far.max(apart)
-        }
-    });
-    Ok(far)
-}
-
-fn tensors(set: &Path, stem: &str) -> Vec<Tensor> {
-    (0..)
-        .map(|i| set.join(format!("{stem}_{i}.pb")))
-        .take_while(|path| path.is_file())
-        .map(|path| onnx::read_tensor(&std::fs::read(&path).unwrap(), &name(&path)).unwrap())
-        .collect()
-}
-
-fn sorted(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).unwrap();
-    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-    paths.sort();
-    paths
-}
-
-fn name(path: &Path) -> String {
-    path.file_name().unwrap().to_string_lossy().into_owned()
 }

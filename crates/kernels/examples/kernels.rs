@@ -218,9 +218,9 @@ fn images() -> Result<(), KernelError> {
     let (image, mut y) = (vec![1u8; image_f.len()], vec![1u8; image_f.len()]);
     let mut y_f = image_f.clone();
     let affine = Affine::new(0.02, 0)?;
-    let time = timed(|| affine.quantize_u8(&image_f, &mut y))?;
+    let time = timed(|| affine.quantize_u8(Isa::best(), &image_f, &mut y))?;
     line("quantize u8", y.len(), time);
-    let time = timed(|| affine.dequantize(&image, std::hint::black_box(&mut y_f)))?;
+    let time = timed(|| affine.dequantize(Isa::best(), &image, std::hint::black_box(&mut y_f)))?;
     line("dequantize u8", y.len(), time);
     let time = timed(|| nchw_to_nhwc(128, &image, &mut y))?;
     line("nchw_to_nhwc u8, 128 channels", y.len(), time);

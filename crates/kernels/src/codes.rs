@@ -108,6 +108,22 @@ impl CodesOut<'_> {
         })
     }
 
+    /// Writes the first `count` of some values from `at` on: all of them at the width of registers.
+    #[inline(always)]
+    pub(crate) fn put_lanes<const N: usize>(
+        &mut self,
+        end: &Option<Rounding>,
+        at: usize,
+        values: [f32; N],
+        count: usize,
+    ) {
+        match (self, end) {
+            (Self::Codes(y), Some(end)) => put(&mut y[at..], values.map(|v| end.byte(v)), count),
+            (Self::Real(y), _) => put(&mut y[at..], values, count),
+            (Self::Codes(_), None) => {}
+        }
+    }
+
     /// Writes values from `at` on.
     #[inline(always)]
     pub(crate) fn put(
@@ -129,6 +145,14 @@ impl CodesOut<'_> {
             }
             (Self::Codes(_), None) => {}
         }
+    }
+}
+
+#[inline(always)]
+fn put<T: Copy, const N: usize>(y: &mut [T], values: [T; N], count: usize) {
+    match y.first_chunk_mut::<N>() {
+        Some(y) if count == N => *y = values,
+        _ => y[..count].copy_from_slice(&values[..count]),
     }
 }
 

@@ -98,7 +98,7 @@ impl DenseF32 {
             return Ok(());
         }
         // SAFETY: `pack` checked the instruction set, the lines above the shapes.
-        unsafe { (self.entry)(self, x, outputs, clamp, y) };
+        unsafe { (self.entry)(self.view(), x, outputs, clamp, y) };
         Ok(())
     }
 
@@ -132,16 +132,65 @@ impl DenseF32 {
         self.outputs * self.depth
     }
 
-    /// Weights of panel `index`, `[depth][granule]`.
-    #[inline(always)]
-    pub(crate) fn panel(&self, index: usize) -> &[f32] {
-        let len = self.depth * self.kernel.mr;
-        &self.panels.as_slice()[index * len..][..len]
+    /// The packed weights as kernels read them.
+    fn view(&self) -> PanelsF32<'_> {
+        PanelsF32 {
+            panels: self.panels.as_slice(),
+            bias: self.bias.as_slice(),
+            depth: self.depth,
+            width: self.kernel.mr,
+        }
+    }
+}
+
+/// Widest panel of any kernel.
+const MAX_WIDTH: usize = 64;
+
+/// Panels of weights, `[depth][width]` each, and their biases, wherever they lie.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PanelsF32<'a> {
+    panels: &'a [f32],
+    /// One a padded output; empty for zeros.
+    bias: &'a [f32],
+    depth: usize,
+    width: usize,
+}
+
+impl<'a> PanelsF32<'a> {
+    /// Panels of a product without bias; `width` is at most [`MAX_WIDTH`].
+    pub fn without_bias(panels: &'a [f32], depth: usize, width: usize) -> Self {
+        Self {
+            panels,
+            bias: &[],
+            depth,
+            width,
+        }
     }
 
-    /// Bias of panel `index`, `[granule]`.
+    /// Products of an output.
+    #[cfg_attr(
+        target_arch = "wasm32",
+        allow(dead_code, reason = "its kernels walk the panel")
+    )]
     #[inline(always)]
-    pub(crate) fn panel_bias(&self, index: usize) -> &[f32] {
-        &self.bias.as_slice()[index * self.kernel.mr..][..self.kernel.mr]
+    pub fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// Weights of panel `index`, `[depth][width]`.
+    #[inline(always)]
+    pub fn panel(&self, index: usize) -> &'a [f32] {
+        let len = self.depth * self.width;
+        &self.panels[index * len..][..len]
+    }
+
+    /// Bias of panel `index`, `[width]`.
+    #[inline(always)]
+    pub fn panel_bias(&self, index: usize) -> &'a [f32] {
+        static ZEROS: [f32; MAX_WIDTH] = [0.0; MAX_WIDTH];
+        match self.bias {
+            [] => &ZEROS[..self.width],
+            bias => &bias[index * self.width..][..self.width],
+        }
     }
 }

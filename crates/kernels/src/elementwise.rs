@@ -1,30 +1,12 @@
-use crate::{Clamp, KernelError, epilogue::round_small, error::check_len};
-
-/// `x[i] = clamp(x[i])`: Relu and Clip in place.
-pub fn clamp_f32(x: &mut [f32], clamp: Clamp) {
-    x.iter_mut().for_each(|x| *x = clamp.apply(*x));
-}
-
-/// `y[i] = clamp(a[i] + b[i])`, equal lengths.
-///
-/// # Errors
-/// When the lengths differ.
-pub fn add_f32(a: &[f32], b: &[f32], clamp: Clamp, y: &mut [f32]) -> Result<(), KernelError> {
-    check_len("second addend", a.len(), b.len())?;
-    check_len("sum", a.len(), y.len())?;
-    for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
-        *y = clamp.apply(a + b);
-    }
-    Ok(())
-}
+use crate::{Clamp, Isa, KernelError, epilogue::round_small, error::check_len, multiversion};
 
 /// The affine map between f32 and 8 bits of one tensor (ONNX QuantizeLinear, DequantizeLinear).
 ///
 /// ```
-/// use secateur_kernels::Affine;
+/// use secateur_kernels::{Affine, Isa};
 /// let affine = Affine::new(0.5, 10)?;
 /// let mut q = [0u8; 3];
-/// affine.quantize_u8(&[0.25, 1.0, 1e9], &mut q)?;       // 0.5 rounds to even
+/// affine.quantize_u8(Isa::best(), &[0.25, 1.0, 1e9], &mut q)?; // 0.5 rounds to even
 /// assert_eq!(q, [10, 12, 255]);
 /// # Ok::<(), secateur_kernels::KernelError>(())
 /// ```
@@ -71,11 +53,17 @@ impl Affine {
     ///
     /// # Errors
     /// When the lengths differ.
-    pub fn quantize_u8(self, x: &[f32], y: &mut [u8]) -> Result<(), KernelError> {
+    pub fn quantize_u8(self, isa: Isa, x: &[f32], y: &mut [u8]) -> Result<(), KernelError> {
         check_len("quantized", x.len(), y.len())?;
-        for (y, &x) in y.iter_mut().zip(x) {
-            *y = self.quantize(x, 0, 255) as u8;
-        }
+        multiversion::run(
+            isa,
+            #[inline(always)]
+            || {
+                for (y, &x) in y.iter_mut().zip(x) {
+                    *y = self.quantize(x, 0, 255) as u8;
+                }
+            },
+        );
         Ok(())
     }
 
@@ -83,11 +71,17 @@ impl Affine {
     ///
     /// # Errors
     /// When the lengths differ.
-    pub fn quantize_i8(self, x: &[f32], y: &mut [i8]) -> Result<(), KernelError> {
+    pub fn quantize_i8(self, isa: Isa, x: &[f32], y: &mut [i8]) -> Result<(), KernelError> {
         check_len("quantized", x.len(), y.len())?;
-        for (y, &x) in y.iter_mut().zip(x) {
-            *y = self.quantize(x, -128, 127) as i8;
-        }
+        multiversion::run(
+            isa,
+            #[inline(always)]
+            || {
+                for (y, &x) in y.iter_mut().zip(x) {
+                    *y = self.quantize(x, -128, 127) as i8;
+                }
+            },
+        );
         Ok(())
     }
 
@@ -97,13 +91,20 @@ impl Affine {
     /// When the lengths differ.
     pub fn dequantize<T: Copy + Into<i32>>(
         self,
+        isa: Isa,
         x: &[T],
         y: &mut [f32],
     ) -> Result<(), KernelError> {
         check_len("dequantized", x.len(), y.len())?;
-        for (y, &x) in y.iter_mut().zip(x) {
-            *y = (x.into() - self.zero_point) as f32 * self.scale;
-        }
+        multiversion::run(
+            isa,
+            #[inline(always)]
+            || {
+                for (y, &x) in y.iter_mut().zip(x) {
+                    *y = (x.into() - self.zero_point) as f32 * self.scale;
+                }
+            },
+        );
         Ok(())
     }
 }
@@ -152,16 +153,6 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn relu_and_sum() {
-        let mut y = [0.0; 2];
-        add_f32(&[1.0, -3.0], &[1.0, 1.0], Clamp::RELU, &mut y).unwrap();
-        assert_eq!(y, [2.0, 0.0]);
-        clamp_f32(&mut y, Clamp::new(0.5, 1.0).unwrap());
-        assert_eq!(y, [1.0, 0.5]);
-        assert!(add_f32(&[1.0], &[1.0, 1.0], Clamp::NONE, &mut y).is_err());
-    }
-
-    #[test]
     fn images_turn_and_turn_back() {
         let x: Vec<u16> = (0..37 * 19).collect();
         let (mut y, mut z) = (vec![0; x.len()], vec![0; x.len()]);
@@ -177,7 +168,11 @@ mod tests {
         let affine = Affine::new(1.0, 7).unwrap();
         let mut q = [0u8; 3];
         affine
-            .quantize_u8(&[f32::NAN, f32::INFINITY, f32::NEG_INFINITY], &mut q)
+            .quantize_u8(
+                Isa::best(),
+                &[f32::NAN, f32::INFINITY, f32::NEG_INFINITY],
+                &mut q,
+            )
             .unwrap();
         assert_eq!(q, [7, 255, 0]);
         assert!(Affine::new(0.0, 0).is_err() && Affine::new(1.0, 256).is_err());
@@ -188,11 +183,11 @@ mod tests {
         fn quantize_is_the_definition(x in -1e4f32..1e4, scale in 1e-3f32..10.0, zp in -128i32..128) {
             let affine = Affine::new(scale, zp).unwrap();
             let mut q = [0i8];
-            affine.quantize_i8(&[x], &mut q).unwrap();
+            affine.quantize_i8(Isa::best(), &[x], &mut q).unwrap();
             let wide = f64::from((x / scale).round_ties_even()) + f64::from(zp);
             prop_assert_eq!(f64::from(q[0]), wide.clamp(-128.0, 127.0));
             let mut back = [0.0];
-            affine.dequantize(&q, &mut back).unwrap();
+            affine.dequantize(Isa::best(), &q, &mut back).unwrap();
             prop_assert_eq!(back[0], (i32::from(q[0]) - zp) as f32 * scale);
         }
     }

@@ -60,6 +60,14 @@ pub enum KernelError {
         /// Deepest reduction supported.
         max: usize,
     },
+    /// An index beyond what it counts.
+    #[error("index {index} of an extent of {extent}")]
+    Index {
+        /// The index.
+        index: i64,
+        /// Elements that there are.
+        extent: usize,
+    },
     /// A size whose product does not fit the address space.
     #[error("{what}: the size overflows")]
     Overflow {

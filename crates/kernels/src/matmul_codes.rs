@@ -170,16 +170,15 @@ impl MatmulCodes {
                 let codes = &panels.codes[panel * self.panel_bytes()..][..self.panel_bytes()];
                 let acc = tile(a, self.depth, codes);
                 let lanes = LANES.min(self.columns - panel * LANES);
-                let (columns, _) = panels.terms[panel * 4 * LANES..][..4 * lanes].as_chunks::<4>();
+                let (columns, _) = panels.terms[panel * 4 * LANES..][..4 * LANES].as_chunks::<4>();
+                let columns: [i32; LANES] = std::array::from_fn(|l| i32::from_ne_bytes(columns[l]));
                 for r in 0..count {
                     let at = (first + r) * self.columns + panel * LANES;
-                    let values = acc[r].iter().zip(columns).map(|(&acc, &column)| {
-                        let acc = acc
-                            .wrapping_add(terms[r])
-                            .wrapping_add(i32::from_ne_bytes(column));
+                    let values = std::array::from_fn(|l| {
+                        let acc = acc[r][l].wrapping_add(terms[r]).wrapping_add(columns[l]);
                         acc as f32 * self.factor
                     });
-                    y.put(&self.end, at, values);
+                    y.put_lanes::<LANES>(&self.end, at, values, lanes);
                 }
             }
         }
@@ -214,10 +213,20 @@ impl MatmulCodes {
                             .for_each(|(y, b)| *y = b ^ to_signed),
                     }
                 }
-                for l in 0..LANES {
-                    for (r, row) in four.iter().enumerate() {
-                        to[4 * l + r] = row[l];
-                        sums[l] += i32::from(row[l] as i8);
+                // As words, each loop of which the compiler vectorises.
+                let mut words = [0u32; LANES];
+                for (r, row) in four.iter().enumerate() {
+                    for (word, &code) in words.iter_mut().zip(row) {
+                        *word |= u32::from(code) << (8 * r);
+                    }
+                }
+                let (to, _) = to.as_chunks_mut::<4>();
+                for (to, word) in to.iter_mut().zip(words) {
+                    *to = word.to_le_bytes();
+                }
+                for row in four {
+                    for (sum, code) in sums.iter_mut().zip(row) {
+                        *sum += i32::from(code as i8);
                     }
                 }
             }

@@ -1,9 +1,11 @@
 //! Elements from places to places: slices, joins, turns and repetitions of tensors.
 
-use crate::KernelError;
+use std::ops::Range;
 
-/// Axes of a walk after neighbours are joined.
-const MAX_AXES: usize = 8;
+use crate::{Isa, KernelError, Nest, error::check_len, multiversion, nest::place};
+
+/// Extent of the blocks in which rows and columns change places: both sides stay in the first cache.
+const BLOCK: usize = 16;
 
 /// One axis of a walk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,21 +21,18 @@ pub struct Walk {
 /// `y[start_to + Σ i·to] = x[start_from + Σ i·from]` for all `i` within the extents of the axes.
 ///
 /// ```
-/// use secateur_kernels::{Rearrange, Walk};
+/// use secateur_kernels::{Isa, Rearrange, Walk};
 /// // The last column of [2, 3], into the first of [2, 2].
 /// let column = Rearrange::new(&[Walk { extent: 2, from: 3, to: 2 }], 2, 0)?;
 /// let mut y = [0; 4];
-/// column.run(&[1, 2, 3, 4, 5, 6], &mut y)?;
+/// column.run(Isa::best(), &[1, 2, 3, 4, 5, 6], &mut y)?;
 /// assert_eq!(y, [3, 0, 6, 0]);
 /// # Ok::<(), secateur_kernels::KernelError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rearrange {
-    axes: Vec<Walk>,
-    start_from: usize,
-    start_to: usize,
-    /// Elements that the source and the target must have.
-    reach: (usize, usize),
+    /// Places in the source and in the target, the target's longest steps outermost.
+    nest: Nest<2>,
 }
 
 impl Rearrange {
@@ -42,106 +41,113 @@ impl Rearrange {
     /// # Errors
     /// When it leaves the address space on either side or has too many axes.
     pub fn new(axes: &[Walk], start_from: usize, start_to: usize) -> Result<Self, KernelError> {
-        let overflow = KernelError::Overflow { what: "walk" };
-        let empty = axes.iter().any(|a| a.extent == 0);
-        let mut axes: Vec<Walk> = axes.iter().copied().filter(|a| a.extent != 1).collect();
+        let overflow = |_| KernelError::Overflow { what: "walk" };
+        let mut axes = axes.to_vec();
         axes.sort_by_key(|a| std::cmp::Reverse(a.to));
-        let mut joined: Vec<Walk> = Vec::with_capacity(axes.len());
-        let mut reach = [start_from as i128, start_from as i128, start_to as i128];
-        for axis in axes.into_iter().filter(|_| !empty) {
-            let last = axis.extent as i128 - 1;
-            reach[usize::from(axis.from > 0)] += last * axis.from as i128;
-            reach[2] += last * axis.to as i128;
-            let outer = joined.last_mut().filter(|outer| {
-                let extent = axis.extent as i128;
-                outer.from as i128 == axis.from as i128 * extent
-                    && outer.to as i128 == axis.to as i128 * extent
-            });
-            match outer {
-                Some(outer) => {
-                    outer.extent = outer
-                        .extent
-                        .checked_mul(axis.extent)
-                        .ok_or(overflow.clone())?;
-                    (outer.from, outer.to) = (axis.from, axis.to);
-                }
-                None => joined.push(axis),
-            }
-        }
-        if joined.len() > MAX_AXES {
-            return Err(KernelError::Parameter {
-                what: "walk",
-                reason: "needed at most 8 axes that cannot be joined",
-            });
-        }
-        let end = |at: i128| usize::try_from(at + 1).ok();
-        let ends = match empty {
-            true => Some((0, 0)),
-            false => end(reach[1]).zip(end(reach[2])).filter(|_| reach[0] >= 0),
-        };
+        let turns: Vec<usize> = axes.iter().map(|a| a.extent).collect();
+        let from: Vec<isize> = axes.iter().map(|a| a.from).collect();
+        let to = axes.iter().map(|a| isize::try_from(a.to).map_err(overflow));
+        let to: Vec<isize> = to.collect::<Result<_, _>>()?;
         Ok(Self {
-            axes: if empty {
-                vec![Walk {
-                    extent: 0,
-                    from: 0,
-                    to: 0,
-                }]
-            } else {
-                joined
-            },
-            start_from,
-            start_to,
-            reach: ends.ok_or(overflow)?,
+            nest: Nest::new(&turns, [(start_from, &from), (start_to, &to)])?,
         })
+    }
+
+    /// Into how many parts a target of `len` elements falls that can be written apart; at least one.
+    pub fn parts(&self, len: usize) -> usize {
+        let (turns, step) = (self.nest.outer(), self.nest.first(1).1 as usize);
+        let apart = turns > 1 && step > 0 && turns.checked_mul(step) == Some(len);
+        // The first turn stays within its step, and so does every other.
+        let within = || {
+            self.nest
+                .part(&(0..1))
+                .is_ok_and(|first| first.reach(1) <= step)
+        };
+        if apart && within() { turns } else { 1 }
     }
 
     /// Copies the elements; what lies between them is not written.
     ///
     /// # Errors
     /// When a side is too short.
-    pub fn run<T: Copy>(&self, x: &[T], y: &mut [T]) -> Result<(), KernelError> {
-        for (what, needed, got) in [
-            ("rearranged", self.reach.0, x.len()),
-            ("rearrangement", self.reach.1, y.len()),
-        ] {
-            if got < needed {
-                return Err(KernelError::Length { what, needed, got });
-            }
-        }
-        walk(&self.axes, x, self.start_from, y, self.start_to);
-        Ok(())
+    pub fn run<T: Copy>(&self, isa: Isa, x: &[T], y: &mut [T]) -> Result<(), KernelError> {
+        run(isa, &self.nest, x, y)
+    }
+
+    /// As [`run`](Self::run), of some of the [`parts`](Self::parts) of the target, which `y` is.
+    ///
+    /// # Errors
+    /// When a side is too short or there are not so many parts.
+    pub fn run_part<T: Copy>(
+        &self,
+        isa: Isa,
+        x: &[T],
+        part: Range<usize>,
+        y: &mut [T],
+    ) -> Result<(), KernelError> {
+        let (base, step) = self.nest.first(1);
+        check_len("part", part.len().saturating_mul(step as usize), y.len())?;
+        run(isa, &self.nest.part(&part)?.begin(1, base)?, x, y)
     }
 }
 
-fn walk<T: Copy>(axes: &[Walk], x: &[T], from: usize, y: &mut [T], to: usize) {
-    match axes {
-        [] => y[to] = x[from],
-        [axis] => line(*axis, x, from, y, to),
-        [axis, inner @ ..] => {
-            for i in 0..axis.extent {
-                let from = from.wrapping_add_signed(i as isize * axis.from);
-                walk(inner, x, from, y, to + i * axis.to);
-            }
-        }
-    }
+fn run<T: Copy>(isa: Isa, nest: &Nest<2>, x: &[T], y: &mut [T]) -> Result<(), KernelError> {
+    nest.check(0, "rearranged", x.len())?;
+    nest.check(1, "rearrangement", y.len())?;
+    multiversion::run(
+        isa,
+        #[inline(always)]
+        || walk(nest, x, y),
+    );
+    Ok(())
 }
 
-/// The innermost axis.
-fn line<T: Copy>(axis: Walk, x: &[T], from: usize, y: &mut [T], to: usize) {
-    let Walk { extent, .. } = axis;
-    match (axis.from, axis.to) {
-        _ if extent == 0 => {}
-        (1, 1) => y[to..to + extent].copy_from_slice(&x[from..from + extent]),
-        (0, 1) => y[to..to + extent].fill(x[from]),
-        (step, 1) if step > 0 => {
-            let x = x[from..].iter().step_by(step as usize);
-            for (y, x) in y[to..to + extent].iter_mut().zip(x) {
+#[inline(always)]
+fn walk<T: Copy>(nest: &Nest<2>, x: &[T], y: &mut [T]) {
+    let Some((count, steps)) = nest.inner(0) else {
+        return;
+    };
+    match (steps, nest.inner(1)) {
+        ([1, 1], _) => nest.each(1, |[from, to]| {
+            y[to..to + count].copy_from_slice(&x[from..from + count]);
+        }),
+        ([from_step, 1], Some((lines, [1, to_step]))) => nest.each(2, |[from, to]| {
+            let y = &mut y[to..];
+            turn([lines, count], &x[from..], from_step, y, to_step as usize);
+        }),
+        ([0, 1], _) => nest.each(1, |[from, to]| y[to..to + count].fill(x[from])),
+        ([from_step, 1], _) if from_step > 0 => nest.each(1, |[from, to]| {
+            let x = x[from..].iter().step_by(from_step as usize);
+            for (y, x) in y[to..to + count].iter_mut().zip(x) {
                 *y = *x;
             }
-        }
-        _ => {
-            for i in 0..extent {
-                y[to + i * axis.to] = x[from.wrapping_add_signed(i as isize * axis.from)];
+        }),
+        ([from_step, to_step], _) => nest.each(1, |[from, to]| {
+            for i in 0..count {
+                y[place(to, to_step, i)] = x[place(from, from_step, i)];
+            }
+        }),
+    }
+}
+
+/// `y[l·to_step + c] = x[l + c·from_step]`, in blocks.
+#[inline(always)]
+pub(crate) fn turn<T: Copy>(
+    [lines, count]: [usize; 2],
+    x: &[T],
+    from_step: isize,
+    y: &mut [T],
+    to_step: usize,
+) {
+    for l0 in (0..lines).step_by(BLOCK) {
+        let lines = l0..lines.min(l0 + BLOCK);
+        for c0 in (0..count).step_by(BLOCK) {
+            let c1 = count.min(c0 + BLOCK);
+            for l in lines.clone() {
+                let y = &mut y[l * to_step + c0..l * to_step + c1];
+                for (c, y) in y.iter_mut().enumerate() {
+                    *y = x[place(l, from_step, c0 + c)];
+                }
             }
         }
     }
@@ -161,7 +167,7 @@ mod tests {
         let run = |axes: &[Walk], start, len: usize| {
             let mut y = vec![9; len];
             let walk = Rearrange::new(axes, start, 0).unwrap();
-            walk.run(&x, &mut y).unwrap();
+            walk.run(Isa::best(), &x, &mut y).unwrap();
             y
         };
         assert_eq!(
@@ -179,9 +185,34 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_are_one_axis() {
-        let walk = Rearrange::new(&[axis(4, 15, 15), axis(5, 3, 3), axis(3, 1, 1)], 0, 0).unwrap();
-        assert_eq!(walk.axes, [axis(60, 1, 1)]);
+    fn parts_of_a_turn_are_the_whole() {
+        let x: Vec<u32> = (0..20 * 6 * 40).collect();
+        // [20, 6, 40] to [6, 20, 40] and to [6, 40, 20].
+        for axes in [
+            [axis(20, 240, 40), axis(6, 40, 800), axis(40, 1, 1)],
+            [axis(20, 240, 1), axis(6, 40, 800), axis(40, 1, 20)],
+        ] {
+            let expected = |at: usize| {
+                let step = axes[2].to;
+                let (i, j, k) = (at / axes[0].to % 20, at / 800, at / step % 40);
+                (i * 240 + j * 40 + k) as u32
+            };
+            let walk = Rearrange::new(&axes, 0, 0).unwrap();
+            // Neighbours that both sides walk as one are parts too.
+            let parts = walk.parts(x.len());
+            assert!(parts == 6 || parts == 240);
+            assert_eq!(walk.parts(x.len() + 800), 1);
+            for isa in Isa::available() {
+                let mut y = vec![0; x.len()];
+                let (left, right) = y.split_at_mut(2 * 800);
+                walk.run_part(isa, &x, 0..parts / 3, left).unwrap();
+                walk.run_part(isa, &x, parts / 3..parts, right).unwrap();
+                assert!(y.iter().enumerate().all(|(at, &y)| y == expected(at)));
+            }
+        }
+        // Neighbours that cross have one part.
+        let crossed = Rearrange::new(&[axis(3, 2, 3), axis(2, 1, 5)], 0, 0).unwrap();
+        assert_eq!(crossed.parts(10), 1);
     }
 
     #[test]
@@ -189,9 +220,9 @@ mod tests {
         let back = Rearrange::new(&[axis(3, -1, 1)], 1, 0);
         assert!(back.is_err());
         let walk = Rearrange::new(&[axis(3, 2, 1)], 0, 1).unwrap();
-        assert!(walk.run(&[0; 4], &mut [0; 4]).is_err());
-        assert!(walk.run(&[0; 5], &mut [0; 3]).is_err());
-        assert!(walk.run(&[0; 5], &mut [0; 4]).is_ok());
+        assert!(walk.run(Isa::Generic, &[0; 4], &mut [0; 4]).is_err());
+        assert!(walk.run(Isa::Generic, &[0; 5], &mut [0; 3]).is_err());
+        assert!(walk.run(Isa::Generic, &[0; 5], &mut [0; 4]).is_ok());
         assert!(Rearrange::new(&[axis(usize::MAX, isize::MAX, 1)], 0, 0).is_err());
     }
 }

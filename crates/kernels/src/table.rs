@@ -5,8 +5,8 @@
 //! and accumulators; what is computed; `mr` outputs × `nr` pixels a tile; the packed form.
 
 use crate::{
-    Clamp, DenseF32, DenseI8, DepthwiseF32, DepthwiseI8, IntOut, Isa, KernelError, Patches, Rows,
-    RowsMut, SparseF32, SparseI8, generic,
+    Clamp, DenseI8, DepthwiseF32, DepthwiseI8, IntOut, Isa, KernelError, Patches, Rows, RowsMut,
+    SparseF32, SparseI8, dense_f32::PanelsF32, generic,
 };
 use std::ops::Range;
 
@@ -23,7 +23,7 @@ use crate::x86_64::{
 /// What a kernel computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum What {
-    /// [`DenseF32`], several pixels or one.
+    /// [`DenseF32`](crate::DenseF32), several pixels or one.
     DenseF32,
     /// [`SparseF32`], several pixels or one.
     SparseF32,
@@ -108,10 +108,10 @@ impl Kernel {
 }
 
 /// # Safety
-/// The processor has the kernel's instruction set; `x` is `[pixels, depth]`, `y` is `[pixels, range]`,
-/// and the range lies on the packed form's boundaries.
+/// The processor has the kernel's instruction set; the panels are those of a packed layer or product; `x`
+/// is `[pixels, depth]`, `y` is `[pixels, range]`, and the range lies on the packed form's boundaries.
 pub(crate) type DenseF32Fn =
-    unsafe fn(&DenseF32, Rows<'_, f32>, Range<usize>, Clamp, RowsMut<'_, f32>);
+    unsafe fn(PanelsF32<'_>, Rows<'_, f32>, Range<usize>, Clamp, RowsMut<'_, f32>);
 /// # Safety
 /// As for [`DenseF32Fn`].
 pub(crate) type SparseF32Fn =

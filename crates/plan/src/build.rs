@@ -1,11 +1,16 @@
 //! One plan being made: values, the buffers that hold them, and steps.
 
 mod codes;
+mod elementwise;
 mod following;
+mod gather;
+mod lanes;
 mod layers;
 mod movement;
 mod nodes;
 mod packing;
+mod place;
+mod products;
 mod values;
 
 use crate::PlanError;

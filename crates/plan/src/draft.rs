@@ -226,6 +226,23 @@ impl Draft {
         }
     }
 
+    /// What a Mul multiplies by one f32, and that.
+    pub fn scaled<'d>(&self, node: &'d Node) -> Option<(&'d str, f32)> {
+        if !matches!(node.op, Op::Mul) {
+            return None;
+        }
+        let factor = usize::from(self.scalar(node, 1).is_some());
+        Some((node.input(1 - factor)?, self.scalar(node, factor)?))
+    }
+
+    /// The extents of a constant.
+    pub fn extents(&self, name: &str) -> Option<&[usize]> {
+        match self.graph.constants.get(name)? {
+            Constant::Tensor(tensor) => Some(tensor.shape().dims()),
+            Constant::Weight(weight) => Some(weight.shape().dims()),
+        }
+    }
+
     /// The per-tensor quantization that a QuantizeLinear or DequantizeLinear
     /// applies, if it is one to or from bytes with constant parameters.
     pub fn quantization(&self, node: &Node) -> Option<Quantization> {

@@ -3,6 +3,9 @@
 mod cancel_pairs;
 mod code_product;
 mod code_table;
+mod compose_gelu;
+mod compose_layer_norm;
+mod compose_swish;
 mod constants;
 mod drop_identity;
 mod fold_norm;
@@ -58,7 +61,7 @@ pub struct Rule {
 }
 
 /// The rules in their order.
-pub const RULES: [Rule; 18] = [
+pub const RULES: [Rule; 21] = [
     Rule {
         name: "drop identities",
         reason: "first, so that patterns stand side by side",
@@ -128,6 +131,21 @@ pub const RULES: [Rule; 18] = [
         name: "integer means",
         reason: "behind tables, which take the quantizers between scales",
         apply: integer_mean::apply,
+    },
+    Rule {
+        name: "compose GELU",
+        reason: "behind tables, whose bits are those of the parts",
+        apply: compose_gelu::apply,
+    },
+    Rule {
+        name: "compose Swish",
+        reason: "behind tables, as GELU",
+        apply: compose_swish::apply,
+    },
+    Rule {
+        name: "compose layer normalization",
+        reason: "behind quantizers on the way, which would keep its parts apart",
+        apply: compose_layer_norm::apply,
     },
     Rule {
         name: "fuse activation",

@@ -1,10 +1,9 @@
 //! The plan: steps over buffers in one arena, everything decided.
 
-use crate::draft::Clamp;
 use crate::packed::{Depthwise, Layer};
 use secateur_kernels::{
-    AddCodes, Affine, After, Im2col, Isa, MatmulCodes, MeanCodes, PadCount, Rearrange, Slab,
-    Window2d,
+    AddCodes, Affine, After, Axis, Binary, Clamp, Function, Im2col, Isa, MatmulCodes, MeanCodes,
+    Moments, Nest, PadCount, ProductF32, Rearrange, Reduction, Slab, Window2d,
 };
 use secateur_model::{DType, Node, Shape, Tensor};
 use std::sync::Arc;
@@ -203,6 +202,17 @@ impl Operands {
     }
 }
 
+/// Products of matrices that are both computed, f32.
+#[derive(Debug, Clone)]
+pub struct Product {
+    /// The form of the right matrix, which is packed each time.
+    pub kernel: ProductF32,
+    /// Where the two matrices of each product begin, in elements.
+    pub factors: Vec<[usize; 2]>,
+    /// Rows of a left matrix.
+    pub rows: usize,
+}
+
 /// What a step does. Images are `[n, h, w, c]`.
 #[derive(Debug, Clone)]
 pub enum Action {
@@ -259,8 +269,49 @@ pub enum Action {
         /// Images.
         batch: usize,
     },
-    /// Sum of two equal shapes, bounded.
-    Add(Clamp),
+    /// A function of each element.
+    Map(Function),
+    /// A function of the elements of two f32 that broadcast.
+    Binary {
+        /// The function.
+        function: Binary,
+        /// Places of both operands, in the order in which the output lies.
+        nest: Nest<2>,
+        /// Bounds on the result.
+        clamp: Clamp,
+    },
+    /// Where the first input is true the second, else the third.
+    Select(Nest<3>),
+    /// The same numbers of another type.
+    Cast,
+    /// Shares that add up to 1 along an axis.
+    Softmax(Axis),
+    /// Rows made free of their moments, then scaled and shifted by the other
+    /// inputs.
+    Normalize {
+        /// Which moments.
+        moments: Moments,
+        /// Added to the variance.
+        epsilon: f32,
+        /// Elements of a row.
+        width: usize,
+    },
+    /// One element for every lane along an axis.
+    Reduce {
+        /// What to.
+        kind: Reduction,
+        /// The lanes.
+        axis: Axis,
+    },
+    /// Slices of the first input by the indices of the second.
+    Gather {
+        /// Slices that an index chooses from.
+        extent: usize,
+        /// Bytes of a slice.
+        bytes: usize,
+    },
+    /// Products of matrices of f32 that are both computed.
+    Product(Box<Product>),
     /// Sum of two tensors of codes, of equal shapes.
     AddCodes(AddCodes),
     /// Of each code what the table has at its bits.
@@ -305,8 +356,6 @@ pub enum Action {
         /// The bytes of an element that stands where no walk comes.
         fill: Option<Arc<[u8]>>,
     },
-    /// Bounds alone.
-    Clamp(Clamp),
     /// f32 to codes.
     Quantize(Affine),
     /// Codes to f32.

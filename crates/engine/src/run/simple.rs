@@ -2,14 +2,10 @@
 
 use super::Call;
 use crate::EngineError;
-use crate::arena::views;
 use secateur_kernels::{
-    self as kernels, Affine, PadCount, RowsMut, Window2d, add_f32, clamp_f32, interleave,
-    nchw_to_nhwc, nhwc_to_nchw,
+    self as kernels, PadCount, RowsMut, Window2d, interleave, nchw_to_nhwc, nhwc_to_nchw,
 };
 use secateur_model::DType;
-use secateur_plan::draft::Clamp;
-use secateur_plan::packed::kernel_clamp;
 
 impl Call<'_> {
     pub(super) fn max_pool(
@@ -98,51 +94,6 @@ impl Call<'_> {
         x.chunks_exact(from.max(1))
             .zip(y.chunks_exact_mut(to.max(1)))
             .try_for_each(|(x, y)| self.kernel(kernels::global_average_pool(x, y)))
-    }
-
-    pub(super) fn add(&self, arena: &mut [u8], clamp: Clamp) -> Result<(), EngineError> {
-        let clamp = self.kernel(kernel_clamp(clamp))?;
-        let (a, b, y) = (
-            Self::range(self.input(0)?),
-            Self::range(self.input(1)?),
-            Self::range(self.output()?),
-        );
-        if a == b {
-            let [a, y] = views(arena, [a, y], &self.step.name)?;
-            let a = self.floats(a)?;
-            return self.kernel(add_f32(a, a, clamp, self.floats_mut(y)?));
-        }
-        let [a, b, y] = views(arena, [a, b, y], &self.step.name)?;
-        let y = self.floats_mut(y)?;
-        self.kernel(add_f32(self.floats(a)?, self.floats(b)?, clamp, y))
-    }
-
-    pub(super) fn clamp(&self, arena: &mut [u8], clamp: Clamp) -> Result<(), EngineError> {
-        let clamp = self.kernel(kernel_clamp(clamp))?;
-        let [x, y, _] = self.unary(arena)?;
-        y.copy_from_slice(x);
-        clamp_f32(self.floats_mut(y)?, clamp);
-        Ok(())
-    }
-
-    pub(super) fn quantize(&self, arena: &mut [u8], affine: Affine) -> Result<(), EngineError> {
-        let dtype = self.output()?.dtype;
-        let [x, y, _] = self.unary(arena)?;
-        let x = self.floats(x)?;
-        self.kernel(match dtype {
-            DType::I8 => affine.quantize_i8(x, bytemuck::cast_slice_mut(y)),
-            _ => affine.quantize_u8(x, y),
-        })
-    }
-
-    pub(super) fn dequantize(&self, arena: &mut [u8], affine: Affine) -> Result<(), EngineError> {
-        let dtype = self.input(0)?.dtype;
-        let [x, y, _] = self.unary(arena)?;
-        let y = self.floats_mut(y)?;
-        self.kernel(match dtype {
-            DType::I8 => affine.dequantize::<i8>(bytemuck::cast_slice(x), y),
-            _ => affine.dequantize::<u8>(x, y),
-        })
     }
 
     pub(super) fn transpose(

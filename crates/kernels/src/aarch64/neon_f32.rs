@@ -1,7 +1,8 @@
 use std::{arch::aarch64::*, ops::Range};
 
 use crate::{
-    Clamp, DenseF32, Rows, RowsMut, SparseF32,
+    Clamp, Rows, RowsMut, SparseF32,
+    dense_f32::PanelsF32,
     passes::Group,
     sparse_f32::{Indices, WINDOW16},
 };
@@ -23,7 +24,7 @@ const ROWS: usize = WINDOW16.rows;
 /// As the table says.
 #[target_feature(enable = "neon")]
 pub(crate) unsafe fn dense(
-    layer: &DenseF32,
+    layer: PanelsF32<'_>,
     x: Rows<'_, f32>,
     outputs: Range<usize>,
     clamp: Clamp,
@@ -54,7 +55,7 @@ pub(crate) unsafe fn dense(
 
 /// One panel.
 struct DenseTile<'a> {
-    layer: &'a DenseF32,
+    layer: PanelsF32<'a>,
     panel: usize,
     x: Rows<'a, f32>,
     /// Columns of `y`.

@@ -1,7 +1,8 @@
 use std::ops::Range;
 
 use crate::{
-    Clamp, DenseF32, DenseI8, IntOut, Rows, RowsMut,
+    Clamp, DenseI8, IntOut, Rows, RowsMut,
+    dense_f32::PanelsF32,
     dense_i8::{PANEL, QUAD},
     epilogue::LANES,
 };
@@ -9,7 +10,7 @@ use crate::{
 /// # Safety
 /// None beyond the table's: safe code.
 pub(crate) unsafe fn f32(
-    layer: &DenseF32,
+    layer: PanelsF32<'_>,
     x: Rows<'_, f32>,
     outputs: Range<usize>,
     clamp: Clamp,

@@ -1,7 +1,7 @@
 use std::{arch::wasm32::*, ops::Range};
 
 use super::fused::fused;
-use crate::{Clamp, DenseF32, Rows, RowsMut};
+use crate::{Clamp, Rows, RowsMut, dense_f32::PanelsF32};
 
 /// Outputs of a panel: eight registers of f64.
 pub(crate) const PANEL: usize = 16;
@@ -14,7 +14,7 @@ const REGISTERS: usize = PANEL / LANES;
 /// As the table says.
 #[target_feature(enable = "simd128")]
 pub(crate) unsafe fn dense(
-    layer: &DenseF32,
+    layer: PanelsF32<'_>,
     x: Rows<'_, f32>,
     outputs: Range<usize>,
     clamp: Clamp,

@@ -1,7 +1,8 @@
 use std::{arch::x86_64::*, ops::Range};
 
 use crate::{
-    Clamp, DenseF32, Rows, RowsMut, SparseF32,
+    Clamp, Rows, RowsMut, SparseF32,
+    dense_f32::PanelsF32,
     passes::Group,
     sparse_f32::{Indices, WINDOW8},
 };
@@ -54,7 +55,7 @@ unsafe fn load(from: *const f32) -> Pair {
 /// As the table says.
 #[target_feature(enable = "avx2,fma")]
 pub(crate) unsafe fn dense(
-    layer: &DenseF32,
+    layer: PanelsF32<'_>,
     x: Rows<'_, f32>,
     outputs: Range<usize>,
     clamp: Clamp,
@@ -84,7 +85,7 @@ pub(crate) unsafe fn dense(
 
 /// Some panels, from `panel` on.
 struct DenseTile<'a, 'y> {
-    layer: &'a DenseF32,
+    layer: PanelsF32<'a>,
     panel: usize,
     x: Rows<'a, f32>,
     /// Column of `y`.

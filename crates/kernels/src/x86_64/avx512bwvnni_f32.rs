@@ -1,6 +1,8 @@
 use std::{arch::x86_64::*, ops::Range};
 
-use crate::{Clamp, DenseF32, Rows, RowsMut, SparseF32, passes::Group, sparse_f32::Indices};
+use crate::{
+    Clamp, Rows, RowsMut, SparseF32, dense_f32::PanelsF32, passes::Group, sparse_f32::Indices,
+};
 
 /// Lanes of a register.
 const LANES: usize = 16;
@@ -34,7 +36,7 @@ fn clamped(v: __m512, clamp: Clamp) -> __m512 {
 /// As the table says.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(crate) unsafe fn dense(
-    layer: &DenseF32,
+    layer: PanelsF32<'_>,
     x: Rows<'_, f32>,
     outputs: Range<usize>,
     clamp: Clamp,
@@ -94,7 +96,7 @@ pub(crate) unsafe fn dense(
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn dense_row<const S: usize>(
-    layer: &DenseF32,
+    layer: PanelsF32<'_>,
     x: &[f32],
     panel: usize,
     clamp: Clamp,
@@ -133,7 +135,7 @@ fn dense_row<const S: usize>(
 
 /// One panel at several pixels.
 struct DenseTile<'a> {
-    layer: &'a DenseF32,
+    layer: PanelsF32<'a>,
     panel: usize,
     x: Rows<'a, f32>,
     pixel: usize,

@@ -175,7 +175,10 @@ const ROWS: usize = 12;
 fn matmul_tile(a: &[u8], depth: usize, codes: &[u8]) -> [[i32; LANES]; ROWS] {
     let mut acc = [_mm512_setzero_si512(); ROWS];
     let rows = a.len().checked_div(depth).unwrap_or(0).max(1);
-    let row: [&[u8]; ROWS] = std::array::from_fn(|r| &a[r.min(rows - 1) * depth..][..depth]);
+    let mut row = [a; ROWS];
+    for (r, row) in row.iter_mut().enumerate() {
+        *row = &a[r.min(rows - 1) * depth..][..depth];
+    }
     let (groups, _) = codes.as_chunks::<{ 4 * LANES }>();
     let whole = depth / 4;
     for (g, group) in groups.iter().enumerate().take(whole) {
@@ -199,10 +202,10 @@ fn matmul_tile(a: &[u8], depth: usize, codes: &[u8]) -> [[i32; LANES]; ROWS] {
             acc[r] = _mm512_dpbusd_epi32(acc[r], four, b);
         }
     }
-    acc.map(|acc| {
-        let mut lanes = [0; LANES];
+    let mut sums = [[0; LANES]; ROWS];
+    for (sums, acc) in sums.iter_mut().zip(acc) {
         // SAFETY: 16 lanes of 32 bits are 64 bytes.
-        unsafe { _mm512_storeu_si512(lanes.as_mut_ptr().cast(), acc) };
-        lanes
-    })
+        unsafe { _mm512_storeu_si512(sums.as_mut_ptr().cast(), acc) };
+    }
+    sums
 }

@@ -1,5 +1,6 @@
 //! Steps whose inputs and outputs are codes: sums, means, tables.
 
+use super::products::{Side, matrices};
 use super::{Build, Cost, following};
 use crate::PlanError;
 use crate::draft::{Arithmetic, Clamp, Fused, OnCodes, Quantization};
@@ -29,7 +30,7 @@ impl Build<'_> {
             }
             Arithmetic::Codes(OnCodes::Mean { x, y }) => self.mean(node, x, y, shape)?,
             Arithmetic::Codes(OnCodes::Product { a, b, y }) => {
-                self.product(node, [a, b], y, shape)?;
+                self.code_product(node, [a, b], y, shape)?;
             }
             Arithmetic::Codes(OnCodes::Table) => {
                 let (dtype, table) = self.table(node)?;
@@ -99,7 +100,7 @@ impl Build<'_> {
     }
 
     /// The layout in which whole images are to be had; of anything else, plain.
-    fn layout_of_images(&self, name: &str) -> Layout {
+    pub(super) fn layout_of_images(&self, name: &str) -> Layout {
         match self.values.get(name) {
             Some(value) if value.shape.rank() == 4 => self.present_layout(name),
             _ => Layout::Plain,
@@ -191,7 +192,7 @@ impl Build<'_> {
         }
     }
 
-    fn product(
+    fn code_product(
         &mut self,
         node: &Node,
         [a, b]: [Quantization; 2],
@@ -204,26 +205,20 @@ impl Build<'_> {
         else {
             return Err(incomplete(node));
         };
-        let matrix = |dims: &[usize], column: bool| match *dims {
-            [k] if column => (vec![], k, 1),
-            [k] => (vec![], 1, k),
-            [ref batch @ .., rows, columns] => (batch.to_vec(), rows, columns),
-            [] => (vec![], 1, 1),
-        };
         let shapes = [self.shape_of_value(first)?, self.shape_of_value(second)?];
-        let (batch_a, m, k) = matrix(shapes[0].dims(), false);
-        let (batch_b, _, n) = matrix(shapes[1].dims(), true);
+        let (batch_a, [m, k]) = matrices(shapes[0].dims(), Side::Left);
+        let (batch_b, [_, n]) = matrices(shapes[1].dims(), Side::Right);
         let end = y.map(codes_of).transpose().map_err(refused)?;
         let factor = OnCodes::product_factor(a, b, y);
         let codes = [codes_of(a).map_err(refused)?, codes_of(b).map_err(refused)?];
         let matmul = MatmulCodes::new(codes[0], codes[1], factor, end, (k, n)).map_err(refused)?;
 
         let rank = batch_a.len().max(batch_b.len());
-        let batch = shape.dims()[..rank].to_vec();
+        let batch = &shape.dims()[..rank];
         let mut from = [0; 2];
-        let parts = [(first, &batch_a, [m, k]), (second, &batch_b, [k, n])];
+        let parts = [(first, batch_a, [m, k]), (second, batch_b, [k, n])];
         for (place, (name, own, ends)) in from.iter_mut().zip(parts) {
-            *place = match *own == batch {
+            *place = match own == batch {
                 true => self.plain(name)?,
                 false => {
                     let whole: Vec<usize> = batch.iter().copied().chain(ends).collect();
@@ -270,14 +265,6 @@ impl Build<'_> {
             (Some(table), Some(array)) => Ok((table.dtype(), Arc::new(array))),
             _ => Err(unsupported(node, "its table has not 256 codes")),
         }
-    }
-
-    pub(super) fn shape_of_value(&self, name: &str) -> Result<Shape, PlanError> {
-        if let Some(value) = self.values.get(name) {
-            return Ok(value.shape.clone());
-        }
-        let known = self.known(name).map(|t| t.shape().clone());
-        Ok(known.ok_or_else(|| ModelError::Graph(format!("nothing computes `{name}`")))?)
     }
 }
 

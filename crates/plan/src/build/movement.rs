@@ -1,5 +1,6 @@
 //! Steps that only move elements, of any type, in the layout that is there.
 
+use super::place::{Place, axis_of};
 use super::{Build, Cost};
 use crate::PlanError;
 use crate::plan::{Action, Choice, Layout, Operand};
@@ -8,23 +9,7 @@ use secateur_model::ops::{Aspect, Coordinates, Interpolation, Resize, Rounding, 
 use secateur_model::{DType, Data, Node, Op, PadMode, Shape, Tensor};
 use std::sync::Arc;
 
-/// A value that is read or written: elements from place to place along each
-/// axis of its shape.
-struct Place {
-    dims: Vec<usize>,
-    strides: Vec<usize>,
-}
-
 impl Place {
-    fn new(shape: &Shape, layout: Layout) -> Self {
-        let dims = shape.dims().to_vec();
-        let strides = match (layout, &dims[..]) {
-            (Layout::ChannelsLast, &[_, c, h, w]) => vec![h * w * c, 1, w * c, c],
-            _ => shape.strides(),
-        };
-        Self { dims, strides }
-    }
-
     /// One axis of a walk over elements that lie alike on both sides.
     fn axis(&self, axis: usize, to: &Self) -> Walk {
         walk(to.dims[axis], self.strides[axis] as isize, to.strides[axis])
@@ -398,11 +383,6 @@ impl Build<'_> {
     }
 }
 
-fn axis_of(axis: i64, rank: usize) -> Option<usize> {
-    let axis = if axis < 0 { axis + rank as i64 } else { axis };
-    usize::try_from(axis).ok().filter(|&a| a < rank)
-}
-
 fn turned(perm: Option<&[usize]>, from: &Place, to: &Place) -> Option<Route> {
     let rank = from.dims.len();
     let source = |axis: usize| match perm {
@@ -417,17 +397,11 @@ fn turned(perm: Option<&[usize]>, from: &Place, to: &Place) -> Option<Route> {
     Some((walks, 0, 0))
 }
 
-/// Along axes where the source is shorter it is repeated; missing axes come
-/// first.
+/// Along axes where the source is shorter it is repeated.
 fn repeated(from: &Place, to: &Place) -> Route {
-    let missing = to.dims.len() - from.dims.len().min(to.dims.len());
-    let walks = (0..to.dims.len()).map(|axis| {
-        let source = axis
-            .checked_sub(missing)
-            .filter(|&s| from.dims[s] == to.dims[axis]);
-        let stride = source.map_or(0, |s| from.strides[s] as isize);
-        walk(to.dims[axis], stride, to.strides[axis])
-    });
+    let strides = from.broadcast(to);
+    let axes = to.dims.iter().zip(strides.iter().zip(&to.strides));
+    let walks = axes.map(|(&extent, (&from, &to))| walk(extent, from, to));
     (walks.collect(), 0, 0)
 }
 

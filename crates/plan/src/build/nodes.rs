@@ -6,8 +6,9 @@ use crate::draft::{Arithmetic, Clamp, Fused, OnCodes};
 use crate::geometry::{touches_image, window2d};
 use crate::layer::Linear;
 use crate::lower::{clamp_of, foldable};
+use crate::packed::kernel_clamp;
 use crate::plan::{Action, Choice, Layout, Operand};
-use secateur_kernels::{Affine, PadCount};
+use secateur_kernels::{Affine, Function, PadCount};
 use secateur_model::ops::{self, ShapeInput, TypedShape};
 use secateur_model::{Constant, DType, ModelError, Node, Op, Shape, Tensor, Window};
 use std::sync::Arc;
@@ -22,7 +23,11 @@ impl<'p> Build<'p> {
         let outputs = self.infer(node, fused)?;
         let planned = self.codes(node, fused, &outputs)?
             || self.kernel_for(node, fused, &outputs)?
-            || self.movement(node, &outputs)?;
+            || self.movement(node, &outputs)?
+            || self.elementwise(node, fused.clamp, &outputs)?
+            || self.lanes(node, &outputs)?
+            || self.product(node, &outputs)?
+            || self.gather(node, &outputs)?;
         if !planned {
             self.reference(node, fused, &outputs)?;
         }
@@ -153,7 +158,9 @@ impl<'p> Build<'p> {
                 let Ok(Some(clamp)) = clamp_of(draft, node) else {
                     return Ok(false);
                 };
-                self.unary(node, Action::Clamp(clamp), *dtype, shape, "clamp")?;
+                let clamp = kernel_clamp(clamp).map_err(|e| Self::kernel_error(node, e))?;
+                let action = Action::Map(Function::Clamp(clamp));
+                self.unary(node, action, *dtype, shape, "clamp")?;
             }
             Op::QuantizeLinear { .. } | Op::DequantizeLinear { .. } => {
                 let Some(q) = draft.quantization(node) else {
@@ -172,14 +179,13 @@ impl<'p> Build<'p> {
                 }
                 self.unary(node, action, *dtype, shape, kernel)?;
             }
-            Op::Add if x_type == DType::F32 => return self.add(node, fused.clamp, shape),
             _ => return Ok(false),
         }
         Ok(true)
     }
 
     /// One value to one value of the same shape, in the layout that is there.
-    fn unary(
+    pub(super) fn unary(
         &mut self,
         node: &Node,
         action: Action,
@@ -195,28 +201,6 @@ impl<'p> Build<'p> {
         let to = self.define(y, dtype, shape, layout)?;
         self.simple(&node.name, action, &[from], to, kernel);
         Ok(())
-    }
-
-    fn add(&mut self, node: &Node, clamp: Clamp, shape: &Shape) -> Result<bool, PlanError> {
-        let (Some(a), Some(b), Some(y)) = (node.input(0), node.input(1), node.output(0)) else {
-            return Ok(false);
-        };
-        let same = |name| {
-            self.values
-                .get(name)
-                .is_some_and(|v| v.shape == *shape && v.known.is_none())
-        };
-        if !same(a) || !same(b) {
-            return Ok(false);
-        }
-        let layout = match (self.present_layout(a), self.present_layout(b)) {
-            (Layout::Plain, Layout::Plain) => Layout::Plain,
-            _ => Layout::ChannelsLast,
-        };
-        let from = [self.in_layout(a, layout)?, self.in_layout(b, layout)?];
-        let to = self.define(y, DType::F32, shape, layout)?;
-        self.simple(&node.name, Action::Add(clamp), &from, to, "add");
-        Ok(true)
     }
 
     /// A pool: of means where `count` is given, else of maxima.
@@ -305,7 +289,9 @@ impl<'p> Build<'p> {
         {
             let to = self.define(y, *dtype, shape, Layout::Plain)?;
             let name = format!("{}: bounds", node.name);
-            self.simple(&name, Action::Clamp(fused.clamp), &[from], to, "clamp");
+            let clamp = kernel_clamp(fused.clamp).map_err(|e| Self::kernel_error(node, e))?;
+            let action = Action::Map(Function::Clamp(clamp));
+            self.simple(&name, action, &[from], to, "clamp");
         }
         Ok(())
     }

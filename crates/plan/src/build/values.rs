@@ -3,7 +3,7 @@
 use super::Build;
 use crate::PlanError;
 use crate::plan::{Action, Layout, Operand};
-use secateur_model::{DType, ModelError, Shape, Tensor};
+use secateur_model::{Constant, DType, ModelError, Shape, Tensor};
 use std::sync::Arc;
 
 /// A value of the graph: its type, its extents, and where it is to be had.
@@ -46,6 +46,23 @@ impl Build<'_> {
     fn value_mut(&mut self, name: &str) -> Result<&mut Value, PlanError> {
         let missing = || ModelError::Graph(format!("nothing computes `{name}`"));
         Ok(self.values.get_mut(name).ok_or_else(missing)?)
+    }
+
+    /// The type and the extents of a value or a constant.
+    pub(super) fn described(&self, name: &str) -> Result<(DType, Shape), PlanError> {
+        if let Some(value) = self.values.get(name) {
+            return Ok((value.dtype, value.shape.clone()));
+        }
+        match self.planner.draft().graph.constants.get(name) {
+            Some(Constant::Tensor(tensor)) => Ok((tensor.dtype(), tensor.shape().clone())),
+            Some(Constant::Weight(weight)) => Ok((DType::F32, weight.shape().clone())),
+            None => Err(ModelError::Graph(format!("nothing computes `{name}`")).into()),
+        }
+    }
+
+    /// The extents of a value or a constant.
+    pub(super) fn shape_of_value(&self, name: &str) -> Result<Shape, PlanError> {
+        Ok(self.described(name)?.1)
     }
 
     /// Whether [`Self::known`] has it, without making a tensor of it.

@@ -323,3 +323,132 @@ fn integer_operators_that_no_kernel_computes_stay() {
     let why = notes.iter().find(|n| n.node == "layer").unwrap();
     assert!(why.skipped.as_ref().unwrap().contains("signed"), "{why:?}");
 }
+
+/// The draft of a network of `[2, 4]`, checked against what the network computes.
+fn composed(nodes: Vec<Node>, constants: Vec<(&str, Constant)>) -> Draft {
+    let net = graph(&[2, 4], nodes, constants);
+    let (draft, _) = lower(&net).unwrap();
+    let x = Tensor::f32(&[2, 4], vec![-3.0, -0.5, 0.0, 0.25, 1.0, 2.0, 4.0, 9.0]).unwrap();
+    let expected = secateur_model::eval(&net, &[("x", x.clone())]).unwrap();
+    let found = draft.evaluate(&[("x", &x)]).unwrap();
+    let pairs = found[0]
+        .as_f32()
+        .unwrap()
+        .iter()
+        .zip(expected[0].as_f32().unwrap());
+    assert!(pairs.clone().count() == 8 && pairs.clone().all(|(f, e)| (f - e).abs() < 1e-5));
+    draft
+}
+
+fn scalar(value: f32) -> Constant {
+    Constant::Tensor(Tensor::scalar_f32(value))
+}
+
+#[test]
+fn gelu_is_one_node_however_it_is_written() {
+    let erf = Op::Math(secateur_model::Math::Erf);
+    let head = |scale: Op| {
+        vec![
+            Node::new("a", scale, &["x", "root"], &["p"]),
+            Node::new("b", erf.clone(), &["p"], &["q"]),
+            Node::new("c", Op::Add, &["one", "q"], &["r"]),
+        ]
+    };
+    let tails = [
+        [
+            Node::new("d", Op::Mul, &["x", "r"], &["s"]),
+            Node::new("e", Op::Mul, &["s", "half"], &["y"]),
+        ],
+        [
+            Node::new("d", Op::Mul, &["half", "x"], &["s"]),
+            Node::new("e", Op::Mul, &["s", "r"], &["y"]),
+        ],
+        [
+            Node::new("d", Op::Mul, &["r", "half"], &["s"]),
+            Node::new("e", Op::Mul, &["s", "x"], &["y"]),
+        ],
+    ];
+    for (scale, root) in [(Op::Div, 2f32.sqrt()), (Op::Mul, 0.5f32.sqrt())] {
+        for tail in &tails {
+            let nodes = [head(scale.clone()), tail.to_vec()].concat();
+            let constants = vec![
+                ("root", scalar(root)),
+                ("one", scalar(1.0)),
+                ("half", scalar(0.5)),
+            ];
+            assert_eq!(ops(&composed(nodes, constants)), ["Gelu"]);
+        }
+    }
+    let other = vec![
+        Node::new("d", Op::Mul, &["x", "r"], &["s"]),
+        Node::new("e", Op::Mul, &["s", "r"], &["y"]),
+    ];
+    let nodes = [head(Op::Div), other].concat();
+    let constants = vec![("root", scalar(2f32.sqrt())), ("one", scalar(1.0))];
+    assert_eq!(composed(nodes, constants).graph.nodes.len(), 5);
+}
+
+#[test]
+fn swish_is_one_node() {
+    let nodes = vec![
+        Node::new("a", Op::Sigmoid, &["x"], &["p"]),
+        Node::new("b", Op::Mul, &["p", "x"], &["y"]),
+    ];
+    assert_eq!(ops(&composed(nodes, vec![])), ["Swish"]);
+    let hard = Op::Activation {
+        kind: secateur_model::Activation::HardSigmoid,
+        parameters: [1.0 / 6.0, 0.5],
+    };
+    let nodes = vec![
+        Node::new("a", hard, &["x"], &["p"]),
+        Node::new("b", Op::Mul, &["x", "p"], &["y"]),
+    ];
+    assert_eq!(ops(&composed(nodes, vec![])), ["HardSwish"]);
+}
+
+#[test]
+fn layer_normalization_is_one_node_however_it_is_written() {
+    let mean = || Op::Reduce {
+        kind: secateur_model::Reduction::Mean,
+        keep_dims: true,
+        noop_with_empty_axes: false,
+    };
+    let pow = Op::Binary(secateur_model::Binary::Pow);
+    let head = vec![
+        Node::new("mean", mean(), &["x", "last"], &["m"]),
+        Node::new("sub", Op::Sub, &["x", "m"], &["d"]),
+        Node::new("again", Op::Sub, &["x", "m"], &["d2"]),
+        Node::new("pow", pow, &["d2", "two"], &["square"]),
+        Node::new("mul", Op::Mul, &["d2", "d2"], &["square2"]),
+    ];
+    let sqrt = Op::Math(secateur_model::Math::Sqrt);
+    let inverse = Op::Math(secateur_model::Math::Reciprocal);
+    for (square, divides) in [("square", true), ("square2", false)] {
+        let mut nodes = head.clone();
+        nodes.push(Node::new("var", mean(), &[square, "last"], &["v"]));
+        nodes.push(Node::new("eps", Op::Add, &["v", "epsilon"], &["w"]));
+        nodes.push(Node::new("sqrt", sqrt.clone(), &["w"], &["root"]));
+        nodes.extend(match divides {
+            true => vec![Node::new("div", Op::Div, &["d", "root"], &["n"])],
+            false => vec![
+                Node::new("inverse", inverse.clone(), &["root"], &["i"]),
+                Node::new("times", Op::Mul, &["d", "i"], &["n"]),
+            ],
+        });
+        nodes.push(Node::new("scale", Op::Mul, &["n", "gamma"], &["s"]));
+        nodes.push(Node::new("shift", Op::Add, &["s", "beta"], &["y"]));
+        let constants = vec![
+            (
+                "last",
+                Constant::Tensor(Tensor::i64(&[1], vec![-1]).unwrap()),
+            ),
+            ("two", scalar(2.0)),
+            ("epsilon", scalar(1e-5)),
+            ("gamma", weight(&[4], &[1.0, 2.0, -1.0, 0.5])),
+            ("beta", weight(&[4], &[0.0, 1.0, 2.0, 3.0])),
+        ];
+        let draft = composed(nodes, constants);
+        assert_eq!(ops(&draft), ["LayerNormalization"]);
+        assert_eq!(draft.graph.nodes[0].inputs, ["x", "gamma", "beta"]);
+    }
+}

@@ -1,0 +1,420 @@
+//! Operators on f32 that have kernels: no step is left to the reference, results
+//! are within the declared tolerance of it (moved elements are the same), and every
+//! instruction set and number of threads gives the same bits.
+
+#![allow(clippy::unwrap_used)] // helpers of tests
+
+mod support;
+
+use secateur_engine::{Session, SessionOptions};
+use secateur_kernels::Isa;
+use secateur_model::{
+    Activation, Binary, Constant, DType, Data, Graph, Math, Node, Op, Reduction, Shape, Tensor,
+    ValueInfo, Variadic, Window,
+};
+use secateur_plan::Action;
+
+/// Of the largest magnitude of the result.
+const TOLERANCE: f32 = 1e-5;
+
+/// How an input reaches the operator.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum From {
+    /// As it is given.
+    Input,
+    /// Through a step that leaves images with their channels innermost.
+    Images,
+    /// As a constant.
+    Constant,
+}
+
+/// One operator on some inputs.
+struct Case {
+    op: Op,
+    inputs: Vec<(Tensor, From)>,
+    tolerance: f32,
+}
+
+impl Case {
+    fn new(op: Op, inputs: Vec<(Tensor, From)>) -> Self {
+        Self {
+            op,
+            inputs,
+            tolerance: TOLERANCE,
+        }
+    }
+
+    fn exact(self) -> Self {
+        Self {
+            tolerance: 0.0,
+            ..self
+        }
+    }
+
+    fn graph(&self) -> Graph {
+        let mut graph = Graph {
+            outputs: vec![value("y", DType::F32)],
+            ..Graph::default()
+        };
+        let mut names = Vec::new();
+        for (index, (tensor, from)) in self.inputs.iter().enumerate() {
+            let mut name = format!("x{index}");
+            if *from == From::Constant {
+                let constant = Constant::Tensor(tensor.clone());
+                graph.constants.insert(name.clone(), constant);
+                names.push(name);
+                continue;
+            }
+            graph.inputs.push(value(&name, tensor.dtype()));
+            if *from == From::Images {
+                let pooled = format!("{name}.pooled");
+                let pool = Op::MaxPool {
+                    window: Window::new(&[1, 1]),
+                    column_major: false,
+                };
+                let node = Node::new(&pooled, pool, &[&name], &[&pooled]);
+                graph.nodes.push(node);
+                name = pooled;
+            }
+            names.push(name);
+        }
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let node = Node::new("operator", self.op.clone(), &names, &["y"]);
+        graph.nodes.push(node);
+        graph
+    }
+
+    fn check(&self) {
+        let graph = self.graph();
+        let names: Vec<String> = (0..self.inputs.len()).map(|i| format!("x{i}")).collect();
+        let given: Vec<(&str, &Tensor)> = names
+            .iter()
+            .zip(&self.inputs)
+            .filter(|(_, (_, from))| *from != From::Constant)
+            .map(|(name, (tensor, _))| (name.as_str(), tensor))
+            .collect();
+        let owned: Vec<(&str, Tensor)> = given.iter().map(|(n, t)| (*n, (*t).clone())).collect();
+        let expected = secateur_model::eval(&graph, &owned).unwrap().remove(0);
+        let shapes: Vec<String> = self
+            .inputs
+            .iter()
+            .map(|(t, from)| format!("{} {from:?}", t.shape()))
+            .collect();
+        let what = format!("{:?} of {}", self.op, shapes.join(", "));
+        let mut first: Option<Tensor> = None;
+        for isa in Isa::available() {
+            for threads in [1, 3] {
+                let options = SessionOptions {
+                    threads: Some(threads),
+                    isa: Some(isa),
+                    ..SessionOptions::default()
+                };
+                let session = Session::new(&graph, &options).unwrap();
+                let shapes: Vec<Shape> = given.iter().map(|(_, t)| t.shape().clone()).collect();
+                let bound = session.bind(&shapes).unwrap();
+                for step in &bound.plan().steps {
+                    let reference = matches!(step.action, Action::Reference(_));
+                    assert!(!reference, "{what}: {}", step.choice.reason);
+                }
+                let found = session.run(&given).unwrap().remove(0);
+                match &first {
+                    Some(first) => assert_eq!(bits(&found), bits(first), "{what} {isa} {threads}"),
+                    None => {
+                        compare(&found, &expected, self.tolerance, &what);
+                        first = Some(found);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn value(name: &str, dtype: DType) -> ValueInfo {
+    ValueInfo {
+        name: name.into(),
+        dtype,
+        dims: None,
+    }
+}
+
+/// The bits, so that NaN is itself.
+fn bits(tensor: &Tensor) -> Vec<u64> {
+    match tensor.data() {
+        Data::F32(v) => v.iter().map(|v| v.to_bits().into()).collect(),
+        Data::I64(v) => v.iter().map(|&v| v as u64).collect(),
+        Data::I32(v) => v.iter().map(|&v| v as u64).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn compare(found: &Tensor, expected: &Tensor, tolerance: f32, what: &str) {
+    assert_eq!(found.shape(), expected.shape(), "{what}");
+    let (Data::F32(found), Data::F32(expected)) = (found.data(), expected.data()) else {
+        assert_eq!(found, expected, "{what}");
+        return;
+    };
+    let finite = expected.iter().filter(|v| v.is_finite());
+    let range = finite.fold(1e-6f32, |m, v| m.max(v.abs()));
+    for (at, (f, e)) in found.iter().zip(expected).enumerate() {
+        let same = f == e || f.is_nan() && e.is_nan();
+        let near = (f - e).abs() <= tolerance * range;
+        assert!(same || near, "{what}: {f} for {e} at {at}");
+    }
+}
+
+/// Numbers between `-scale` and `scale`.
+fn real(dims: &[usize], scale: f32, seed: u64) -> Tensor {
+    let noise = support::noise(dims.iter().product(), seed);
+    Tensor::f32(dims, noise.iter().map(|v| v * scale).collect()).unwrap()
+}
+
+fn integers(list: &[i64]) -> (Tensor, From) {
+    let tensor = Tensor::i64(&[list.len()], list.to_vec()).unwrap();
+    (tensor, From::Constant)
+}
+
+/// Large enough that threads share it.
+const LARGE: [usize; 4] = [2, 12, 64, 130];
+const SMALL: [usize; 4] = [2, 3, 5, 7];
+
+#[test]
+fn functions_of_one_number() {
+    let activation = |kind, parameters| Op::Activation { kind, parameters };
+    let ops = [
+        Op::Sigmoid,
+        Op::Tanh,
+        Op::Relu,
+        Op::LeakyRelu { alpha: 0.1 },
+        activation(Activation::Elu, [0.5, 0.0]),
+        activation(Activation::Gelu, [0.0; 2]),
+        activation(Activation::GeluTanh, [0.0; 2]),
+        activation(Activation::HardSigmoid, [0.2, 0.5]),
+        activation(Activation::HardSwish, [0.0; 2]),
+        activation(Activation::Swish, [1.5, 0.0]),
+        Op::Math(Math::Abs),
+        Op::Math(Math::Ceil),
+        Op::Math(Math::Erf),
+        Op::Math(Math::Exp),
+        Op::Math(Math::Floor),
+        Op::Math(Math::Neg),
+        Op::Math(Math::Reciprocal),
+        Op::Math(Math::Round),
+        Op::Math(Math::Sqrt),
+    ];
+    for op in ops {
+        for (dims, from) in [(SMALL, From::Input), (SMALL, From::Images)] {
+            Case::new(op.clone(), vec![(real(&dims, 6.0, 3), from)]).check();
+        }
+        let ends = vec![0.0, -0.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN];
+        let ends = Tensor::f32(&[5], ends).unwrap();
+        Case::new(op, vec![(ends, From::Input)]).check();
+    }
+    let large = real(&LARGE, 6.0, 3);
+    Case::new(Op::Sigmoid, vec![(large, From::Input)]).check();
+}
+
+#[test]
+fn functions_of_two_numbers_broadcast() {
+    let ops = [
+        Op::Add,
+        Op::Sub,
+        Op::Mul,
+        Op::Div,
+        Op::Variadic(Variadic::Max),
+        Op::Variadic(Variadic::Min),
+        Op::Variadic(Variadic::Sum),
+    ];
+    let others: [&[usize]; 6] = [&SMALL, &[], &[7], &[3, 1, 1], &[2, 1, 5, 1], &[1, 3, 1, 1]];
+    for op in &ops {
+        for dims in others {
+            for from in [From::Input, From::Images] {
+                let second = match dims.len() {
+                    4 => from,
+                    _ => From::Input,
+                };
+                for other in [second, From::Constant] {
+                    let a = (real(&SMALL, 2.0, 1), from);
+                    let b = (real(dims, 2.0, 2), other);
+                    Case::new(op.clone(), vec![a.clone(), b.clone()])
+                        .exact()
+                        .check();
+                    Case::new(op.clone(), vec![b, a]).exact().check();
+                }
+            }
+        }
+    }
+    for dims in [&LARGE[..], &LARGE[3..], &[12, 1, 1], &[]] {
+        let inputs = vec![
+            (real(&LARGE, 2.0, 1), From::Input),
+            (real(dims, 2.0, 2), From::Input),
+        ];
+        Case::new(Op::Add, inputs).exact().check();
+    }
+    for power in [2.0, 0.5, 3.0, -1.5] {
+        let power = (Tensor::scalar_f32(power), From::Constant);
+        let inputs = vec![(real(&SMALL, 2.0, 1), From::Images), power];
+        Case::new(Op::Binary(Binary::Pow), inputs).check();
+    }
+    let slope = (real(&[3, 1, 1], 0.3, 9), From::Constant);
+    let inputs = vec![(real(&SMALL, 2.0, 1), From::Images), slope];
+    Case::new(Op::PRelu, inputs).exact().check();
+}
+
+#[test]
+fn choices_and_casts() {
+    let shape = Shape::new(&[2, 1, 5, 7]).unwrap();
+    let bits = support::noise(shape.elements(), 5);
+    let bits = Data::Bool(bits.iter().map(|&v| v > 0.0).collect());
+    let condition = Tensor::new(shape, bits).unwrap();
+    for from in [From::Input, From::Constant] {
+        let inputs = vec![
+            (condition.clone(), from),
+            (real(&SMALL, 2.0, 1), From::Images),
+            (Tensor::scalar_f32(f32::NEG_INFINITY), From::Constant),
+        ];
+        Case::new(Op::Where, inputs).exact().check();
+    }
+    let cast = |to| Op::Cast { to };
+    let whole = Tensor::i64(&[4], vec![-3, 0, 7, i64::MAX]).unwrap();
+    Case::new(cast(DType::F32), vec![(whole.clone(), From::Input)]).check();
+    let narrow = Tensor::i64(&[3], vec![-3, 0, 7]).unwrap();
+    Case::new(cast(DType::I32), vec![(narrow, From::Input)]).check();
+    let truth = (condition, From::Input);
+    Case::new(cast(DType::F32), vec![truth.clone()]).check();
+    Case::new(cast(DType::I64), vec![truth]).check();
+    let parts = real(&LARGE, 9.0, 8);
+    Case::new(cast(DType::I32), vec![(parts, From::Input)]).check();
+}
+
+#[test]
+fn lanes() {
+    for axis in [-1, 0, 1, 2] {
+        for from in [From::Input, From::Images] {
+            for flattened in [false, true] {
+                let op = Op::Softmax { axis, flattened };
+                Case::new(op, vec![(real(&SMALL, 8.0, 1), from)]).check();
+            }
+        }
+    }
+    let op = Op::Softmax {
+        axis: -1,
+        flattened: false,
+    };
+    Case::new(op, vec![(real(&LARGE, 8.0, 1), From::Input)]).check();
+    let parameters = |width| {
+        [
+            (real(&[width], 2.0, 4), From::Constant),
+            (real(&[width], 2.0, 5), From::Input),
+        ]
+    };
+    for dims in [SMALL, LARGE] {
+        let op = Op::LayerNormalization {
+            axis: -1,
+            epsilon: 1e-5,
+        };
+        let [scale, bias] = parameters(dims[3]);
+        let x = (real(&dims, 3.0, 6), From::Input);
+        let inputs = vec![x.clone(), scale.clone(), bias];
+        Case::new(op.clone(), inputs).check();
+        Case::new(op, vec![x.clone(), scale.clone()]).check();
+        let op = Op::RMSNormalization {
+            axis: -1,
+            epsilon: 1e-5,
+        };
+        Case::new(op, vec![x, scale]).check();
+    }
+}
+
+#[test]
+fn reductions() {
+    let kinds = [
+        Reduction::L2,
+        Reduction::Max,
+        Reduction::Mean,
+        Reduction::Min,
+        Reduction::Sum,
+        Reduction::SumSquare,
+    ];
+    let lists: [&[i64]; 6] = [&[-1], &[0], &[1], &[2, 3], &[1, 2, 3], &[]];
+    for kind in kinds {
+        for axes in lists {
+            for keep_dims in [false, true] {
+                for from in [From::Input, From::Images] {
+                    let op = Op::Reduce {
+                        kind,
+                        keep_dims,
+                        noop_with_empty_axes: false,
+                    };
+                    let x = (real(&SMALL, 3.0, 6), from);
+                    Case::new(op, vec![x, integers(axes)]).check();
+                }
+            }
+        }
+        let op = Op::Reduce {
+            kind,
+            keep_dims: true,
+            noop_with_empty_axes: false,
+        };
+        let x = (real(&LARGE, 3.0, 6), From::Input);
+        Case::new(op, vec![x, integers(&[2])]).check();
+    }
+    for op in [Op::GlobalMaxPool, Op::GlobalAveragePool] {
+        for from in [From::Input, From::Images] {
+            Case::new(op.clone(), vec![(real(&SMALL, 3.0, 6), from)]).check();
+        }
+    }
+}
+
+#[test]
+fn products_of_computed_matrices() {
+    let pairs: [(&[usize], &[usize]); 9] = [
+        (&[5, 7], &[7, 3]),
+        (&[7], &[7, 3]),
+        (&[5, 7], &[7]),
+        (&[7], &[7]),
+        (&[2, 3, 5, 7], &[2, 3, 7, 4]),
+        (&[2, 3, 5, 7], &[3, 7, 4]),
+        (&[5, 7], &[2, 1, 7, 4]),
+        (&[2, 1, 5, 7], &[1, 3, 7, 33]),
+        (&[1, 12, 96, 40], &[1, 12, 40, 96]),
+    ];
+    for (a, b) in pairs {
+        let (a, b) = (real(a, 1.0, 1), real(b, 1.0, 2));
+        for (from_a, from_b) in [
+            (From::Input, From::Input),
+            (From::Constant, From::Input),
+            (From::Input, From::Constant),
+        ] {
+            let inputs = vec![(a.clone(), from_a), (b.clone(), from_b)];
+            Case::new(Op::MatMul, inputs).check();
+        }
+    }
+}
+
+#[test]
+fn elements_that_move() {
+    for dims in [SMALL, LARGE] {
+        for perm in [[0, 2, 1, 3], [0, 2, 3, 1], [3, 2, 1, 0], [1, 0, 3, 2]] {
+            for from in [From::Input, From::Images] {
+                let perm = Some(perm.to_vec());
+                let inputs = vec![(real(&dims, 1.0, 1), from)];
+                Case::new(Op::Transpose { perm }, inputs).exact().check();
+            }
+        }
+    }
+    let table = real(&[40, 96], 1.0, 1);
+    let chosen: Vec<i64> = (0..2400).map(|i| (i * 29) % 80 - 40).collect();
+    for from in [From::Input, From::Constant] {
+        for (axis, limit) in [(0, 40), (1, 96)] {
+            let at: Vec<i64> = chosen.iter().map(|i| i % limit).collect();
+            let at = Tensor::i64(&[12, 200], at).unwrap();
+            for at_from in [From::Input, From::Constant] {
+                if (from, at_from) == (From::Constant, From::Constant) {
+                    continue;
+                }
+                let inputs = vec![(table.clone(), from), (at.clone(), at_from)];
+                Case::new(Op::Gather { axis }, inputs).exact().check();
+            }
+        }
+    }
+}
