@@ -205,6 +205,13 @@ impl Dequantize {
         })
     }
 
+    /// The scales and the bounds, for kernels with vectors of their own.
+    #[inline(always)]
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn parts(&self) -> (&[f32], Clamp) {
+        (&self.scale, self.clamp)
+    }
+
     /// The real value of accumulator `acc` of output `o`; as with slices, `o` out of range panics.
     pub fn apply(&self, o: usize, acc: i32) -> f32 {
         self.clamp.apply(acc as f32 * self.scale[o])
@@ -324,6 +331,25 @@ impl<'a> IntOut<'a> {
             IntOut::U8(y, _) | IntOut::Codes(y, ..) => Some((y.as_mut_ptr(), y.stride())),
             IntOut::I8(y, _) => Some((y.as_mut_ptr().cast(), y.stride())),
             IntOut::I32(_) | IntOut::F32(..) => None,
+        }
+    }
+
+    /// How sums become real numbers, where those are asked for.
+    #[inline(always)]
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn dequantize(&self) -> Option<&'a Dequantize> {
+        match self {
+            IntOut::F32(_, dq) => Some(dq),
+            _ => None,
+        }
+    }
+
+    /// Where the rows of an f32 output begin, and how far apart they are.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn float_rows(&mut self) -> Option<(*mut f32, usize)> {
+        match self {
+            IntOut::F32(y, _) => Some((y.as_mut_ptr(), y.stride())),
+            _ => None,
         }
     }
 

@@ -430,7 +430,7 @@ impl Band {
 /// are guarded against what gathers leak.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn picked(values: &[__m512; GROUPS], at: __m512i) -> __m512 {
+pub(crate) fn picked(values: &[__m512; GROUPS], at: __m512i) -> __m512 {
     let [a, b, c, d] = *values;
     let low = _mm512_permutex2var_ps(a, at, b);
     let high = _mm512_permutex2var_ps(c, at, d);

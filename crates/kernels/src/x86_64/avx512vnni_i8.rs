@@ -1,6 +1,7 @@
 use std::{arch::x86_64::*, mem::MaybeUninit, ops::Range};
 
 use super::avx512_bytes::{Band, Bytes, GROUPS, Pair};
+use super::avx512_floats::FloatBand;
 use crate::{
     DenseI8, IntOut, Patches, SparseI8,
     dense_i8::{PANEL, QUAD},
@@ -313,8 +314,32 @@ struct SparseBand<'a> {
     x: &'a Patches<'a, u8>,
     base: usize,
     range: Range<usize>,
-    /// How its bytes are finished, if bytes are what is asked for.
-    finish: Option<Band>,
+    finish: Finish,
+}
+
+/// How the sums of a band are finished.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "one for each band that is worked through, on the stack"
+)]
+enum Finish {
+    /// To codes, all together.
+    Bytes(Band),
+    /// To real numbers, all together.
+    Floats(FloatBand),
+    /// Group by group.
+    Scatter,
+}
+
+impl Finish {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+    fn of(out: &IntOut<'_>, layer: &SparseI8, outputs: &Range<usize>) -> Self {
+        if let Some(band) = Band::of(out, layer, outputs) {
+            return Self::Bytes(band);
+        }
+        FloatBand::of(out, layer, outputs).map_or(Self::Scatter, Self::Floats)
+    }
 }
 
 impl<'a> SparseBand<'a> {
@@ -331,7 +356,7 @@ impl<'a> SparseBand<'a> {
             layer,
             x,
             base,
-            finish: Band::of(out, layer, &range),
+            finish: Finish::of(out, layer, &range),
             range,
         }
     }
@@ -358,19 +383,30 @@ impl<'a> SparseBand<'a> {
                     }),
                 }
             };
-            if self.finish.is_none() {
+            if matches!(self.finish, Finish::Scatter) {
                 out.scatter(&lanes(&acc), tile.pixel, self.base, group.rows);
             }
             sums.write(acc);
         }
-        let (Some(finish), Some((y, stride))) = (&self.finish, out.byte_rows()) else {
-            return;
-        };
-        let y = y.wrapping_add(tile.pixel * stride + self.range.start - self.base);
+        let first = self.range.start - self.base;
         // SAFETY: all groups are written; the output has the tile's pixels and the range's outputs.
         unsafe {
             let sums = &*sums.as_ptr().cast::<[[__m512i; P]; GROUPS]>();
-            finish.store::<P>(sums, y, stride);
+            match &self.finish {
+                Finish::Bytes(band) => {
+                    if let Some((y, stride)) = out.byte_rows() {
+                        let y = y.wrapping_add(tile.pixel * stride + first);
+                        band.store::<P>(sums, y, stride);
+                    }
+                }
+                Finish::Floats(band) => {
+                    if let Some((y, stride)) = out.float_rows() {
+                        let y = y.wrapping_add(tile.pixel * stride + first);
+                        band.store::<P>(sums, y, stride);
+                    }
+                }
+                Finish::Scatter => {}
+            }
         }
     }
 
