@@ -135,9 +135,11 @@ pub fn nhwc_to_nchw<T: Copy>(channels: usize, x: &[T], y: &mut [T]) -> Result<()
 
 /// `x[rows, cols] -> y[cols, rows]`, in blocks that fit the first cache.
 fn transpose<T: Copy>(rows: usize, cols: usize, x: &[T], y: &mut [T]) {
-    const BLOCK: usize = 16;
     for r0 in (0..rows).step_by(BLOCK) {
         for c0 in (0..cols).step_by(BLOCK) {
+            if transpose_block(rows, cols, (r0, c0), x, y).is_some() {
+                continue;
+            }
             for c in c0..cols.min(c0 + BLOCK) {
                 for r in r0..rows.min(r0 + BLOCK) {
                     y[c * rows + r] = x[r * cols + c];
@@ -145,6 +147,32 @@ fn transpose<T: Copy>(rows: usize, cols: usize, x: &[T], y: &mut [T]) {
             }
         }
     }
+}
+
+/// Side of the squares that are transposed together: of f32, a cache line.
+const BLOCK: usize = 16;
+
+/// A whole square from row `r0` and column `c0` on, `None` where it is not whole. Lengths that are
+/// known leave neither checks nor steps between elements to the loops.
+fn transpose_block<T: Copy>(
+    rows: usize,
+    cols: usize,
+    (r0, c0): (usize, usize),
+    x: &[T],
+    y: &mut [T],
+) -> Option<()> {
+    if r0 + BLOCK > rows || c0 + BLOCK > cols {
+        return None;
+    }
+    let mut block = [[*x.first()?; BLOCK]; BLOCK];
+    for (r, line) in block.iter_mut().enumerate() {
+        *line = *x.get((r0 + r) * cols + c0..)?.first_chunk()?;
+    }
+    for c in 0..BLOCK {
+        let line: &mut [T; BLOCK] = y.get_mut((c0 + c) * rows + r0..)?.first_chunk_mut()?;
+        *line = std::array::from_fn(|r| block[r][c]);
+    }
+    Some(())
 }
 
 #[cfg(test)]
