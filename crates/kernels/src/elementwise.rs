@@ -154,6 +154,7 @@ const BLOCK: usize = 16;
 
 /// A whole square from row `r0` and column `c0` on, `None` where it is not whole. Lengths that are
 /// known leave neither checks nor steps between elements to the loops.
+#[expect(clippy::needless_range_loop, reason = "a column is read of every line")]
 fn transpose_block<T: Copy>(
     rows: usize,
     cols: usize,
