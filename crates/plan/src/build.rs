@@ -239,11 +239,15 @@ impl<'p> Build<'p> {
                 Operand::Absent => {}
             }
         }
+        let mut elements = 0;
         for &buffer in &outputs {
             count(self.buffers[buffer].bytes);
+            elements += self.buffers[buffer].shape.elements();
         }
         self.scratch_of.push(None);
-        let predicted_us = cost.compute_us + self.planner.costs().moved_us(bytes);
+        let predicted_us = cost.compute_us
+            + self.planner.costs().moved_us(bytes)
+            + elements as f64 * typical_ns(&action) / 1e3;
         // The reference goes through its operands element by element, as no cost tells.
         let is_known = !matches!(action, Action::Reference(_));
         self.steps.push(Step {
@@ -287,5 +291,18 @@ impl<'p> Build<'p> {
             node: node.name.clone(),
             source,
         }
+    }
+}
+
+/// What an element of the output takes beside what is moved, in nanoseconds, of steps whose kernels are
+/// not measured: enough to know which are worth several threads.
+fn typical_ns(action: &Action) -> f64 {
+    match action {
+        Action::Softmax(_) => 1.2,
+        Action::Map(_) => 0.7,
+        Action::Normalize { .. } | Action::Reduce { .. } => 0.5,
+        Action::Binary { .. } | Action::Select(_) | Action::Cast | Action::Rearrange { .. } => 0.2,
+        Action::MaxPool { .. } | Action::AveragePool { .. } | Action::AverageCodes { .. } => 0.3,
+        _ => 0.0,
     }
 }
