@@ -2,7 +2,7 @@
 
 use crate::args::Cpu;
 use crate::out::Out;
-use crate::units;
+use crate::{roofline, units};
 use anyhow::Result;
 use secateur_engine::{SessionOptions, costs_path, measure_costs};
 use secateur_kernels::{Isa, KERNELS, Kernel, What, cpu_name, features};
@@ -58,12 +58,21 @@ pub fn run(args: &Cpu) -> Result<()> {
 
 /// What the kernels of a set cost here, by which forms are chosen.
 fn show_costs(out: &Out, isa: Isa, costs: &Costs) -> Result<()> {
-    let source = match (costs.measured, costs_path(isa).filter(|path| path.exists())) {
-        (false, _) => "typical, not measured (SECATEUR_CALIBRATE is off)".to_owned(),
-        (true, Some(path)) => format!("measured, kept in {}", path.display()),
-        (true, None) => "measured, kept nowhere".to_owned(),
+    let source = match costs.measured {
+        true => "measured",
+        false => "typical ones, as SECATEUR_CALIBRATE is off",
     };
-    out.line(format_args!("\ncosts of {isa}: {source}"));
+    out.line(format_args!("\ncosts              {source}"));
+    if let Some(path) = costs_path(isa).filter(|path| costs.measured && path.exists()) {
+        out.line(format_args!("kept in            {}", path.display()));
+    }
+    let levels: Vec<String> = costs
+        .memory()
+        .iter()
+        .map(|l| format!("{:.1} of {}", l.gb_per_s, units::bytes(l.bytes as u64)))
+        .collect();
+    out.line(format_args!("memory, GB/s       {}", levels.join(", ")));
+    out.line(format_args!("sharing work       {:.1} µs\n", costs.fork_us));
     let mut rows = Vec::new();
     for what in What::ALL {
         let kernel = Kernel::of(isa, what)?;
@@ -73,7 +82,7 @@ fn show_costs(out: &Out, isa: Isa, costs: &Costs) -> Result<()> {
         };
         let rate = |pixels: usize, ns: f64| format!("{:.1}", pixels as f64 / ns);
         rows.push(vec![
-            kernel.name.to_owned(),
+            roofline::short_name(kernel.name).to_owned(),
             rate(one.pixels, one.multiply_ns),
             whole.pixels.to_string(),
             rate(whole.pixels, whole.multiply_ns),
@@ -81,25 +90,12 @@ fn show_costs(out: &Out, isa: Isa, costs: &Costs) -> Result<()> {
         ]);
     }
     let headings = [
-        "kernel",
-        "GMAC/s, 1 pixel",
-        "pixels a tile",
-        "GMAC/s, whole tile",
+        "kernel, GMAC/s",
+        "1 pixel",
+        "pixels",
+        "whole tile",
         "ns an output",
     ];
     out.table(1, &headings, &rows);
-    let levels: Vec<String> = costs
-        .memory()
-        .iter()
-        .map(|l| {
-            format!(
-                "{:.1} GB/s over {}",
-                l.gb_per_s,
-                units::bytes(l.bytes as u64)
-            )
-        })
-        .collect();
-    out.line(format_args!("memory             {}", levels.join(", ")));
-    out.line(format_args!("sharing work       {:.1} µs", costs.fork_us));
     Ok(())
 }
