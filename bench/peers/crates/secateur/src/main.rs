@@ -7,9 +7,6 @@ use secateur_io::{onnx, sct};
 use secateur_model::Shape;
 use std::process::ExitCode;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 struct Secateur {
     bound: Bound<'static>,
     input: Vec<f32>,
