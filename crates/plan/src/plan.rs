@@ -47,6 +47,11 @@ impl Plan {
     pub fn weight_bytes(&self) -> usize {
         self.steps.iter().map(|s| s.weight_bytes).sum()
     }
+
+    /// Whether a run gives the bits of the reference, and not only numbers near them.
+    pub fn is_exact(&self) -> bool {
+        self.steps.iter().all(|s| s.action.is_exact())
+    }
 }
 
 /// A graph input or output.
@@ -211,6 +216,21 @@ pub struct Product {
     pub factors: Vec<[usize; 2]>,
     /// Rows of a left matrix.
     pub rows: usize,
+}
+
+impl Action {
+    /// Whether it gives the bits of the reference: all do but those whose results are no single rounding.
+    pub fn is_exact(&self) -> bool {
+        !matches!(
+            self,
+            Self::Map(_)
+                | Self::Binary { .. }
+                | Self::Softmax(_)
+                | Self::Normalize { .. }
+                | Self::Reduce { .. }
+                | Self::Product(_)
+        )
+    }
 }
 
 /// What a step does. Images are `[n, h, w, c]`.
