@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use secateur_engine::SessionOptions;
 use secateur_kernels::{
-    Clamp, DenseF32, DenseI8, IntOut, KernelError, Requantize, Rows, RowsMut, SparseF32, SparseI8,
-    What,
+    Clamp, DenseF32, DenseI8, IntOut, Isa, KernelError, Requantize, Rows, RowsMut, SparseF32,
+    SparseI8, What,
 };
 use secateur_plan::Load;
 
@@ -43,10 +43,26 @@ fn main() -> Result<(), Box<dyn Error>> {
         for (outputs, depth, pixels) in SHAPES {
             for density in DENSITIES {
                 let weights = weights(outputs * depth, density);
-                let [dense, sparse] = match integer {
-                    true => codes(isa, &weights, (outputs, depth, pixels), &costs)?,
-                    false => floats(isa, &weights, (outputs, depth, pixels), &costs)?,
+                let mut layer = match integer {
+                    true => codes(isa, &weights, (outputs, depth, pixels))?,
+                    false => floats(isa, &weights, (outputs, depth, pixels))?,
                 };
+                let took = best_us(&mut layer.run)?;
+                let form = |n: usize| {
+                    let (what, multiplies, weight_bytes) = layer.forms[n];
+                    let load = Load {
+                        multiplies,
+                        outputs,
+                        pixels,
+                        weight_bytes,
+                        moved_bytes: 0,
+                    };
+                    Form {
+                        predicted: costs.streamed_us(what, load, weight_bytes),
+                        took: took[n],
+                    }
+                };
+                let (dense, sparse) = (form(0), form(1));
                 let taken = match sparse.predicted < dense.predicted {
                     true => sparse.took,
                     false => dense.took,
@@ -82,92 +98,70 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// A layer in both forms, dense first.
+struct Layer {
+    /// What runs, its multiplies a pixel and its bytes.
+    forms: [(What, usize, usize); 2],
+    /// Runs the sparse form or the dense one.
+    run: Box<dyn FnMut(bool) -> Result<(), KernelError>>,
+}
+
 fn codes(
-    isa: secateur_kernels::Isa,
+    isa: Isa,
     weights: &[i8],
     (outputs, depth, pixels): (usize, usize, usize),
-    costs: &secateur_plan::Costs,
-) -> Result<[Form; 2], KernelError> {
+) -> Result<Layer, KernelError> {
     let dense = DenseI8::pack(isa, weights, outputs, depth, None)?;
     let sparse = SparseI8::pack(isa, weights, outputs, depth, None)?;
     let requantize = Requantize::new(vec![1e-3; outputs], 0, 0, 255)?;
-    let x = vec![1u8; pixels * depth + 64];
-    let x = &x[x.as_ptr().align_offset(64)..][..pixels * depth];
-    let mut y = vec![0u8; pixels * outputs];
-    let load = |multiplies, weight_bytes| Load {
-        multiplies,
-        outputs,
-        pixels,
-        weight_bytes,
-        moved_bytes: 0,
-    };
-    let mut run = |sparsely: bool| {
-        let rows = Rows::new(x, pixels, depth)?;
-        let out = IntOut::U8(RowsMut::new(&mut y, pixels, outputs)?, &requantize);
-        match sparsely {
-            true => sparse.run(rows, 0..outputs, out),
-            false => dense.run(rows, 0..outputs, out),
-        }
-    };
-    let [dense_took, sparse_took] = best_us(&mut run)?;
-    let (slots, macs) = (
-        load(sparse.slots(), sparse.bytes()),
-        load(dense.macs(), dense.bytes()),
-    );
-    Ok([
-        Form {
-            predicted: costs.streamed_us(What::DenseI8, macs, dense.bytes()),
-            took: dense_took,
-        },
-        Form {
-            predicted: costs.streamed_us(What::SparseI8, slots, sparse.bytes()),
-            took: sparse_took,
-        },
-    ])
+    let (x, mut y) = (on_lines(1u8, pixels * depth), vec![0u8; pixels * outputs]);
+    Ok(Layer {
+        forms: [
+            (What::DenseI8, dense.macs(), dense.bytes()),
+            (What::SparseI8, sparse.slots(), sparse.bytes()),
+        ],
+        run: Box::new(move |sparsely| {
+            let x = Rows::new(&x[x.as_ptr().align_offset(LINE)..], pixels, depth)?;
+            let out = IntOut::U8(RowsMut::new(&mut y, pixels, outputs)?, &requantize);
+            match sparsely {
+                true => sparse.run(x, 0..outputs, out),
+                false => dense.run(x, 0..outputs, out),
+            }
+        }),
+    })
 }
 
 fn floats(
-    isa: secateur_kernels::Isa,
+    isa: Isa,
     weights: &[i8],
     (outputs, depth, pixels): (usize, usize, usize),
-    costs: &secateur_plan::Costs,
-) -> Result<[Form; 2], KernelError> {
+) -> Result<Layer, KernelError> {
     let weights: Vec<f32> = weights.iter().map(|&w| f32::from(w)).collect();
     let dense = DenseF32::pack(isa, &weights, outputs, depth, None)?;
     let sparse = SparseF32::pack(isa, &weights, outputs, depth, None)?;
-    let x = vec![1f32; pixels * depth + 16];
-    let x = &x[x.as_ptr().align_offset(64)..][..pixels * depth];
-    let mut y = vec![0f32; pixels * outputs];
-    let load = |multiplies, weight_bytes| Load {
-        multiplies,
-        outputs,
-        pixels,
-        weight_bytes,
-        moved_bytes: 0,
-    };
-    let mut run = |sparsely: bool| {
-        let rows = Rows::new(x, pixels, depth)?;
-        let y = RowsMut::new(&mut y, pixels, outputs)?;
-        match sparsely {
-            true => sparse.run(rows, 0..outputs, Clamp::RELU, y),
-            false => dense.run(rows, 0..outputs, Clamp::RELU, y),
-        }
-    };
-    let [dense_took, sparse_took] = best_us(&mut run)?;
-    let (slots, macs) = (
-        load(sparse.slots(), sparse.bytes()),
-        load(dense.macs(), dense.bytes()),
-    );
-    Ok([
-        Form {
-            predicted: costs.streamed_us(What::DenseF32, macs, dense.bytes()),
-            took: dense_took,
-        },
-        Form {
-            predicted: costs.streamed_us(What::SparseF32, slots, sparse.bytes()),
-            took: sparse_took,
-        },
-    ])
+    let (x, mut y) = (on_lines(1f32, pixels * depth), vec![0f32; pixels * outputs]);
+    Ok(Layer {
+        forms: [
+            (What::DenseF32, dense.macs(), dense.bytes()),
+            (What::SparseF32, sparse.slots(), sparse.bytes()),
+        ],
+        run: Box::new(move |sparsely| {
+            let x = Rows::new(&x[x.as_ptr().align_offset(LINE)..], pixels, depth)?;
+            let y = RowsMut::new(&mut y, pixels, outputs)?;
+            match sparsely {
+                true => sparse.run(x, 0..outputs, Clamp::RELU, y),
+                false => dense.run(x, 0..outputs, Clamp::RELU, y),
+            }
+        }),
+    })
+}
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
+/// Elements, and room to begin on a cache line as they do in an arena.
+fn on_lines<T: Copy>(value: T, len: usize) -> Vec<T> {
+    vec![value; len + LINE / size_of::<T>()]
 }
 
 /// The best of runs of each form in turn, so that what disturbs one disturbs the other.

@@ -41,19 +41,20 @@ const FORKED: Duration = Duration::from_micros(200);
 /// # Errors
 /// A set that the processor lacks.
 pub fn calibrate(isa: Isa) -> Result<Costs, EngineError> {
-    measure(isa).map_err(EngineError::Isa)?
+    let (kernels, memory) = measure(isa).map_err(EngineError::Isa)?;
+    Ok(Costs::new(kernels, memory, fork_us())?)
 }
 
-fn measure(isa: Isa) -> Result<Result<Costs, EngineError>, KernelError> {
+/// The costs of kernels, in the order of [`What::ALL`], and the levels of memory.
+fn measure(isa: Isa) -> Result<([KernelCost; What::ALL.len()], Vec<Level>), KernelError> {
     isa.require()?;
     let mut tiles = Vec::new();
     for what in What::ALL {
         tiles.extend(tiles_of(isa, what)?);
     }
     for _ in 0..ROUNDS {
-        for [little, much] in tiles.iter_mut().map(|tile| &mut tile.benches) {
-            little.round()?;
-            much.round()?;
+        for bench in tiles.iter_mut().flat_map(|tile| &mut tile.benches) {
+            bench.round()?;
         }
     }
     let kernels = What::ALL.map(|what| KernelCost {
@@ -71,7 +72,7 @@ fn measure(isa: Isa) -> Result<Result<Costs, EngineError>, KernelError> {
         bytes,
         gb_per_s: bytes as f64 / bench.ns(),
     });
-    Ok(Costs::new(kernels, levels.collect(), fork_us()).map_err(EngineError::from))
+    Ok((kernels, levels.collect()))
 }
 
 /// Something that is run again and again.

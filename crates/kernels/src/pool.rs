@@ -1,6 +1,8 @@
 use std::ops::Range;
 
-use crate::{Isa, KernelError, RowsMut, Window2d, error::check_len, range::check_pixels};
+use crate::{
+    Isa, KernelError, RowsMut, Window2d, error::check_len, multiversion, range::check_pixels,
+};
 
 /// What an average over a window at the border divides by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,42 +41,12 @@ pub fn max_pool<T: Copy + PartialOrd>(
     y: RowsMut<'_, T>,
 ) -> Result<(), KernelError> {
     check(window, image, &pixels, &y)?;
-    match isa.require()? {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: `require` found the instruction set on this processor.
-        Isa::Avx512BwVnni | Isa::Avx512Vnni => unsafe {
-            max_avx512(window, image, pixels, lowest, y);
-        },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
-        Isa::Avx2 | Isa::AvxVnni => unsafe { max_avx2(window, image, pixels, lowest, y) },
-        _ => max_body(window, image, pixels, lowest, y),
-    }
+    multiversion::run(
+        isa.require()?,
+        #[inline(always)]
+        || max_body(window, image, pixels, lowest, y),
+    );
     Ok(())
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-fn max_avx512<T: Copy + PartialOrd>(
-    window: &Window2d,
-    image: &[T],
-    pixels: Range<usize>,
-    lowest: T,
-    y: RowsMut<'_, T>,
-) {
-    max_body(window, image, pixels, lowest, y);
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn max_avx2<T: Copy + PartialOrd>(
-    window: &Window2d,
-    image: &[T],
-    pixels: Range<usize>,
-    lowest: T,
-    y: RowsMut<'_, T>,
-) {
-    max_body(window, image, pixels, lowest, y);
 }
 
 #[inline(always)]

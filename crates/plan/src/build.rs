@@ -279,9 +279,21 @@ impl<'p> Build<'p> {
         });
     }
 
-    /// A step of one buffer to one buffer, without weights.
+    /// A step of buffers to one buffer, without weights.
     fn simple(&mut self, name: &str, action: Action, from: &[usize], to: usize, kernel: &str) {
         let inputs = from.iter().map(|&b| Operand::Buffer(b)).collect();
+        self.unweighted(name, action, inputs, to, kernel);
+    }
+
+    /// A step of operands to one buffer, without weights, by the only kernel there is for it.
+    fn unweighted(
+        &mut self,
+        name: &str,
+        action: Action,
+        inputs: Vec<Operand>,
+        to: usize,
+        kernel: &str,
+    ) {
         let choice = Choice::only(kernel);
         self.step(name, action, inputs, vec![to], choice, Cost::default());
     }

@@ -197,9 +197,8 @@ impl Costs {
                 [25.0; 2],
             ],
         };
-        let mut each = picoseconds.into_iter().zip(What::ALL);
-        let kernels = [(); What::ALL.len()].map(|()| {
-            let ([one, many], what) = each.next().unwrap_or(([500.0; 2], What::DenseF32));
+        let kernels = std::array::from_fn(|index| {
+            let (what, [one, many]) = (What::ALL[index], picoseconds[index]);
             let nr = Kernel::of(isa, what).map_or(1, |kernel| kernel.nr);
             let tile = |pixels: usize, picoseconds: f64| TileCost {
                 pixels,

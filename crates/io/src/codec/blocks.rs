@@ -62,14 +62,7 @@ pub(super) fn decode<S: Symbol>(
     }
     let tables = Tables::read(&mut cursor, splits, layout, count)?;
 
-    let mut words = vec![
-        0;
-        if layout.masked {
-            positions.div_ceil(64)
-        } else {
-            0
-        }
-    ];
+    let mut words = layout.no_words(positions);
     let mut symbols = vec![S::default(); count];
     let mut parts = Vec::with_capacity(directory.len());
     let (mut words_left, mut symbols_left) = (words.as_mut_slice(), symbols.as_mut_slice());

@@ -144,6 +144,14 @@ impl Layout {
         positions.filter(|&n| n <= MAX_POSITIONS).ok_or(too_large)
     }
 
+    /// The words of a mask of so many positions, empty where no mask is coded.
+    pub fn no_words(&self, positions: usize) -> Vec<u64> {
+        match self.masked {
+            true => vec![0; positions.div_ceil(64)],
+            false => Vec::new(),
+        }
+    }
+
     pub(super) fn check(&self) -> Result<(), CodecError> {
         self.alphabet.check()?;
         self.positions().map(|_| ())

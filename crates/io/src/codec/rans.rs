@@ -34,14 +34,7 @@ pub(super) fn decode<S: Symbol>(
         positions
     };
     let tables = Tables::read(&mut cursor, splits, layout, count)?;
-    let mut words = vec![
-        0;
-        if layout.masked {
-            positions.div_ceil(64)
-        } else {
-            0
-        }
-    ];
+    let mut words = layout.no_words(positions);
     let mut symbols = vec![S::default(); count];
     stream::decode(cursor, &tables, positions, &mut words, &mut symbols)?;
     let mask = layout.masked.then(|| Bitmask::from_words(words, positions));

@@ -1,12 +1,12 @@
 //! Operators on elements by themselves: functions of one and of two numbers,
 //! Where, Cast.
 
+use super::Build;
 use super::place::Place;
-use super::{Build, Cost};
 use crate::PlanError;
 use crate::draft::Clamp;
 use crate::packed::kernel_clamp;
-use crate::plan::{Action, Choice, Layout, Operand};
+use crate::plan::{Action, Layout, Operand};
 use secateur_kernels::{Binary, Function};
 use secateur_model::ops::TypedShape;
 use secateur_model::{self as model, Activation, DType, Math, Node, Op, Shape, Variadic};
@@ -111,15 +111,7 @@ impl Build<'_> {
             return Ok(false);
         };
         let to = self.define(output, dtype, shape, layout)?;
-        let choice = Choice::only("broadcast");
-        self.step(
-            &node.name,
-            action,
-            inputs,
-            vec![to],
-            choice,
-            Cost::default(),
-        );
+        self.unweighted(&node.name, action, inputs, to, "broadcast");
         Ok(true)
     }
 

@@ -1,10 +1,10 @@
 //! Slices by indices that are only known when the network runs, or that are at no
 //! even distances.
 
+use super::Build;
 use super::place::axis_of;
-use super::{Build, Cost};
 use crate::PlanError;
-use crate::plan::{Action, Choice, Layout};
+use crate::plan::{Action, Layout};
 use secateur_model::ops::TypedShape;
 use secateur_model::{DType, Node, Op};
 
@@ -40,15 +40,7 @@ impl Build<'_> {
         };
         let inputs = vec![self.operand(Some(x))?, self.operand(Some(index))?];
         let to = self.define(y, *dtype, shape, Layout::Plain)?;
-        let choice = Choice::only("gather");
-        self.step(
-            &node.name,
-            action,
-            inputs,
-            vec![to],
-            choice,
-            Cost::default(),
-        );
+        self.unweighted(&node.name, action, inputs, to, "gather");
         Ok(true)
     }
 }

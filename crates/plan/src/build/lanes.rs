@@ -1,10 +1,10 @@
 //! Operators on lanes of elements: Softmax, normalizations of the last axes,
 //! reductions.
 
+use super::Build;
 use super::place::{Place, axis_of};
-use super::{Build, Cost};
 use crate::PlanError;
-use crate::plan::{Action, Choice, Layout, Operand};
+use crate::plan::{Action, Layout, Operand};
 use secateur_kernels::{Moments, Reduction};
 use secateur_model::ops::TypedShape;
 use secateur_model::{self as model, DType, Node, Op, Shape};
@@ -108,15 +108,7 @@ impl Build<'_> {
             epsilon,
             width,
         };
-        let choice = Choice::only("normalize_rows");
-        self.step(
-            &node.name,
-            action,
-            inputs,
-            vec![to],
-            choice,
-            Cost::default(),
-        );
+        self.unweighted(&node.name, action, inputs, to, "normalize_rows");
         Ok(true)
     }
 

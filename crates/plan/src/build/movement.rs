@@ -1,9 +1,9 @@
 //! Steps that only move elements, of any type, in the layout that is there.
 
+use super::Build;
 use super::place::{Place, axis_of};
-use super::{Build, Cost};
 use crate::PlanError;
-use crate::plan::{Action, Choice, Layout, Operand};
+use crate::plan::{Action, Layout, Operand};
 use secateur_kernels::{Rearrange, Walk};
 use secateur_model::ops::{Aspect, Coordinates, Interpolation, Resize, Rounding, TypedShape};
 use secateur_model::{DType, Data, Node, Op, PadMode, Shape, Tensor};
@@ -142,8 +142,7 @@ impl Build<'_> {
             fill,
         };
         let inputs = from.into_iter().map(Operand::Buffer).collect();
-        let choice = Choice::only("rearrange");
-        self.step(name, action, inputs, vec![to], choice, Cost::default());
+        self.unweighted(name, action, inputs, to, "rearrange");
     }
 
     fn join(&mut self, node: &Node, axis: i64, outputs: &[TypedShape]) -> Result<bool, PlanError> {
