@@ -309,7 +309,7 @@ fn reading(bytes: usize) -> Bench {
 
 /// What it takes to give work to a second thread and to wait for it, in microseconds.
 fn fork_us() -> f64 {
-    const UNKNOWN: f64 = 10.0;
+    const UNKNOWN: f64 = 40.0;
     const RUNS: usize = 40;
     let Ok(pool) = rayon::ThreadPoolBuilder::new().num_threads(2).build() else {
         return UNKNOWN;

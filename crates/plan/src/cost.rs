@@ -126,19 +126,20 @@ impl Costs {
         Ok(())
     }
 
-    /// Figures of machines that have the instruction set; of those that the project has not run on
-    /// (64-bit Arm, WebAssembly, AVX-VNNI) guesses from the work of an instruction.
+    /// Figures of one machine that has the instruction set (an Ice Lake server, as
+    /// `secateur cpu --measure` gave them, rounded); of sets that were not measured (64-bit Arm,
+    /// WebAssembly, AVX-VNNI) guesses from the work of an instruction.
     pub fn typical(isa: Isa) -> Self {
         // Picoseconds of a multiply of one pixel alone and in a whole tile: dense and sparse f32, dense
         // and sparse int8, depthwise f32 and int8.
         let picoseconds: [[f64; 2]; 6] = match isa {
             Isa::Generic => [
-                [400.0, 300.0],
-                [800.0, 800.0],
-                [700.0, 500.0],
-                [900.0, 900.0],
-                [500.0; 2],
-                [500.0; 2],
+                [2600.0, 2800.0],
+                [2900.0, 2900.0],
+                [880.0, 920.0],
+                [1200.0, 1200.0],
+                [2200.0, 2200.0],
+                [500.0, 500.0],
             ],
             Isa::Simd128 => [
                 [300.0; 2],
@@ -165,36 +166,36 @@ impl Costs {
                 [150.0; 2],
             ],
             Isa::Avx2 => [
-                [40.0, 17.0],
-                [140.0, 60.0],
-                [20.0, 9.0],
-                [60.0, 30.0],
-                [60.0; 2],
-                [90.0; 2],
+                [49.0, 24.0],
+                [155.0, 48.0],
+                [24.0, 17.0],
+                [39.0, 21.0],
+                [97.0, 97.0],
+                [36.0, 36.0],
             ],
             Isa::AvxVnni => [
-                [40.0, 17.0],
-                [140.0, 60.0],
-                [12.0, 4.0],
-                [40.0, 20.0],
-                [60.0; 2],
-                [90.0; 2],
+                [49.0, 24.0],
+                [155.0, 48.0],
+                [14.0, 8.0],
+                [35.0, 18.0],
+                [97.0, 97.0],
+                [36.0, 36.0],
             ],
             Isa::Avx512BwVnni => [
-                [22.0, 12.0],
-                [60.0, 22.0],
-                [6.0, 2.6],
-                [25.0, 12.0],
-                [40.0; 2],
-                [25.0; 2],
+                [35.0, 14.0],
+                [88.0, 30.0],
+                [7.5, 3.8],
+                [18.0, 8.2],
+                [75.0, 75.0],
+                [20.0, 20.0],
             ],
             Isa::Avx512Vnni => [
-                [22.0, 12.0],
-                [60.0, 22.0],
-                [6.0, 2.6],
-                [12.0, 6.0],
-                [40.0; 2],
-                [25.0; 2],
+                [35.0, 14.0],
+                [88.0, 30.0],
+                [7.5, 3.8],
+                [23.0, 6.6],
+                [75.0, 75.0],
+                [20.0, 20.0],
             ],
         };
         let kernels = std::array::from_fn(|index| {
@@ -202,7 +203,7 @@ impl Costs {
             let nr = Kernel::of(isa, what).map_or(1, |kernel| kernel.nr);
             let tile = |pixels: usize, picoseconds: f64| TileCost {
                 pixels,
-                multiply_ns: picoseconds * 1e-3 * pixels as f64,
+                multiply_ns: picoseconds * pixels as f64 / 1e3,
                 output_ns: 0.3 * pixels as f64,
             };
             let mut tiles = vec![tile(1, one), tile(nr, many)];
@@ -214,11 +215,11 @@ impl Costs {
             measured: false,
             kernels,
             memory: vec![
-                level(512 << 10, 40.0),
-                level(8 << 20, 20.0),
-                level(64 << 20, 10.0),
+                level(256 << 10, 53.0),
+                level(4 << 20, 15.0),
+                level(64 << 20, 8.5),
             ],
-            fork_us: 10.0,
+            fork_us: 40.0,
         }
     }
 
