@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use secateur_engine::{Session, SessionOptions};
 use secateur_io::onnx;
-use secateur_model::{Dim, Shape};
+use secateur_model::{Dim, Shape, Tensor};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
@@ -64,5 +64,25 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{us:>9.1} us  {kernel}");
     }
     println!("{total:>9.1} us  all {} steps", steps.len());
+
+    let tensors: Vec<Tensor> = shapes
+        .iter()
+        .zip(inputs)
+        .map(|(shape, x)| Tensor::f32(shape.dims(), x.to_vec()))
+        .collect::<Result<_, _>>()?;
+    let named: Vec<(&str, &Tensor)> = graph
+        .inputs
+        .iter()
+        .zip(&tensors)
+        .map(|(input, tensor)| (input.name.as_str(), tensor))
+        .collect();
+    let mut times = Vec::new();
+    for _ in 0..40 {
+        let start = Instant::now();
+        session.run(&named)?;
+        times.push(start.elapsed().as_secs_f64() * 1e6);
+    }
+    times.sort_by(f64::total_cmp);
+    println!("{:>9.1} us  a run, median", times[times.len() / 2]);
     Ok(())
 }

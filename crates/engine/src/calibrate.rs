@@ -2,11 +2,12 @@
 
 use crate::EngineError;
 use secateur_kernels::{
-    Clamp, DenseF32, DenseI8, DepthwiseF32, DepthwiseI8, IntOut, Isa, Kernel, KernelError,
+    Clamp, Crew, DenseF32, DenseI8, DepthwiseF32, DepthwiseI8, IntOut, Isa, Kernel, KernelError,
     Requantize, Rows, RowsMut, SparseF32, SparseI8, What, Window2d,
 };
 use secateur_plan::{Costs, KernelCost, Level, TileCost};
 use std::hint::black_box;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Every figure is the best of so many rounds through all of them: what disturbs a run only makes it
@@ -32,9 +33,8 @@ const IMAGE: [usize; 2] = [28, 64];
 const WORKING_SETS: [usize; 3] = [256 << 10, 4 << 20, 64 << 20];
 /// Bytes of a cache line.
 const LINE: usize = 64;
-/// What forked work takes on each thread while forking is measured: longer than waking a thread, or the
-/// first one would do the second one's work.
-const FORKED: Duration = Duration::from_micros(200);
+/// How long a second thread is waited for.
+const AT_MOST: Duration = Duration::from_millis(1);
 
 /// Measures every kernel of a set, memory and threads, which takes about a tenth of a second.
 ///
@@ -307,32 +307,28 @@ fn reading(bytes: usize) -> Bench {
     })
 }
 
-/// What it takes to give work to a second thread and to wait for it, in microseconds.
+/// What it takes to share work with a second thread that is awake and to wait for it, in microseconds.
 fn fork_us() -> f64 {
-    const UNKNOWN: f64 = 40.0;
-    const RUNS: usize = 40;
-    let Ok(pool) = rayon::ThreadPoolBuilder::new().num_threads(2).build() else {
+    const UNKNOWN: f64 = 2.0;
+    const RUNS: usize = 400;
+    let Ok(crew) = Crew::new(2) else {
         return UNKNOWN;
     };
-    let work = || {
+    let fork = || {
+        let came = AtomicBool::new(false);
         let start = Instant::now();
-        while start.elapsed() < FORKED {
-            std::hint::spin_loop();
-        }
+        crew.work(2, &|member| {
+            came.fetch_or(member > 0, Ordering::Release);
+            while !came.load(Ordering::Acquire) && start.elapsed() < AT_MOST {
+                std::hint::spin_loop();
+            }
+        });
+        start.elapsed()
     };
-    let mut times: Vec<Duration> = pool.install(|| {
-        let fork = |_| {
-            // Alone for a while, as between the large steps of a network: the other thread sleeps.
-            work();
-            let start = Instant::now();
-            rayon::join(work, work);
-            start.elapsed()
-        };
-        (0..RUNS).map(fork).collect()
-    });
+    let mut times: Vec<Duration> = (0..RUNS).map(|_| fork()).collect();
     times.sort_unstable();
     // Of what is measured here, other programs only make the most longer.
-    times[RUNS / 4].saturating_sub(FORKED).as_secs_f64() * 1e6
+    times[RUNS / 20].as_secs_f64() * 1e6
 }
 
 /// A linear congruential generator: weights need no more than to lie irregularly.

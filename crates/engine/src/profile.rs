@@ -2,6 +2,7 @@
 
 use crate::EngineError;
 use crate::run::run_step;
+use crate::team::Team;
 use secateur_plan::{Choice, Plan};
 use std::time::Instant;
 
@@ -28,9 +29,9 @@ pub struct StepProfile {
 pub fn measure(
     plan: &Plan,
     arena: &mut [u8],
-    threads: usize,
+    team: Team<'_>,
     repeats: usize,
-    load: &mut (impl FnMut(&mut [u8]) -> Result<(), EngineError> + Send),
+    load: &mut impl FnMut(&mut [u8]) -> Result<(), EngineError>,
 ) -> Result<Vec<StepProfile>, EngineError> {
     let repeats = repeats.max(1);
     let mut times = vec![Vec::with_capacity(repeats + 1); plan.steps.len()];
@@ -38,7 +39,7 @@ pub fn measure(
         load(arena)?;
         for (step, times) in plan.steps.iter().zip(&mut times) {
             let start = Instant::now();
-            run_step(plan, step, arena, threads)?;
+            run_step(plan, step, arena, team)?;
             times.push(start.elapsed().as_secs_f64() * 1e6);
         }
     }

@@ -10,17 +10,17 @@ mod simple;
 
 use crate::EngineError;
 use crate::arena::{Reads, apart, bytes_of, read, views, write};
-use crate::team::{Units, threads_for};
+use crate::team::{Flat, Team, Units};
 use secateur_kernels::KernelError;
 use secateur_model::{Node, Tensor, ops};
 use secateur_plan::{Action, Buffer, Operand, Operands, Plan, Step};
 use std::ops::Range;
 
 /// Runs every step in order.
-pub fn run(plan: &Plan, arena: &mut [u8], threads: usize) -> Result<(), EngineError> {
+pub fn run(plan: &Plan, arena: &mut [u8], team: Team<'_>) -> Result<(), EngineError> {
     plan.steps
         .iter()
-        .try_for_each(|step| run_step(plan, step, arena, threads))
+        .try_for_each(|step| run_step(plan, step, arena, team))
 }
 
 /// Runs one step.
@@ -28,12 +28,12 @@ pub fn run_step(
     plan: &Plan,
     step: &Step,
     arena: &mut [u8],
-    threads: usize,
+    team: Team<'_>,
 ) -> Result<(), EngineError> {
     let call = Call {
         plan,
         step,
-        threads: threads_for(plan, step, threads),
+        team: team.for_step(plan, step),
     };
     match &step.action {
         Action::MatMul { layer, rows, after } => call.matmul(arena, layer, *rows, after),
@@ -117,7 +117,7 @@ struct Parts<'a> {
 struct Call<'a> {
     plan: &'a Plan,
     step: &'a Step,
-    threads: usize,
+    team: Team<'a>,
 }
 
 impl<'a> Call<'a> {
@@ -201,12 +201,14 @@ impl<'a> Call<'a> {
         let all = Units {
             range: 0..units,
             granule,
-            bytes: out.len() / units.max(1),
-            out,
+            out: Flat {
+                each: out.len() / units.max(1),
+                bytes: out,
+            },
             scratch: &mut [],
             scratch_each: 0,
         };
-        all.share(self.threads, &|range, out, _| work(range, out))
+        all.share(self.team, &|range, out, _| work(range, out.bytes))
     }
 
     /// Elements of a view.

@@ -3,8 +3,9 @@
 use crate::arena::{Arena, read, write};
 use crate::profile::{StepProfile, measure};
 use crate::run::run;
-use crate::team::threads_for;
+use crate::team::{Team, shares};
 use crate::{EngineError, SessionOptions};
+use secateur_kernels::Crew;
 use secateur_model::{DType, Graph, Shape, Tensor};
 use secateur_plan::{Plan, Planner, Port};
 use std::collections::HashMap;
@@ -29,9 +30,9 @@ const MAX_PLANS: usize = 32;
 #[derive(Debug)]
 pub struct Session {
     planner: Planner,
-    threads: usize,
+    /// All threads, if there are several.
+    crew: Option<Crew>,
     reference: bool,
-    pool: Option<rayon::ThreadPool>,
     plans: Mutex<HashMap<Vec<Shape>, Arc<Prepared>>>,
 }
 
@@ -72,23 +73,15 @@ impl Session {
     /// A setting without meaning, threads that cannot be started.
     pub fn from_planner(planner: Planner, options: &SessionOptions) -> Result<Self, EngineError> {
         let threads = options.resolved_threads()?;
-        let pool = (threads > 1)
-            .then(|| {
-                rayon::ThreadPoolBuilder::new()
-                    .num_threads(threads)
-                    .thread_name(|i| format!("secateur-{i}"))
-                    .build()
-            })
-            .transpose()
-            .map_err(|e| EngineError::Threads {
-                threads,
-                reason: e.to_string(),
-            })?;
+        let crew = (threads > 1).then(|| Crew::new(threads)).transpose();
+        let crew = crew.map_err(|e| EngineError::Threads {
+            threads,
+            reason: e.to_string(),
+        })?;
         Ok(Self {
             planner,
-            threads,
+            crew,
             reference: options.reference,
-            pool,
             plans: Mutex::default(),
         })
     }
@@ -100,7 +93,7 @@ impl Session {
 
     /// Threads that large steps are shared among.
     pub fn threads(&self) -> usize {
-        self.threads
+        self.crew.as_ref().map_or(1, Crew::members)
     }
 
     /// Runs the network on tensors, by input name; gives the outputs in the
@@ -124,7 +117,7 @@ impl Session {
                     return Err(length(port, tensor.shape().elements()));
                 }
             }
-            self.steps(&bound.prepared, arena)?;
+            run(plan, arena, self.team(&bound.prepared))?;
             let mut tensor = |port: &Port| {
                 let bytes = place(plan, arena, port)?;
                 Ok(read(bytes, port.dtype, &port.shape)?)
@@ -153,11 +146,8 @@ impl Session {
         let prepared = match plans.get(shapes) {
             Some(found) => found.clone(),
             None => {
-                let plan = self.planner.plan(shapes, self.threads)?;
-                let shared = plan
-                    .steps
-                    .iter()
-                    .any(|s| threads_for(&plan, s, self.threads) > 1);
+                let plan = self.planner.plan(shapes, self.threads())?;
+                let shared = plan.steps.iter().any(|step| shares(&plan, step) > 1);
                 let made = Arc::new(Prepared {
                     plan,
                     shared,
@@ -177,13 +167,14 @@ impl Session {
         })
     }
 
-    /// Runs all steps, among the threads if any step is worth it.
-    fn steps(&self, prepared: &Prepared, arena: &mut [u8]) -> Result<(), EngineError> {
-        match &self.pool {
-            Some(pool) if prepared.shared => {
-                pool.install(|| run(&prepared.plan, arena, self.threads))
+    /// The threads that a plan has work for, awake.
+    fn team(&self, prepared: &Prepared) -> Team<'_> {
+        match &self.crew {
+            Some(crew) if prepared.shared => {
+                crew.wake();
+                Team::of(crew)
             }
-            _ => run(&prepared.plan, arena, 1),
+            _ => Team::ALONE,
         }
     }
 
@@ -249,7 +240,7 @@ impl Bound<'_> {
                 });
             }
             self.load(plan, arena, inputs)?;
-            self.session.steps(&self.prepared, arena)?;
+            run(plan, arena, self.session.team(&self.prepared))?;
             for (index, port) in plan.outputs.iter().enumerate() {
                 needs_f32(port)?;
                 let found = outputs.get(index).map_or(0, |o| o.len());
@@ -277,12 +268,8 @@ impl Bound<'_> {
         self.with_arena(|plan, arena| {
             // Inputs share memory with later buffers, so every run loads them.
             let mut load = |arena: &mut [u8]| self.load(plan, arena, inputs);
-            match &self.session.pool {
-                Some(pool) if self.prepared.shared => {
-                    pool.install(|| measure(plan, arena, self.session.threads, repeats, &mut load))
-                }
-                _ => measure(plan, arena, 1, repeats, &mut load),
-            }
+            let team = self.session.team(&self.prepared);
+            measure(plan, arena, team, repeats, &mut load)
         })
     }
 

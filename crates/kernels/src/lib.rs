@@ -1,5 +1,5 @@
-//! Slices in, slices out: dense and sparse kernels per instruction set.  Knows no graph, starts no
-//! threads; the caller splits work by ranges of outputs or pixels.
+//! Slices in, slices out: dense and sparse kernels per instruction set.  Knows no graph; kernels
+//! start no threads: the caller splits work by ranges of outputs or pixels, among a [`Crew`] if it likes.
 //!
 //! # The arithmetic contract
 //! Results do not depend on the instruction set, on how work is split, or on whether zeros are stored.
@@ -33,6 +33,7 @@ mod band_bytes;
 mod broadcast;
 mod buffer;
 mod codes;
+mod crew;
 mod dense_f32;
 mod dense_i8;
 mod depthwise;
@@ -82,6 +83,7 @@ pub use add_codes::AddCodes;
 pub use after::{After, Held};
 pub use broadcast::{Binary, select};
 pub use codes::{Codes, CodesOut};
+pub use crew::Crew;
 pub use dense_f32::DenseF32;
 pub use dense_i8::DenseI8;
 pub use depthwise::{DepthwiseF32, DepthwiseI8};
@@ -103,7 +105,7 @@ pub use pool::{PadCount, average_pool, global_average_pool, max_pool};
 pub use product_f32::ProductF32;
 pub use rearrange::{Rearrange, Walk};
 pub use reduce::{Axis, Reduction};
-pub use rows::{Rows, RowsMut};
+pub use rows::{Element, Rows, RowsMut};
 pub use slab::Slab;
 pub use softmax::softmax;
 pub use sparse_f32::SparseF32;

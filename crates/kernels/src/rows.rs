@@ -1,4 +1,7 @@
 use crate::{KernelError, error::product};
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::ptr::NonNull;
 
 /// A matrix read by rows: `rows × cols`, consecutive rows `stride` elements apart.
 ///
@@ -18,13 +21,46 @@ pub struct Rows<'a, T> {
 }
 
 /// A matrix written by rows: `rows × cols`, consecutive rows `stride` elements apart.
+///
+/// ```
+/// use secateur_kernels::RowsMut;
+/// let mut data = [0; 4];
+/// let (mut left, mut right) = RowsMut::new(&mut data, 2, 2)?.split_columns(1);
+/// left.row_mut(1).fill(1);
+/// right.row_mut(1).fill(2);
+/// assert_eq!(data, [0, 0, 1, 2]);
+/// # Ok::<(), secateur_kernels::KernelError>(())
+/// ```
 #[derive(Debug)]
 pub struct RowsMut<'a, T> {
-    data: &'a mut [T],
+    /// A pointer, and not a slice: the rows of matrices side by side lie between each other.
+    start: *mut T,
     rows: usize,
     cols: usize,
     stride: usize,
+    data: PhantomData<&'a mut [T]>,
 }
+
+// SAFETY: it stands for the `&mut [T]` of its rows, which no other matrix has.
+unsafe impl<T: Send> Send for RowsMut<'_, T> {}
+// SAFETY: as above; a shared one gives no elements.
+unsafe impl<T: Sync> Sync for RowsMut<'_, T> {}
+
+/// What bytes of a matrix may be read and written as.
+pub trait Element: sealed::Sealed {}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+macro_rules! elements {
+    ($($t:ty),*) => {$(
+        impl Element for $t {}
+        impl sealed::Sealed for $t {}
+    )*};
+}
+
+elements!(u8, i8, i32, f32);
 
 /// The elements that `rows` rows span.
 fn span(rows: usize, cols: usize, stride: usize) -> Result<usize, KernelError> {
@@ -99,6 +135,21 @@ impl<'a, T> Rows<'a, T> {
         &self.data[r * self.stride..][..self.cols]
     }
 
+    /// Some of the rows; as with slices, more than there are panic.
+    pub fn part(&self, rows: Range<usize>) -> Self {
+        assert!(
+            rows.start <= rows.end && rows.end <= self.rows,
+            "rows {rows:?} of {}",
+            self.rows
+        );
+        let first = (rows.start * self.stride).min(self.data.len());
+        Self {
+            data: &self.data[first..],
+            rows: rows.len(),
+            ..*self
+        }
+    }
+
     pub(crate) fn data(&self) -> &'a [T] {
         self.data
     }
@@ -134,10 +185,11 @@ impl<'a, T> RowsMut<'a, T> {
     ) -> Result<Self, KernelError> {
         check("matrix written", span(rows, cols, stride)?, data.len())?;
         Ok(Self {
-            data,
+            start: data.as_mut_ptr(),
             rows,
             cols,
             stride,
+            data: PhantomData,
         })
     }
 
@@ -151,21 +203,77 @@ impl<'a, T> RowsMut<'a, T> {
         self.cols
     }
 
+    /// The first `at` rows, and the others; as with slices, more than there are panic.
+    pub fn split_rows(self, at: usize) -> (Self, Self) {
+        assert!(at <= self.rows, "row {at} of {}", self.rows);
+        let part = |first: usize, rows| Self {
+            // Without rows it may point beyond the data.
+            start: self.start.wrapping_add(first * self.stride),
+            rows,
+            ..self
+        };
+        (part(0, at), part(at, self.rows - at))
+    }
+
+    /// The first `at` columns, and the others; as with slices, more than there are panic.
+    pub fn split_columns(self, at: usize) -> (Self, Self) {
+        assert!(at <= self.cols, "column {at} of {}", self.cols);
+        let part = |first: usize, cols| Self {
+            start: self.start.wrapping_add(first),
+            cols,
+            ..self
+        };
+        (part(0, at), part(at, self.cols - at))
+    }
+
     /// Row `r`, `[cols]`; as with slices, `r` out of range panics.
     #[inline(always)]
     pub fn row_mut(&mut self, r: usize) -> &mut [T] {
-        debug_assert!(r < self.rows);
-        &mut self.data[r * self.stride..][..self.cols]
+        assert!(r < self.rows, "row {r} of {}", self.rows);
+        // SAFETY: the data held all rows when this was made, which no other matrix has, and it is
+        // borrowed for as long as they are.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(r * self.stride), self.cols) }
     }
+
     #[cfg(target_arch = "x86_64")]
     pub(crate) fn as_mut_ptr(&mut self) -> *mut T {
-        self.data.as_mut_ptr()
+        self.start
     }
 
     /// Elements from one row's start to the next one's.
     #[cfg(target_arch = "x86_64")]
     pub(crate) fn stride(&self) -> usize {
         self.stride
+    }
+}
+
+impl<'a> RowsMut<'a, u8> {
+    /// The same bytes as elements of another type.
+    ///
+    /// # Errors
+    /// When rows do not begin and end where elements do.
+    pub fn cast<T: Element>(self) -> Result<RowsMut<'a, T>, KernelError> {
+        let size = size_of::<T>();
+        let start = self.start.cast::<T>();
+        let whole = self.cols.is_multiple_of(size) && self.stride.is_multiple_of(size);
+        let empty = self.rows == 0 || self.cols == 0;
+        if !whole || !(empty || start.is_aligned()) {
+            return Err(KernelError::Parameter {
+                what: "matrix written",
+                reason: "needed rows of whole, aligned elements",
+            });
+        }
+        Ok(RowsMut {
+            start: if empty {
+                NonNull::dangling().as_ptr()
+            } else {
+                start
+            },
+            rows: self.rows,
+            cols: self.cols / size,
+            stride: self.stride / size,
+            data: PhantomData,
+        })
     }
 }
 
@@ -189,5 +297,44 @@ mod tests {
         y.row_mut(0).fill(1);
         y.row_mut(1).fill(2);
         assert_eq!(data, [1, 1, 0, 2, 2]);
+    }
+
+    #[test]
+    fn parts_write_what_is_theirs() {
+        let mut data = [0; 3 * 5 - 1];
+        let all = RowsMut::strided(&mut data, 3, 4, 5).unwrap();
+        let (top, rest) = all.split_rows(1);
+        let (left, right) = rest.split_columns(3);
+        for (n, mut part) in [top, left, right].into_iter().enumerate() {
+            (0..part.rows()).for_each(|r| part.row_mut(r).fill(n + 1));
+        }
+        assert_eq!(data, [1, 1, 1, 1, 0, 2, 2, 2, 3, 0, 2, 2, 2, 3]);
+        let (none, all) = RowsMut::new(&mut data, 7, 2).unwrap().split_rows(0);
+        assert_eq!((none.rows(), all.rows()), (0, 7));
+        let (all, none) = all.split_columns(2);
+        assert_eq!((all.cols(), none.cols()), (2, 0));
+    }
+
+    #[test]
+    fn bytes_are_elements_where_they_may() {
+        let mut data = [0i32; 6];
+        let bytes = data.as_mut_ptr().cast::<u8>();
+        // SAFETY: 24 bytes that nothing else refers to.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(bytes, 24) };
+        let all = RowsMut::strided(bytes, 2, 8, 12).unwrap();
+        let (none, all) = all.split_rows(0);
+        assert!(none.cast::<f32>().is_ok());
+        let (left, right) = all.split_columns(4);
+        left.cast::<i32>().unwrap().row_mut(1)[0] = -7;
+        let (odd, rest) = right.split_columns(1);
+        assert!(odd.cast::<f32>().is_err() && rest.cast::<i32>().is_err());
+        assert_eq!(data, [0, 0, 0, -7, 0, 0]);
+    }
+
+    #[test]
+    fn rows_are_parted() {
+        let x = Rows::strided(&[1, 2, 0, 3, 4], 2, 2, 3).unwrap();
+        assert_eq!(x.part(1..2).row(0), [3, 4]);
+        assert_eq!(x.part(2..2).rows(), 0);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Call;
 use crate::EngineError;
-use crate::team::Units;
+use crate::team::{Flat, Units, blocks};
 use secateur_kernels::{AddCodes, CodesOut, MatmulCodes, MeanCodes, PadCount, Window2d, lookup};
 use secateur_model::DType;
 
@@ -46,13 +46,15 @@ impl Call<'_> {
         let units = Units {
             range: 0..batch,
             granule: 1,
-            bytes: each,
-            out: parts.out,
+            out: Flat {
+                bytes: parts.out,
+                each,
+            },
             scratch: parts.scratch,
             scratch_each: matmul.scratch_bytes().next_multiple_of(64),
         };
-        units.share(self.threads, &|range, y, scratch| {
-            for (index, y) in range.zip(y.chunks_exact_mut(each.max(1))) {
+        units.share(self.team, &|range, y, scratch| {
+            for (index, y) in range.zip(y.bytes.chunks_exact_mut(each.max(1))) {
                 let a = a.get(index * rows * depth..(index + 1) * rows * depth);
                 let b = b.get(index * depth * columns..(index + 1) * depth * columns);
                 let (Some(a), Some(b)) = (a, b) else {
@@ -90,18 +92,16 @@ impl Call<'_> {
         let units = Units {
             range: 0..batch * pixels,
             granule: 1,
-            bytes: window.channels * item,
-            out: y,
+            out: Flat {
+                bytes: y,
+                each: window.channels * item,
+            },
             scratch: &mut [],
             scratch_each: 0,
         };
-        units.share(self.threads, &|range, out, _| {
-            let mut rest = out;
-            let mut at = range.start;
-            while at < range.end {
-                let (image, first) = (at / pixels, at % pixels);
-                let pixels = first..pixels.min(first + range.end - at);
-                at += pixels.len();
+        units.share(self.team, &|range, out, _| {
+            let mut rest = out.bytes;
+            for (image, pixels) in blocks(range, pixels, pixels) {
                 let (now, later) = rest.split_at_mut(pixels.len() * window.channels * item);
                 rest = later;
                 let image = x.get(image * length..(image + 1) * length);

@@ -1,19 +1,39 @@
-//! Multiplying layers: rows, convolutions as rows, depthwise convolutions.
+//! Multiplying layers: rows, convolutions as rows or as lines of the image, depthwise convolutions.
 
 use super::Call;
 use crate::EngineError;
-use crate::team::Units;
+use crate::team::{ByColumns, ByRows, Units, blocks};
 use secateur_kernels::{After, Im2col, IntOut, Rows, RowsMut, Slab};
 use secateur_model::DType;
 use secateur_plan::packed::{Depthwise, Filters, Finish, Group, Layer, Matrix};
 use std::ops::Range;
 
-/// Where a matrix writes: `rows` rows of its outputs, `stride` elements apart.
-struct Target<'a> {
-    bytes: &'a mut [u8],
-    rows: usize,
-    cols: usize,
-    stride: usize,
+/// Bytes of a cache line, which two threads shall not both write to.
+const LINE: usize = 64;
+/// Pixels of a depthwise convolution that a thread takes at once.
+const PIXELS: usize = 16;
+
+/// How a layer is shared.
+struct Shared<'a, 'b> {
+    layer: &'a Layer,
+    /// Bytes of all operands as the kernel reads them.
+    operand_bytes: usize,
+    /// Rows of the output that stay together.
+    unit_rows: usize,
+    /// Working memory of all threads.
+    scratch: &'b mut [u8],
+    /// Bytes of it that each needs.
+    scratch_each: usize,
+}
+
+/// What a thread writes of a layer.
+struct Part<'a> {
+    /// Its rows.
+    rows: Range<usize>,
+    /// Its columns.
+    outputs: Range<usize>,
+    /// Where they go, in bytes.
+    y: RowsMut<'a, u8>,
 }
 
 impl Call<'_> {
@@ -27,46 +47,28 @@ impl Call<'_> {
         let [x, y, _] = self.unary(arena)?;
         let x: &[u8] = x;
         let group = layer.groups.first().ok_or_else(|| self.misplaced())?;
-        let item = self.item_size()?;
-        let single = rows == 1;
-        let units = Units {
-            range: 0..if single { layer.outputs } else { rows },
-            granule: if single { group.matrix.granule() } else { 1 },
-            bytes: if single { item } else { layer.outputs * item },
-            out: y,
+        let shared = Shared {
+            layer,
+            operand_bytes: x.len(),
+            unit_rows: 1,
             scratch: &mut [],
             scratch_each: 0,
         };
-        let floats = matches!(group.matrix, Matrix::DenseF32(_) | Matrix::SparseF32(_));
-        let row_bytes = layer.depth * if floats { 4 } else { 1 };
-        units.share(self.threads, &|range, out, _| {
-            let (of_x, outputs) = match single {
-                true => (0..1, range),
-                false => (range, 0..layer.outputs),
-            };
-            let (rows, cols) = (of_x.len(), outputs.len());
-            let x = x
-                .get(of_x.start * row_bytes..of_x.end * row_bytes)
-                .ok_or_else(|| self.misplaced())?;
-            let target = Target {
-                bytes: out,
-                rows,
-                cols,
-                stride: cols,
-            };
-            match floats {
-                true => {
-                    let x = self.kernel(Rows::new(self.floats(x)?, rows, layer.depth))?;
-                    self.multiply_f32(group, x, outputs, target)
-                }
-                false => {
-                    let x = self.kernel(Rows::new(x, rows, layer.depth))?;
-                    self.multiply_u8(group, after, x, outputs, target)
-                }
+        let row_bytes = layer.depth * operand_size(layer);
+        self.share_layer(shared, rows, y, |part, _| {
+            let (first, count) = (part.rows.start, part.rows.len());
+            let x = x.get(first * row_bytes..(first + count) * row_bytes);
+            let x = x.ok_or_else(|| self.misplaced())?;
+            if is_float(layer) {
+                let x = self.kernel(Rows::new(self.floats(x)?, count, layer.depth))?;
+                return self.multiply_f32(group, x, part.outputs, part.y);
             }
+            let x = self.kernel(Rows::new(x, count, layer.depth))?;
+            self.multiply_u8(group, after, x, part.outputs, part.y)
         })
     }
 
+    /// A convolution whose operands are rows, gathered unless the image's pixels are rows.
     pub(super) fn conv(
         &self,
         arena: &mut [u8],
@@ -77,55 +79,41 @@ impl Call<'_> {
     ) -> Result<(), EngineError> {
         let [x, y, scratch] = self.unary(arena)?;
         let x: &[u8] = x;
-        let item = self.item_size()?;
         let pixels = im2col.window().pixels();
-        let scratch_each = match &layer.groups.first().map(|g| &g.matrix) {
-            _ if im2col.is_identity() => 0,
-            Some(Matrix::DenseF32(_) | Matrix::SparseF32(_)) => 4 * tile * im2col.cols(),
-            _ => tile * im2col.cols(),
+        let row_bytes = im2col.cols() * operand_size(layer);
+        let (tile, scratch_each) = match im2col.is_identity() {
+            true => (pixels, 0),
+            false => (tile, (tile * row_bytes).next_multiple_of(64)),
         };
-        let units = Units {
-            range: 0..batch * pixels,
-            granule: 1,
-            bytes: layer.outputs * item,
-            out: y,
+        let shared = Shared {
+            layer,
+            operand_bytes: batch * pixels * row_bytes,
+            unit_rows: 1,
             scratch,
-            scratch_each: scratch_each.next_multiple_of(64),
+            scratch_each,
         };
-        units.share(self.threads, &|range, out, scratch| {
-            let mut rest = out;
-            let mut at = range.start;
-            while at < range.end {
-                // Within one image, and of one tile where rows are gathered.
-                let first = at % pixels;
-                let room = (range.end - at).min(pixels - first);
-                let count = if im2col.is_identity() {
-                    room
-                } else {
-                    room.min(tile)
-                };
-                let (now, later) = rest.split_at_mut(count * layer.outputs * item);
+        self.share_layer(shared, batch * pixels, y, |part, scratch| {
+            let mut rest = part.y;
+            for (image, pixels) in blocks(part.rows, pixels, tile) {
+                let (now, later) = rest.split_rows(pixels.len());
                 rest = later;
-                let image = at / pixels;
                 let tile = Tile {
                     layer,
                     im2col,
                     image,
-                    pixels: first..first + count,
-                    item,
+                    pixels,
+                    outputs: part.outputs.clone(),
                 };
-                match layer.groups.first().map(|g| &g.matrix) {
-                    Some(Matrix::DenseF32(_) | Matrix::SparseF32(_)) => {
-                        let scratch = self.floats_mut(scratch)?;
-                        self.tile(&tile, self.floats(x)?, scratch, 0.0, now, |g, x, o, y| {
-                            self.multiply_f32(g, x, o, y)
-                        })?;
-                    }
-                    _ => self.tile(&tile, x, scratch, pad, now, |g, x, o, y| {
+                if is_float(layer) {
+                    let (x, scratch) = (self.floats(x)?, self.floats_mut(scratch)?);
+                    self.tile(&tile, x, scratch, 0.0, now, |g, x, o, y| {
+                        self.multiply_f32(g, x, o, y)
+                    })?;
+                } else {
+                    self.tile(&tile, x, scratch, pad, now, |g, x, o, y| {
                         self.multiply_u8(g, after, x, o, y)
-                    })?,
+                    })?;
                 }
-                at += count;
             }
             Ok(())
         })
@@ -137,7 +125,7 @@ impl Call<'_> {
         arena: &mut [u8],
         layer: &Layer,
         slab: &Slab,
-        (batch, rows, pad): (usize, usize, u8),
+        (batch, lines, pad): (usize, usize, u8),
         after: &After,
     ) -> Result<(), EngineError> {
         let [x, y, scratch] = self.unary(arena)?;
@@ -145,58 +133,104 @@ impl Call<'_> {
         let [group] = layer.groups.as_slice() else {
             return Err(self.misplaced());
         };
-        let item = self.item_size()?;
         let ([height, width], length) = (slab.window().output, slab.window().image_len());
-        let row_bytes = width * layer.outputs * item;
-        let scratch_each = if slab.is_image() { 0 } else { slab.len(rows) };
-        let units = Units {
-            range: 0..batch * height,
-            granule: 1,
-            bytes: row_bytes,
-            out: y,
-            scratch,
-            scratch_each: scratch_each.next_multiple_of(64),
+        let (most, scratch_each) = match slab.is_image() {
+            true => (height, 0),
+            false => (lines, slab.len(lines).next_multiple_of(64)),
         };
-        units.share(self.threads, &|range, mut out, scratch| {
-            let mut at = range.start;
-            while at < range.end {
-                let first = at % height;
-                let left = (range.end - at).min(height - first);
-                let count = if slab.is_image() {
-                    left
-                } else {
-                    left.min(rows)
-                };
-                let image = x
-                    .get(at / height * length..(at / height + 1) * length)
-                    .ok_or_else(|| self.misplaced())?;
-                let (now, later) = out.split_at_mut(count * row_bytes);
-                out = later;
+        let shared = Shared {
+            layer,
+            operand_bytes: x.len(),
+            unit_rows: width,
+            scratch,
+            scratch_each,
+        };
+        self.share_layer(shared, batch * height * width, y, |part, scratch| {
+            let mut rest = part.y;
+            let lines = part.rows.start / width..part.rows.end / width;
+            for (image, lines) in blocks(lines, height, most) {
+                let count = lines.len();
+                let (now, later) = rest.split_rows(count * width);
+                rest = later;
+                let image = x.get(image * length..(image + 1) * length);
+                let image = image.ok_or_else(|| self.misplaced())?;
                 let patches = if slab.is_image() {
-                    slab.patches_of_image(image, first..first + count)
+                    slab.patches_of_image(image, lines)
                 } else {
-                    let lines = scratch
-                        .get_mut(..slab.len(count))
-                        .ok_or_else(|| self.misplaced())?;
-                    self.kernel(slab.fill(image, first..first + count, pad, lines))?;
-                    slab.patches(lines, count)
+                    let copy = scratch.get_mut(..slab.len(count));
+                    let copy = copy.ok_or_else(|| self.misplaced())?;
+                    self.kernel(slab.fill(image, lines, pad, copy))?;
+                    slab.patches(copy, count)
                 };
-                let target = Target {
-                    bytes: now,
-                    rows: count * width,
-                    cols: layer.outputs,
-                    stride: layer.outputs,
-                };
-                let y = self.int_out(&group.finish, after, target)?;
                 let patches = self.kernel(patches)?;
+                let y = self.int_out(&group.finish, after, now)?;
+                let outputs = part.outputs.clone();
                 self.kernel(match &group.matrix {
-                    Matrix::DenseI8(matrix) => matrix.run_patches(patches, 0..layer.outputs, y),
-                    Matrix::SparseI8(matrix) => matrix.run_patches(patches, 0..layer.outputs, y),
+                    Matrix::DenseI8(matrix) => matrix.run_patches(patches, outputs, y),
+                    Matrix::SparseI8(matrix) => matrix.run_patches(patches, outputs, y),
                     Matrix::DenseF32(_) | Matrix::SparseF32(_) => return Err(self.misplaced()),
                 })?;
-                at += count;
             }
             Ok(())
+        })
+    }
+
+    /// Shares a layer among the threads: by rows, so that each reads all weights; or by columns, so
+    /// that operands and results go from one's cache to another's, where these are less.
+    fn share_layer(
+        &self,
+        shared: Shared<'_, '_>,
+        rows: usize,
+        y: &mut [u8],
+        work: impl Fn(Part<'_>, &mut [u8]) -> Result<(), EngineError> + Sync,
+    ) -> Result<(), EngineError> {
+        let Shared {
+            layer,
+            operand_bytes,
+            unit_rows,
+            scratch,
+            scratch_each,
+        } = shared;
+        let (outputs, item) = (layer.outputs, self.item_size()?);
+        let result_bytes = y.len();
+        let out = self.kernel(RowsMut::new(y, rows, outputs * item))?;
+        let (granule, tile) = match layer.groups.as_slice() {
+            [group] => (
+                group.matrix.granule().max(LINE / item),
+                group.matrix.kernel().nr,
+            ),
+            _ => (outputs.max(1), 1),
+        };
+        let columns = outputs.div_ceil(granule) >= self.team.threads()
+            && (rows == unit_rows || layer.bytes() > operand_bytes + result_bytes);
+        if columns {
+            let units = Units {
+                range: 0..outputs,
+                granule,
+                out: ByColumns { out, each: item },
+                scratch,
+                scratch_each,
+            };
+            return units.share(self.team, &|outputs, part, scratch| {
+                let y = part.out;
+                let rows = 0..rows;
+                work(Part { rows, outputs, y }, scratch)
+            });
+        }
+        let units = Units {
+            range: 0..rows / unit_rows.max(1),
+            granule: tile.div_ceil(unit_rows.max(1)),
+            out: ByRows {
+                out,
+                each: unit_rows,
+            },
+            scratch,
+            scratch_each,
+        };
+        units.share(self.team, &|units, part, scratch| {
+            let (rows, y) = (units.start * unit_rows..units.end * unit_rows, part.out);
+            let outputs = 0..outputs;
+            work(Part { rows, outputs, y }, scratch)
         })
     }
 
@@ -207,39 +241,33 @@ impl Call<'_> {
         x: &[T],
         scratch: &mut [T],
         pad: T,
-        out: &mut [u8],
-        multiply: impl Fn(&Group, Rows<'_, T>, Range<usize>, Target<'_>) -> Result<(), EngineError>,
+        out: RowsMut<'_, u8>,
+        multiply: impl Fn(&Group, Rows<'_, T>, Range<usize>, RowsMut<'_, u8>) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
-        let Tile {
-            layer,
-            im2col,
-            item,
-            ..
-        } = *tile;
+        let Tile { layer, im2col, .. } = *tile;
+        let item = self.item_size()?;
         let length = im2col.window().image_len();
-        let image = x
-            .get(tile.image * length..(tile.image + 1) * length)
-            .ok_or_else(|| self.misplaced())?;
+        let image = x.get(tile.image * length..(tile.image + 1) * length);
+        let image = image.ok_or_else(|| self.misplaced())?;
         let (count, cols) = (tile.pixels.len(), im2col.cols());
+        let mut rest = out;
         for (g, group) in layer.groups.iter().enumerate() {
-            let each = group.matrix.outputs();
+            let outputs = match layer.groups.len() {
+                1 => tile.outputs.clone(),
+                _ => 0..group.matrix.outputs(),
+            };
+            let (now, later) = rest.split_columns(outputs.len() * item);
+            rest = later;
             let rows = if im2col.is_identity() {
                 &image[tile.pixels.start * cols..tile.pixels.end * cols]
             } else {
-                let rows = scratch
-                    .get_mut(..count * cols)
-                    .ok_or_else(|| self.misplaced())?;
+                let rows = scratch.get_mut(..count * cols);
+                let rows = rows.ok_or_else(|| self.misplaced())?;
                 self.kernel(im2col.rows(image, g, tile.pixels.clone(), pad, rows))?;
                 rows
             };
-            let target = Target {
-                bytes: &mut out[g * each * item..],
-                rows: count,
-                cols: each,
-                stride: layer.outputs,
-            };
             let rows = self.kernel(Rows::new(rows, count, cols))?;
-            multiply(group, rows, 0..each, target)?;
+            multiply(group, rows, outputs, now)?;
         }
         Ok(())
     }
@@ -253,50 +281,40 @@ impl Call<'_> {
     ) -> Result<(), EngineError> {
         let [x, y, _] = self.unary(arena)?;
         let x: &[u8] = x;
-        let item = self.item_size()?;
         let (window, size) = match &layer.filters {
             Filters::F32(f) => (f.window(), 4),
             Filters::I8(f) => (f.window(), 1),
         };
         let (pixels, length) = (window.pixels(), window.image_len() * size);
+        let row_bytes = window.channels * self.item_size()?;
         let units = Units {
             range: 0..batch * pixels,
-            granule: 1,
-            bytes: window.channels * item,
-            out: y,
+            granule: PIXELS,
+            out: ByRows {
+                out: self.kernel(RowsMut::new(y, batch * pixels, row_bytes))?,
+                each: 1,
+            },
             scratch: &mut [],
             scratch_each: 0,
         };
-        units.share(self.threads, &|range, out, _| {
-            let mut rest = out;
-            let mut at = range.start;
-            while at < range.end {
-                let (image, first) = (at / pixels, at % pixels);
-                let count = (range.end - at).min(pixels - first);
-                let (now, later) = rest.split_at_mut(count * window.channels * item);
+        units.share(self.team, &|range, part, _| {
+            let mut rest = part.out;
+            for (image, pixels) in blocks(range, pixels, pixels) {
+                let (now, later) = rest.split_rows(pixels.len());
                 rest = later;
-                let image = x
-                    .get(image * length..(image + 1) * length)
-                    .ok_or_else(|| self.misplaced())?;
-                let part = first..first + count;
-                let target = Target {
-                    bytes: now,
-                    rows: count,
-                    cols: window.channels,
-                    stride: window.channels,
-                };
+                let image = x.get(image * length..(image + 1) * length);
+                let image = image.ok_or_else(|| self.misplaced())?;
                 match (&layer.filters, &layer.finish) {
                     (Filters::F32(filters), Finish::Float(clamp)) => {
-                        let y = self.rows_mut(target)?;
-                        self.kernel(filters.run(self.floats(image)?, part, *clamp, y))?;
+                        let (x, y) = (self.floats(image)?, self.kernel(now.cast())?);
+                        self.kernel(filters.run(x, pixels, *clamp, y))?;
                     }
                     (Filters::I8(filters), finish) => {
-                        let out = self.int_out(finish, &After::Nothing, target)?;
-                        self.kernel(filters.run(image, pad, part, out))?;
+                        let y = self.int_out(finish, &After::Nothing, now)?;
+                        self.kernel(filters.run(image, pad, pixels, y))?;
                     }
                     (Filters::F32(_), _) => return Err(self.misplaced()),
                 }
-                at += count;
             }
             Ok(())
         })
@@ -307,12 +325,12 @@ impl Call<'_> {
         group: &Group,
         x: Rows<'_, f32>,
         outputs: Range<usize>,
-        target: Target<'_>,
+        y: RowsMut<'_, u8>,
     ) -> Result<(), EngineError> {
         let Finish::Float(clamp) = group.finish else {
             return Err(self.misplaced());
         };
-        let y = self.rows_mut(target)?;
+        let y = self.kernel(y.cast())?;
         self.kernel(match &group.matrix {
             Matrix::DenseF32(matrix) => matrix.run(x, outputs, clamp, y),
             Matrix::SparseF32(matrix) => matrix.run(x, outputs, clamp, y),
@@ -326,52 +344,29 @@ impl Call<'_> {
         after: &After,
         x: Rows<'_, u8>,
         outputs: Range<usize>,
-        target: Target<'_>,
+        y: RowsMut<'_, u8>,
     ) -> Result<(), EngineError> {
-        let out = self.int_out(&group.finish, after, target)?;
+        let y = self.int_out(&group.finish, after, y)?;
         self.kernel(match &group.matrix {
-            Matrix::DenseI8(matrix) => matrix.run(x, outputs, out),
-            Matrix::SparseI8(matrix) => matrix.run(x, outputs, out),
+            Matrix::DenseI8(matrix) => matrix.run(x, outputs, y),
+            Matrix::SparseI8(matrix) => matrix.run(x, outputs, y),
             Matrix::DenseF32(_) | Matrix::SparseF32(_) => return Err(self.misplaced()),
         })
-    }
-
-    fn rows_mut<'b>(&self, target: Target<'b>) -> Result<RowsMut<'b, f32>, EngineError> {
-        let y = self.floats_mut(target.bytes)?;
-        self.kernel(RowsMut::strided(y, target.rows, target.cols, target.stride))
     }
 
     fn int_out<'b>(
         &self,
         finish: &'b Finish,
         after: &'b After,
-        target: Target<'b>,
+        y: RowsMut<'b, u8>,
     ) -> Result<IntOut<'b>, EngineError> {
-        let Target {
-            bytes,
-            rows,
-            cols,
-            stride,
-        } = target;
         match finish {
             Finish::Unsigned(to) | Finish::Signed(to) if !matches!(after, After::Nothing) => {
-                let y = self.kernel(RowsMut::strided(bytes, rows, cols, stride))?;
                 Ok(IntOut::Codes(y, to, after))
             }
-            Finish::Unsigned(to) => {
-                let y = self.kernel(RowsMut::strided(bytes, rows, cols, stride))?;
-                Ok(IntOut::U8(y, to))
-            }
-            Finish::Signed(to) => {
-                let y = bytemuck::cast_slice_mut(bytes);
-                let y = self.kernel(RowsMut::strided(y, rows, cols, stride))?;
-                Ok(IntOut::I8(y, to))
-            }
-            Finish::Real(to) => {
-                let y = self.floats_mut(bytes)?;
-                let y = self.kernel(RowsMut::strided(y, rows, cols, stride))?;
-                Ok(IntOut::F32(y, to))
-            }
+            Finish::Unsigned(to) => Ok(IntOut::U8(y, to)),
+            Finish::Signed(to) => Ok(IntOut::I8(self.kernel(y.cast())?, to)),
+            Finish::Real(to) => Ok(IntOut::F32(self.kernel(y.cast())?, to)),
             Finish::Float(_) => Err(self.misplaced()),
         }
     }
@@ -386,12 +381,23 @@ impl Call<'_> {
     }
 }
 
-/// Pixels of one image that are computed together.
+/// Pixels of one image that are computed together, all outputs of them or some of a layer's only
+/// group.
 struct Tile<'a> {
     layer: &'a Layer,
     im2col: &'a Im2col,
     image: usize,
     pixels: Range<usize>,
-    /// Bytes of an element of the output.
-    item: usize,
+    outputs: Range<usize>,
+}
+
+/// Whether a layer is of f32.
+fn is_float(layer: &Layer) -> bool {
+    let first = layer.groups.first().map(|g| &g.matrix);
+    matches!(first, Some(Matrix::DenseF32(_) | Matrix::SparseF32(_)))
+}
+
+/// Bytes of an operand.
+fn operand_size(layer: &Layer) -> usize {
+    if is_float(layer) { 4 } else { 1 }
 }

@@ -2,7 +2,7 @@
 
 use super::Call;
 use crate::EngineError;
-use crate::team::Units;
+use crate::team::{Flat, Units, blocks};
 use secateur_kernels::{Clamp, Rows, RowsMut};
 use secateur_plan::Product;
 
@@ -21,23 +21,23 @@ impl Call<'_> {
             range: 0..factors.len() * rows,
             // Each thread packs the right matrices of its own products.
             granule: if factors.len() > 1 { *rows } else { 1 },
-            bytes: columns * size_of::<f32>(),
-            out: parts.out,
+            out: Flat {
+                bytes: parts.out,
+                each: columns * size_of::<f32>(),
+            },
             scratch: parts.scratch,
             scratch_each: kernel.scratch_bytes(),
         };
-        units.share(self.threads, &|range, out, scratch| {
+        units.share(self.team, &|range, out, scratch| {
             let packed = self.elements_mut(scratch)?;
             let packed = packed.get_mut(..kernel.packed_len());
             let packed = packed.ok_or_else(|| self.misplaced())?;
-            let mut rest = self.elements_mut::<f32>(out)?;
-            let (mut at, mut held) = (range.start, None);
-            while at < range.end {
-                let (index, first) = (at / rows, at % rows);
-                let count = (range.end - at).min(rows - first);
+            let mut rest = self.elements_mut::<f32>(out.bytes)?;
+            let mut held = None;
+            for (index, part) in blocks(range, *rows, *rows) {
+                let (first, count) = (part.start, part.len());
                 let (now, later) = rest.split_at_mut(count * columns);
                 rest = later;
-                at += count;
                 let [from_left, from_right] = factors[index];
                 if held != Some(from_right) {
                     let right = right.get(from_right..).ok_or_else(|| self.misplaced())?;

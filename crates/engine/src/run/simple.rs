@@ -2,10 +2,16 @@
 
 use super::Call;
 use crate::EngineError;
+use crate::team::{ByRows, Units, blocks};
 use secateur_kernels::{
-    self as kernels, PadCount, RowsMut, Window2d, interleave, nchw_to_nhwc, nhwc_to_nchw,
+    self as kernels, Element, KernelError, PadCount, RowsMut, Window2d, interleave, nchw_to_nhwc,
+    nhwc_to_nchw,
 };
 use secateur_model::DType;
+use std::ops::Range;
+
+/// Windows that a thread takes at once.
+const GRANULE: usize = 16;
 
 impl Call<'_> {
     pub(super) fn max_pool(
@@ -17,36 +23,22 @@ impl Call<'_> {
         let dtype = self.output()?.dtype;
         let [x, y, _] = self.unary(arena)?;
         match dtype {
-            DType::F32 => {
-                let (x, y) = (self.floats(x)?, self.floats_mut(y)?);
-                self.maxima(window, batch, x, y, f32::NEG_INFINITY)
-            }
-            DType::I8 => {
-                let (x, y) = (bytemuck::cast_slice(x), bytemuck::cast_slice_mut(y));
-                self.maxima(window, batch, x, y, i8::MIN)
-            }
+            DType::F32 => self.maxima(window, batch, self.floats(x)?, y, f32::NEG_INFINITY),
+            DType::I8 => self.maxima(window, batch, self.elements::<i8>(x)?, y, i8::MIN),
             _ => self.maxima(window, batch, x, y, u8::MIN),
         }
     }
 
-    fn maxima<T: Copy + PartialOrd>(
+    fn maxima<T: Copy + PartialOrd + Sync + Element>(
         &self,
         window: &Window2d,
         batch: usize,
         x: &[T],
-        y: &mut [T],
+        y: &mut [u8],
         lowest: T,
     ) -> Result<(), EngineError> {
-        self.images(window, batch, x, y, |image, y| {
-            let rows = RowsMut::new(y, window.pixels(), window.channels)?;
-            kernels::max_pool(
-                self.plan.isa,
-                window,
-                image,
-                0..window.pixels(),
-                lowest,
-                rows,
-            )
+        self.windows(window, batch, x, y, |image, pixels, y| {
+            kernels::max_pool(self.plan.isa, window, image, pixels, lowest, y)
         })
     }
 
@@ -58,29 +50,43 @@ impl Call<'_> {
         count: PadCount,
     ) -> Result<(), EngineError> {
         let [x, y, _] = self.unary(arena)?;
-        let (x, y) = (self.floats(x)?, self.floats_mut(y)?);
-        self.images(window, batch, x, y, |image, y| {
-            let rows = RowsMut::new(y, window.pixels(), window.channels)?;
-            kernels::average_pool(window, image, 0..window.pixels(), count, rows)
+        self.windows(window, batch, self.floats(x)?, y, |image, pixels, y| {
+            kernels::average_pool(window, image, pixels, count, y)
         })
     }
 
-    /// Calls `pool` on every image of `x` and its result in `y`.
-    fn images<T>(
+    /// Shares the windows of all images: `pool(image, pixels, y)`.
+    fn windows<T: Sync + Element>(
         &self,
         window: &Window2d,
         batch: usize,
         x: &[T],
-        y: &mut [T],
-        pool: impl Fn(&[T], &mut [T]) -> Result<(), kernels::KernelError>,
+        y: &mut [u8],
+        pool: impl Fn(&[T], Range<usize>, RowsMut<'_, T>) -> Result<(), KernelError> + Sync,
     ) -> Result<(), EngineError> {
-        let (from, to) = (window.image_len(), window.pixels() * window.channels);
-        if x.len() != batch * from || y.len() != batch * to {
-            return Err(self.misplaced());
-        }
-        x.chunks_exact(from.max(1))
-            .zip(y.chunks_exact_mut(to.max(1)))
-            .try_for_each(|(x, y)| self.kernel(pool(x, y)))
+        let (pixels, length) = (window.pixels(), window.image_len());
+        let row_bytes = window.channels * size_of::<T>();
+        let units = Units {
+            range: 0..batch * pixels,
+            granule: GRANULE,
+            out: ByRows {
+                out: self.kernel(RowsMut::new(y, batch * pixels, row_bytes))?,
+                each: 1,
+            },
+            scratch: &mut [],
+            scratch_each: 0,
+        };
+        units.share(self.team, &|range, part, _| {
+            let mut rest = part.out;
+            for (image, pixels) in blocks(range, pixels, pixels) {
+                let (now, later) = rest.split_rows(pixels.len());
+                rest = later;
+                let image = x.get(image * length..(image + 1) * length);
+                let image = image.ok_or_else(|| self.misplaced())?;
+                self.kernel(pool(image, pixels, self.kernel(now.cast())?))?;
+            }
+            Ok(())
+        })
     }
 
     pub(super) fn global_average_pool(
