@@ -5,6 +5,9 @@ use crate::costs::known_costs;
 use secateur_kernels::Isa;
 use secateur_plan::Costs;
 
+/// Threads of a session, at most.
+const MAX_THREADS: usize = 1024;
+
 /// How a session runs. What is not set comes from the environment, then from
 /// the machine.
 ///
@@ -16,8 +19,8 @@ use secateur_plan::Costs;
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SessionOptions {
-    /// Threads; else `SECATEUR_THREADS`, else as many as the processor runs at
-    /// once.
+    /// Threads; else `SECATEUR_THREADS`, else as many as the machine runs at once. Those beside the
+    /// caller wait awake, using a processor each, for half a millisecond after a run.
     pub threads: Option<usize>,
     /// The instruction set; else `SECATEUR_ISA`, else the best there is.
     pub isa: Option<Isa>,
@@ -33,28 +36,28 @@ impl SessionOptions {
     /// The number of threads that these options mean here.
     ///
     /// # Errors
-    /// A number below 1 or above 1024, a variable that is no number.
+    /// A number below 1 or above 1024; a variable that is no number, or more than run at once.
     pub fn resolved_threads(&self) -> Result<usize, EngineError> {
-        let wrong = |option, found: String| EngineError::Setting {
+        let here = std::thread::available_parallelism().map_or(1, usize::from);
+        let wrong = |option, most: usize, found: String| EngineError::Setting {
             option,
-            needed: "a number from 1 to 1024".into(),
+            needed: format!("a number from 1 to {most}"),
             found,
         };
-        let (option, threads) = match (self.threads, std::env::var("SECATEUR_THREADS")) {
-            (Some(threads), _) => ("threads", threads),
-            (None, Ok(text)) => {
-                let option = "SECATEUR_THREADS";
-                let threads = text.trim().parse().map_err(|_| wrong(option, text))?;
-                (option, threads)
-            }
-            (None, Err(_)) => {
-                let here = std::thread::available_parallelism().map_or(1, usize::from);
-                ("threads", here.min(1024))
-            }
-        };
-        match threads {
-            1..=1024 => Ok(threads),
-            _ => Err(wrong(option, threads.to_string())),
+        if let Some(threads) = self.threads {
+            // More than run at once are only slower: tests of how work is shared have use for them.
+            return match threads {
+                1..=MAX_THREADS => Ok(threads),
+                _ => Err(wrong("threads", MAX_THREADS, threads.to_string())),
+            };
+        }
+        let option = "SECATEUR_THREADS";
+        match std::env::var(option) {
+            Ok(text) => match text.trim().parse() {
+                Ok(threads) if (1..=here).contains(&threads) => Ok(threads),
+                _ => Err(wrong(option, here, text)),
+            },
+            Err(_) => Ok(here.min(MAX_THREADS)),
         }
     }
 

@@ -41,7 +41,7 @@ fn every_path_gives_the_bits_of_the_reference() {
                 (x, expected)
             });
             for isa in Isa::available() {
-                for threads in [1, 2] {
+                for threads in [1, 2, 3] {
                     let session = session(&graph, isa, threads, false);
                     for (x, expected) in &cases {
                         let found = session.run(&[("input", x)]).unwrap();
@@ -52,6 +52,27 @@ fn every_path_gives_the_bits_of_the_reference() {
             }
         }
     }
+}
+
+#[test]
+fn runs_at_once_do_not_mix() {
+    let (name, input) = NETWORKS[1];
+    let calibration = images(4, input, 99);
+    let graph = network(name, input, Form::PrunedInt8, &calibration);
+    let alone = session(&graph, Isa::best(), 1, false);
+    let shared = session(&graph, Isa::best(), 2, false);
+    std::thread::scope(|scope| {
+        for caller in 0..3 {
+            let (alone, shared) = (&alone, &shared);
+            scope.spawn(move || {
+                for run in 0..20 {
+                    let x = images(1 + caller, input, run);
+                    let x = [("input", &x)];
+                    assert_eq!(shared.run(&x).unwrap(), alone.run(&x).unwrap());
+                }
+            });
+        }
+    });
 }
 
 #[test]

@@ -66,11 +66,14 @@ pub fn at_least_one(text: &str) -> Result<usize, String> {
     }
 }
 
-/// A number of threads.
+/// A number of threads that run at once here.
 pub fn threads(text: &str) -> Result<usize, String> {
+    let most = std::thread::available_parallelism().map_or(1, usize::from);
     match text.parse() {
-        Ok(n @ 1..=1024) => Ok(n),
-        _ => Err("needed a whole number from 1 to 1024".into()),
+        Ok(n) if (1..=most).contains(&n) => Ok(n),
+        _ => Err(format!(
+            "needed a whole number from 1 to {most}, the processors there are"
+        )),
     }
 }
 
