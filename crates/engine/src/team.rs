@@ -6,8 +6,9 @@ use secateur_plan::{Plan, Step};
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// What a thread must have to do, as a multiple of what it takes to give it work.
-const WORTH_SHARING: f64 = 2.0;
+/// What a thread must have to do, as a multiple of what it takes to give it work: operands and results
+/// go from cache to cache besides.
+const WORTH_SHARING: f64 = 10.0;
 /// Threads that have a share of their own; there may be more, which help.
 const MAX_SHARES: usize = 16;
 /// Pieces of a share: the longer a thread is held up, the more of them others take.

@@ -288,7 +288,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-#[cfg(test)]
+// WebAssembly's threads are not to be had here.
+#[cfg(all(test, not(target_family = "wasm")))]
 mod tests {
     use super::*;
 
