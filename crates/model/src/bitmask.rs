@@ -63,13 +63,16 @@ impl Bitmask {
 
     /// The kept positions, ascending.
     pub fn ones(&self) -> impl Iterator<Item = usize> + '_ {
-        self.words.iter().enumerate().flat_map(|(w, &word)| {
-            let mut rest = word;
-            std::iter::from_fn(move || {
-                let bit = (rest != 0).then(|| rest.trailing_zeros() as usize)?;
-                rest &= rest - 1;
-                Some(w * 64 + bit)
-            })
+        let mut words = (0..).step_by(64).zip(&self.words);
+        let (mut start, mut rest) = (0, 0u64);
+        std::iter::from_fn(move || {
+            while rest == 0 {
+                let (at, &word) = words.next()?;
+                (start, rest) = (at, word);
+            }
+            let bit = rest.trailing_zeros() as usize;
+            rest &= rest - 1;
+            Some(start + bit)
         })
     }
 
