@@ -27,57 +27,84 @@ impl<T: Copy + Default + PartialEq> Nonzeros<T> {
     /// When the length does not match, or there are more columns than 32 bits count.
     pub fn of(matrix: &[T], rows: usize, cols: usize) -> Result<Self, KernelError> {
         check_len("weights", product("weights", rows, cols)?, matrix.len())?;
-        let nonzero = |w: &T| *w != T::default();
-        let count = matrix.iter().filter(|w| nonzero(w)).count();
-        let elements = matrix.iter().copied().enumerate();
-        let elements = elements.filter(|(_, w)| nonzero(w)).take(count);
-        Self::gather(rows, cols, elements)
+        let word = |elements: &[T]| {
+            let bits = elements.iter().enumerate();
+            bits.fold(0, |word, (bit, w)| {
+                word | u64::from(*w != T::default()) << bit
+            })
+        };
+        let mask: Vec<u64> = matrix.chunks(64).map(word).collect();
+        let mut values = Vec::with_capacity(count(&mask));
+        for (elements, &word) in matrix.chunks(64).zip(&mask) {
+            values.extend(bits(word).map(|bit| elements[bit as usize]));
+        }
+        Self::masked(&mask, values, rows, cols)
     }
 
-    /// Those among `elements`: row-major positions in `[rows, cols]`, ascending, with their values.
+    /// Those among `values`, which stand where `mask` has ones: a bit for each element of `[rows, cols]`,
+    /// row-major, in words from the lowest bit on.
     ///
     /// # Errors
-    /// When a position does not follow the one before or lies beyond the matrix, or there are more columns
-    /// than 32 bits count.
-    pub fn gather(
+    /// When a length does not match, a bit lies beyond the matrix, or there are more columns than 32 bits
+    /// count.
+    pub fn masked(
+        mask: &[u64],
+        values: Vec<T>,
         rows: usize,
         cols: usize,
-        elements: impl Iterator<Item = (usize, T)>,
     ) -> Result<Self, KernelError> {
-        let end = product("weights", rows, cols)?;
+        let elements = product("weights", rows, cols)?;
         check_cols(cols)?;
-        let mut starts = Vec::with_capacity(rows + 1);
-        let most = elements.size_hint().1.unwrap_or_default();
-        let (mut columns, mut values) = (Vec::with_capacity(most), Vec::with_capacity(most));
-        // Positions ascend, so that their row needs no division.
-        let (mut next, mut row_start, mut row_end) = (0, 0, 0);
-        let mut in_order = true;
-        elements.for_each(|(position, value)| {
-            in_order &= (next..end).contains(&position);
-            if !in_order || value == T::default() {
-                return;
-            }
-            while position >= row_end {
-                starts.push(columns.len());
-                (row_start, row_end) = (row_end, row_end + cols);
-            }
-            columns.push((position - row_start) as u32);
-            values.push(value);
-            next = position + 1;
-        });
-        if !in_order {
+        check_len("words of the mask", elements.div_ceil(64), mask.len())?;
+        check_len("values of the mask", count(mask), values.len())?;
+        let last = mask.last().filter(|_| !elements.is_multiple_of(64));
+        if last.is_some_and(|last| last >> (elements % 64) != 0) {
             return Err(KernelError::Parameter {
-                what: "positions",
-                reason: "needed ascending ones within the matrix",
+                what: "mask",
+                reason: "needed bits within the matrix",
             });
         }
-        starts.resize(rows + 1, columns.len());
-        Ok(Self {
+        let mut starts = Vec::with_capacity(rows + 1);
+        let mut columns = Vec::with_capacity(values.len());
+        for row in 0..rows {
+            starts.push(columns.len());
+            let mut column = 0;
+            while column < cols {
+                let at = row * cols + column;
+                let len = (64 - at % 64).min(cols - column);
+                let word = mask[at / 64] >> (at % 64) & (u64::MAX >> (64 - len));
+                columns.extend(bits(word).map(|bit| column as u32 + bit));
+                column += len;
+            }
+        }
+        starts.push(columns.len());
+        let mut nonzeros = Self {
             cols,
             starts,
             columns,
             values,
-        })
+        };
+        if nonzeros.values.contains(&T::default()) {
+            nonzeros.drop_zeros();
+        }
+        Ok(nonzeros)
+    }
+
+    fn drop_zeros(&mut self) {
+        let (mut start, mut kept) = (0, 0);
+        for row_end in &mut self.starts[1..] {
+            for at in start..*row_end {
+                if self.values[at] != T::default() {
+                    self.columns[kept] = self.columns[at];
+                    self.values[kept] = self.values[at];
+                    kept += 1;
+                }
+            }
+            start = *row_end;
+            *row_end = kept;
+        }
+        self.columns.truncate(kept);
+        self.values.truncate(kept);
     }
 
     /// Rows become columns.
@@ -143,9 +170,8 @@ impl<T: Copy + Default + PartialEq> Nonzeros<T> {
             }
             let mut to = columns.iter_mut().zip(values);
             for (index, word) in kept.iter_mut().enumerate() {
-                while *word != 0 {
-                    let place = index * 64 + word.trailing_zeros() as usize;
-                    *word &= *word - 1;
+                for bit in bits(std::mem::take(word)) {
+                    let place = index * 64 + bit as usize;
                     if let Some((column, value)) = to.next() {
                         (*column, *value) = (place as u32, at_place[place]);
                     }
@@ -207,6 +233,20 @@ impl<T> Nonzeros<T> {
         let range = self.starts[row]..self.starts[row + 1];
         (&self.columns[range.clone()], &self.values[range])
     }
+}
+
+fn count(mask: &[u64]) -> usize {
+    mask.iter().map(|word| word.count_ones() as usize).sum()
+}
+
+/// The places of a word's ones, ascending.
+#[inline]
+fn bits(mut word: u64) -> impl Iterator<Item = u32> {
+    std::iter::from_fn(move || {
+        let bit = (word != 0).then(|| word.trailing_zeros())?;
+        word &= word - 1;
+        Some(bit)
+    })
 }
 
 fn check_cols(cols: usize) -> Result<(), KernelError> {
@@ -295,12 +335,13 @@ mod tests {
     }
 
     #[test]
-    fn positions_ascend_within_the_matrix() {
-        let gather = |positions: &[usize]| {
-            Nonzeros::gather(2, 3, positions.iter().map(|&at| (at, 1i8))).map(|n| n.len())
-        };
-        assert_eq!(gather(&[0, 3, 5]), Ok(3));
-        assert!(gather(&[3, 3]).is_err());
-        assert!(gather(&[6]).is_err());
+    fn a_mask_says_where_and_zeros_are_dropped() {
+        let masked = |mask: u64, values: &[i8]| Nonzeros::masked(&[mask], values.to_vec(), 2, 3);
+        let nonzeros = masked(0b110_101, &[1, 0, 3, 4]).unwrap();
+        assert_eq!(dense(&nonzeros), [1, 0, 0, 0, 3, 4]);
+        assert_eq!(nonzeros.len(), 3);
+        assert!(masked(0b1, &[1, 2]).is_err());
+        assert!(masked(0b100_0000, &[1]).is_err());
+        assert!(Nonzeros::masked(&[], vec![1], 2, 3).is_err());
     }
 }

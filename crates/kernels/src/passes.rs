@@ -5,7 +5,7 @@
 //! passes: each takes of every row the next few non-zeros that lie in its window.
 //! A slot that no non-zero fills has index 0 and weight 0.
 
-use crate::Nonzeros;
+use crate::{Isa, Nonzeros, multiversion};
 
 /// Outputs that are permuted among themselves, and so the granule of a range of outputs.
 pub(crate) const BAND: usize = 64;
@@ -85,6 +85,7 @@ pub(crate) struct Passes {
 impl Passes {
     /// Schedules `weights`; a pass stays within one of the depth's lines of `line` inputs.
     pub(crate) fn plan<T: Copy + Default + PartialEq>(
+        isa: Isa,
         form: Form,
         weights: &Nonzeros<T>,
         line: usize,
@@ -105,7 +106,7 @@ impl Passes {
             let band: Vec<Demand> = (first..outputs.min(first + BAND))
                 .map(|row| Demand::of(row, weights.row(row).0, &windows, form.slots))
                 .collect();
-            passes.deal(&band, &windows);
+            passes.deal(isa, &band, &windows);
         }
         passes
     }
@@ -138,9 +139,9 @@ impl Passes {
     }
 
     /// Deals a band's rows into groups, in the better of two ways.
-    fn deal(&mut self, band: &[Demand], windows: &[Window]) {
+    fn deal(&mut self, isa: Isa, band: &[Demand], windows: &[Window]) {
         let rows = self.form.rows;
-        let ways = [alike(band, rows), by_count(band)].map(|order| {
+        let ways = [alike(isa, band, rows), by_count(band)].map(|order| {
             let groups = order.chunks(rows);
             let needs: Vec<Vec<u32>> = groups.map(|group| need(band, group)).collect();
             (order, needs)
@@ -202,11 +203,11 @@ impl Passes {
                 .collect();
             for (lane, &row) in group.rows.iter().enumerate() {
                 let (columns, values) = weights.row(row as usize);
-                let mut left = columns.iter().zip(values).peekable();
+                let mut at = 0;
                 for &(window, first) in &runs {
                     let (mut pass, mut slot) = (first, 0);
-                    while let Some((&at, &w)) = left.next_if(|(at, _)| **at < window.end) {
-                        let index = (at - window.origin) as usize;
+                    while let Some(&column) = columns.get(at).filter(|c| **c < window.end) {
+                        let index = (column - window.origin) as usize;
                         place(
                             Slot {
                                 pass,
@@ -214,8 +215,9 @@ impl Passes {
                                 slot,
                                 index,
                             },
-                            w,
+                            values[at],
                         );
+                        at += 1;
                         slot += 1;
                         if slot == self.form.slots {
                             (pass, slot) = (pass + 1, 0);
@@ -341,10 +343,26 @@ impl Demand {
     }
 
     /// Passes that a group which needs `need` gains with this row.
+    #[inline(always)]
     fn growth(&self, need: &[u32]) -> u32 {
         let more = self.passes.iter().zip(need);
         more.map(|(&own, &need)| own.saturating_sub(need)).sum()
     }
+}
+
+/// Passes that a group which needs `need` gains with each row that is left: most of the work of packing.
+fn growths(isa: Isa, band: &[Demand], left: &[usize], need: &[u32]) -> Vec<u32> {
+    let mut growths = vec![0; left.len()];
+    multiversion::run(
+        isa,
+        #[inline(always)]
+        || {
+            for (growth, &row) in growths.iter_mut().zip(left) {
+                *growth = band[row].growth(need);
+            }
+        },
+    );
+    growths
 }
 
 /// Passes of a group of a band's rows, window by window: what its hungriest row asks for.
@@ -364,7 +382,7 @@ fn widen(need: &mut [u32], row: &Demand) {
 }
 
 /// An order in which rows of like windows stand together: the hungriest first, then those that waste least.
-fn alike(band: &[Demand], rows: usize) -> Vec<usize> {
+fn alike(isa: Isa, band: &[Demand], rows: usize) -> Vec<usize> {
     let mut left: Vec<usize> = (0..band.len()).collect();
     left.sort_by_key(|&i| (std::cmp::Reverse(band[i].total), i));
     let mut order = Vec::with_capacity(band.len());
@@ -373,10 +391,10 @@ fn alike(band: &[Demand], rows: usize) -> Vec<usize> {
         let mut need = band[seed].passes.clone();
         order.push(seed);
         for _ in 1..rows.min(left.len() + 1) {
-            let waste = |&i: &usize| {
-                i64::from(band[i].growth(&need)) * rows as i64 - i64::from(band[i].total)
-            };
-            let best = (0..left.len()).min_by_key(|&at| waste(&left[at]));
+            let growths = growths(isa, band, &left, &need);
+            let waste =
+                |at: usize| i64::from(growths[at]) * rows as i64 - i64::from(band[left[at]].total);
+            let best = (0..left.len()).min_by_key(|&at| waste(at));
             let row = left.remove(best.unwrap_or_default());
             widen(&mut need, &band[row]);
             order.push(row);
@@ -416,7 +434,7 @@ mod tests {
             })
             .collect();
         let nonzeros = Nonzeros::of(&weights, outputs, depth).unwrap();
-        let passes = Passes::plan(FORM, &nonzeros, depth);
+        let passes = Passes::plan(Isa::best(), FORM, &nonzeros, depth);
         let mut taken = std::collections::BTreeSet::new();
         let mut sum = 0;
         passes.fill(&nonzeros, |s, w| {
@@ -438,7 +456,7 @@ mod tests {
         // Odd rows are full, even rows empty: two groups of full rows, two of empty ones.
         let weights: Vec<i8> = (0..64 * 8).map(|i| i8::from(i / 8 % 2 == 1)).collect();
         let weights = Nonzeros::of(&weights, 64, 8).unwrap();
-        let passes = Passes::plan(FORM, &weights, 8);
+        let passes = Passes::plan(Isa::best(), FORM, &weights, 8);
         assert_eq!(passes.fill_ratios(), [1.0; 4]);
         assert_eq!(passes.slots(), passes.nonzeros());
         assert!(passes.group(3).runs.is_empty());
@@ -448,7 +466,7 @@ mod tests {
     fn the_last_window_of_a_line_may_end_with_it() {
         let row = Nonzeros::of(&[1i8; 18], 1, 18).unwrap();
         let origins = |last, line| {
-            let passes = Passes::plan(Form { last, ..FORM }, &row, line);
+            let passes = Passes::plan(Isa::best(), Form { last, ..FORM }, &row, line);
             let mut origins = passes.group(0).origins.to_vec();
             origins.dedup();
             origins
@@ -461,8 +479,14 @@ mod tests {
 
     #[test]
     fn empty_matrices_have_no_passes() {
-        let plan =
-            |rows, cols| Passes::plan::<i8>(FORM, &Nonzeros::of(&[], rows, cols).unwrap(), cols);
+        let plan = |rows, cols| {
+            Passes::plan::<i8>(
+                Isa::best(),
+                FORM,
+                &Nonzeros::of(&[], rows, cols).unwrap(),
+                cols,
+            )
+        };
         assert_eq!(plan(0, 5).groups(), 0);
         assert_eq!(plan(3, 0).passes(), 0);
     }

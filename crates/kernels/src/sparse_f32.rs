@@ -119,7 +119,7 @@ impl SparseF32 {
                 slots: 1,
             },
         };
-        let passes = Passes::plan(form, weights, depth);
+        let passes = Passes::plan(kernel.isa, form, weights, depth);
         let slots = passes.slots();
         let mut values = Aligned::<f32>::zeros(slots);
         let mut indices = match kernel.isa {

@@ -131,7 +131,7 @@ impl SparseI8 {
             Isa::Avx512BwVnni => QUADS16X16,
             Isa::Generic | Isa::Neon | Isa::NeonDot | Isa::Avx512Vnni => GATHER64,
         };
-        let passes = Passes::plan(form, weights, line);
+        let passes = Passes::plan(kernel.isa, form, weights, line);
         let data = match kernel.isa {
             Isa::Simd128 => gather16(&passes, weights),
             _ => quads(&passes, weights, form),

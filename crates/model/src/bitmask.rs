@@ -41,6 +41,11 @@ impl Bitmask {
         Self { words, len }
     }
 
+    /// The bits in words of 64, lowest first; those beyond the end are zero.
+    pub fn words(&self) -> &[u64] {
+        &self.words
+    }
+
     /// Number of positions.
     pub fn len(&self) -> usize {
         self.len

@@ -313,13 +313,15 @@ impl Graph {
 
     /// Drops constants that no node reads and no output names.
     pub fn drop_unused_constants(&mut self) {
-        let used: HashSet<String> = self
+        let outputs = self.outputs.iter().map(|o| o.name.as_str());
+        let used: HashSet<&str> = self
             .nodes
             .iter()
-            .flat_map(|n| n.reads().map(str::to_owned).collect::<Vec<_>>())
-            .chain(self.outputs.iter().map(|o| o.name.clone()))
+            .flat_map(Node::reads)
+            .chain(outputs)
             .collect();
-        self.constants.retain(|name, _| used.contains(name));
+        self.constants
+            .retain(|name, _| used.contains(name.as_str()));
     }
 }
 

@@ -215,8 +215,8 @@ impl<'a> Linear<'a> {
     ) -> Result<Nonzeros<T>, KernelError> {
         let (rows, columns) = self.weight.matrix();
         let stored = match self.weight.support().mask() {
-            None => Nonzeros::gather(rows, columns, (0..).zip(kept)),
-            Some(mask) => Nonzeros::gather(rows, columns, mask.ones().zip(kept)),
+            None => Nonzeros::of(&kept, rows, columns),
+            Some(mask) => Nonzeros::masked(mask.words(), kept, rows, columns),
         }?;
         match self.rows_order() {
             Order::Stored => Ok(stored),
