@@ -5,7 +5,8 @@
 //! passes: each takes of every row the next few non-zeros that lie in its window.
 //! A slot that no non-zero fills has index 0 and weight 0.
 
-use crate::{Isa, Nonzeros, multiversion};
+use crate::demand::{Demand, alike, by_count, need};
+use crate::{Isa, Nonzeros};
 
 /// Outputs that are permuted among themselves, and so the granule of a range of outputs.
 pub(crate) const BAND: usize = 64;
@@ -304,110 +305,13 @@ impl Passes {
 
 /// Inputs that one pass can select from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Window {
+pub(crate) struct Window {
     /// Where it is read from.
-    origin: u32,
+    pub(crate) origin: u32,
     /// Where the inputs end that are its own: they begin where those of the window before it end.
-    end: u32,
+    pub(crate) end: u32,
     /// The line of inputs that it lies in.
-    line: u32,
-}
-
-/// What one row asks of its group.
-#[derive(Debug)]
-struct Demand {
-    row: usize,
-    nonzeros: usize,
-    /// Passes, window by window.
-    passes: Vec<u32>,
-    total: u32,
-}
-
-impl Demand {
-    fn of(row: usize, columns: &[u32], windows: &[Window], slots: usize) -> Self {
-        let mut left = columns;
-        let passes: Vec<u32> = windows
-            .iter()
-            .map(|window| {
-                let own = left.iter().take_while(|&&at| at < window.end).count();
-                left = &left[own..];
-                own.div_ceil(slots) as u32
-            })
-            .collect();
-        Self {
-            row,
-            nonzeros: columns.len(),
-            total: passes.iter().sum(),
-            passes,
-        }
-    }
-
-    /// Passes that a group which needs `need` gains with this row.
-    #[inline(always)]
-    fn growth(&self, need: &[u32]) -> u32 {
-        let more = self.passes.iter().zip(need);
-        more.map(|(&own, &need)| own.saturating_sub(need)).sum()
-    }
-}
-
-/// Passes that a group which needs `need` gains with each row that is left: most of the work of packing.
-fn growths(isa: Isa, band: &[Demand], left: &[usize], need: &[u32]) -> Vec<u32> {
-    let mut growths = vec![0; left.len()];
-    multiversion::run(
-        isa,
-        #[inline(always)]
-        || {
-            for (growth, &row) in growths.iter_mut().zip(left) {
-                *growth = band[row].growth(need);
-            }
-        },
-    );
-    growths
-}
-
-/// Passes of a group of a band's rows, window by window: what its hungriest row asks for.
-fn need(band: &[Demand], group: &[usize]) -> Vec<u32> {
-    let mut need = Vec::new();
-    for &row in group {
-        need.resize(band[row].passes.len(), 0);
-        widen(&mut need, &band[row]);
-    }
-    need
-}
-
-fn widen(need: &mut [u32], row: &Demand) {
-    for (need, &own) in need.iter_mut().zip(&row.passes) {
-        *need = own.max(*need);
-    }
-}
-
-/// An order in which rows of like windows stand together: the hungriest first, then those that waste least.
-fn alike(isa: Isa, band: &[Demand], rows: usize) -> Vec<usize> {
-    let mut left: Vec<usize> = (0..band.len()).collect();
-    left.sort_by_key(|&i| (std::cmp::Reverse(band[i].total), i));
-    let mut order = Vec::with_capacity(band.len());
-    while !left.is_empty() {
-        let seed = left.remove(0);
-        let mut need = band[seed].passes.clone();
-        order.push(seed);
-        for _ in 1..rows.min(left.len() + 1) {
-            let growths = growths(isa, band, &left, &need);
-            let waste =
-                |at: usize| i64::from(growths[at]) * rows as i64 - i64::from(band[left[at]].total);
-            let best = (0..left.len()).min_by_key(|&at| waste(at));
-            let row = left.remove(best.unwrap_or_default());
-            widen(&mut need, &band[row]);
-            order.push(row);
-        }
-    }
-    order
-}
-
-/// An order in which rows of as many non-zeros stand together.
-fn by_count(band: &[Demand]) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..band.len()).collect();
-    order.sort_by_key(|&i| (std::cmp::Reverse(band[i].nonzeros), i));
-    order
+    pub(crate) line: u32,
 }
 
 #[cfg(test)]

@@ -26,6 +26,19 @@ impl Bitmask {
         Self { words, len }
     }
 
+    /// The mask of the elements that are not zero.
+    pub fn of_nonzeros<T: Default + PartialEq>(elements: &[T]) -> Self {
+        let zero = T::default();
+        let word = |elements: &[T]| {
+            let bits = elements.iter().enumerate();
+            bits.fold(0, |word, (bit, x)| word | u64::from(*x != zero) << bit)
+        };
+        Self {
+            words: elements.chunks(64).map(word).collect(),
+            len: elements.len(),
+        }
+    }
+
     /// A mask from one bool per position.
     pub fn from_bools(bits: &[bool]) -> Self {
         Self::from_fn(bits.len(), |i| bits[i])
@@ -101,6 +114,7 @@ mod tests {
             (0..192).for_each(|i| words[i / 64] |= u64::from(bit(i)) << (i % 64));
             assert_eq!(Bitmask::from_words(words, len), mask);
             assert_eq!(Bitmask::from_bools(&mask.to_bools()), mask);
+            assert_eq!(Bitmask::of_nonzeros(&mask.to_bools()), mask);
         }
         assert_eq!(
             Bitmask::from_words(vec![], 70),
