@@ -114,10 +114,15 @@ impl DenseI8 {
         let slots = panels.as_mut_slice();
         for o in 0..outputs {
             let panel = o / PANEL * PANEL * padded_depth;
-            for (k, &w) in weights[o * depth..][..depth].iter().enumerate() {
-                let at = k / line * padded_line + k % line;
-                let vector = panel + at / QUAD * QUAD * PANEL;
-                slots[vector + place(o % PANEL, at % QUAD)] = w;
+            let row = &weights[o * depth..][..depth];
+            for (number, line) in row.chunks(line.max(1)).enumerate() {
+                let vectors = &mut slots[panel + number * padded_line * PANEL..];
+                let vectors = vectors.chunks_exact_mut(QUAD * PANEL);
+                for (vector, weights) in vectors.zip(line.chunks(QUAD)) {
+                    for (k, &w) in weights.iter().enumerate() {
+                        vector[place(o % PANEL, k)] = w;
+                    }
+                }
             }
         }
         let mut padded_bias = Aligned::zeros(padded);

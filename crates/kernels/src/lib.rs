@@ -17,7 +17,7 @@
 //! `Sync`, and reports `bytes()` and `macs()`; ranges of outputs begin and end on its `granule()`.
 //!
 //! * [`DenseF32`], [`DenseI8`]: panels of outputs, k inside.
-//! * [`SparseF32`], [`SparseI8`]: groups of rows (permuted within bands of 64), windows of inputs, passes
+//! * [`SparseF32`], [`SparseI8`], from [`Nonzeros`]: groups of rows (permuted within bands of 64), windows of inputs, passes
 //!   of slots; no zero is stored but the unused slots, which `fill_ratios()` reports.
 //! * [`DepthwiseF32`], [`DepthwiseI8`]: taps of channels.  Other convolutions are [`Im2col`] rows.
 //!
@@ -34,6 +34,7 @@ mod broadcast;
 mod buffer;
 mod codes;
 mod crew;
+mod demand;
 mod dense_f32;
 mod dense_i8;
 mod depthwise;
@@ -52,6 +53,7 @@ mod matmul_codes;
 mod mean_codes;
 mod multiversion;
 mod nest;
+mod nonzeros;
 mod norm;
 mod passes;
 mod patches;
@@ -99,6 +101,7 @@ pub use math::Function;
 pub use matmul_codes::MatmulCodes;
 pub use mean_codes::MeanCodes;
 pub use nest::Nest;
+pub use nonzeros::Nonzeros;
 pub use norm::{Moments, normalize_rows};
 pub use patches::Patches;
 pub use pool::{PadCount, average_pool, global_average_pool, max_pool};

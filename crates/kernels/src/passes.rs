@@ -5,6 +5,9 @@
 //! passes: each takes of every row the next few non-zeros that lie in its window.
 //! A slot that no non-zero fills has index 0 and weight 0.
 
+use crate::demand::{Demand, alike, by_count, need};
+use crate::{Isa, Nonzeros};
+
 /// Outputs that are permuted among themselves, and so the granule of a range of outputs.
 pub(crate) const BAND: usize = 64;
 
@@ -81,15 +84,14 @@ pub(crate) struct Passes {
 }
 
 impl Passes {
-    /// Schedules `weights`, `[outputs, depth]` row-major; a pass stays within one of the depth's lines of
-    /// `line` inputs.
+    /// Schedules `weights`; a pass stays within one of the depth's lines of `line` inputs.
     pub(crate) fn plan<T: Copy + Default + PartialEq>(
+        isa: Isa,
         form: Form,
-        weights: &[T],
-        outputs: usize,
-        depth: usize,
+        weights: &Nonzeros<T>,
         line: usize,
     ) -> Self {
+        let outputs = weights.rows();
         let mut passes = Self {
             form,
             line: line.max(1),
@@ -100,122 +102,127 @@ impl Passes {
             starts: vec![(0, 0)],
             nonzeros: Vec::new(),
         };
+        let windows = passes.windows(weights.cols());
         for first in (0..outputs).step_by(BAND) {
-            let band = first..outputs.min(first + BAND);
-            let demands: Vec<Demand> = band
-                .map(|o| Demand::of(o, &weights[o * depth..][..depth], form))
+            let band: Vec<Demand> = (first..outputs.min(first + BAND))
+                .map(|row| Demand::of(row, weights.row(row).0, &windows, form.slots))
                 .collect();
-            passes.deal(&demands);
+            passes.deal(isa, &band, &windows);
         }
         passes
     }
 
-    /// Deals a band's rows into groups, in the better of two ways.
-    fn deal(&mut self, band: &[Demand]) {
-        let schedules = [alike(band, self.form.rows), by_count(band)].map(|order| {
-            order
-                .chunks(self.form.rows)
-                .map(|rows| {
-                    let rows: Vec<&Demand> = rows.iter().map(|&i| &band[i]).collect();
-                    let origins = self.schedule(&rows);
-                    (rows, origins)
-                })
-                .collect::<Vec<_>>()
-        });
-        let passes = |groups: &Vec<(Vec<&Demand>, Vec<u32>)>| -> usize {
-            groups.iter().map(|(_, origins)| origins.len()).sum()
-        };
-        let best = schedules.into_iter().min_by_key(passes);
-        for (rows, origins) in best.unwrap_or_default() {
-            self.close(&rows, origins);
-        }
-    }
-
-    /// The origins of the passes that serve a group: each looks where the first non-zero is that is left, and
-    /// takes of every row what it has slots for.
-    fn schedule(&self, rows: &[&Demand]) -> Vec<u32> {
-        let mut left: Vec<&[u32]> = rows.iter().map(|row| row.positions.as_slice()).collect();
-        let mut origins = Vec::new();
-        while let Some(first) = left.iter().filter_map(|row| row.first()).min() {
-            let origin = self.origin(*first as usize);
-            let end = self.end(origin) as u32;
-            for row in &mut left {
-                let taken = row.iter().take(self.form.slots);
-                *row = &row[taken.take_while(|&&at| at < end).count()..];
-            }
-            origins.push(origin as u32);
-        }
-        origins
-    }
-
-    /// Where the window that input `input` lies in begins.
+    /// The windows that part the depth.
     ///
-    /// Windows keep to whole multiples of their size: those that slide to the next non-zero fill three
+    /// They keep to whole multiples of their size: those that slide to the next non-zero fill three
     /// quarters of the slots instead of half, but a load that spans two cache lines costs twice as much.
-    fn origin(&self, input: usize) -> usize {
+    fn windows(&self, depth: usize) -> Vec<Window> {
         let Form { window, last, .. } = self.form;
-        let line = input / self.line * self.line;
-        let origin = (input - line) / window * window;
-        let most = match last {
-            Last::Beyond => origin,
-            Last::Within => self.line.saturating_sub(window),
-        };
-        line + origin.min(most)
+        let starts = (0..depth).step_by(self.line).flat_map(|line| {
+            let end = depth.min(line + self.line);
+            (line..end)
+                .step_by(window)
+                .map(move |start| (line, end, start))
+        });
+        starts
+            .map(|(line, line_end, start)| {
+                let origin = match last {
+                    Last::Beyond => start,
+                    Last::Within => start.min(line.max(line_end.saturating_sub(window))),
+                };
+                Window {
+                    origin: origin as u32,
+                    end: line_end.min(start + window) as u32,
+                    line: (line / self.line) as u32,
+                }
+            })
+            .collect()
     }
 
-    /// Where the inputs that a pass can select from end.
-    fn end(&self, origin: usize) -> usize {
-        let line_end = (origin / self.line + 1) * self.line;
-        line_end.min(origin + self.form.window)
-    }
-
-    fn close(&mut self, group: &[&Demand], origins: Vec<u32>) {
-        self.order.extend(group.iter().map(|d| d.row as u32));
-        self.nonzeros
-            .push(group.iter().map(|d| d.positions.len()).sum());
-        for passes in origins.chunk_by(|a, b| a == b) {
-            self.runs.push(Run {
-                origin: passes[0],
-                passes: passes.len() as u32,
-            });
+    /// Deals a band's rows into groups, in the better of two ways.
+    fn deal(&mut self, isa: Isa, band: &[Demand], windows: &[Window]) {
+        let rows = self.form.rows;
+        let ways = [alike(isa, band, rows), by_count(band)].map(|order| {
+            let groups = order.chunks(rows);
+            let needs: Vec<Vec<u32>> = groups.map(|group| need(band, group)).collect();
+            (order, needs)
+        });
+        let passes =
+            |(_, needs): &(Vec<usize>, Vec<Vec<u32>>)| -> u32 { needs.iter().flatten().sum() };
+        let best = ways.into_iter().min_by_key(passes);
+        let (order, needs) = best.unwrap_or_default();
+        for (group, need) in order.chunks(rows).zip(needs) {
+            self.close(group.iter().map(|&i| &band[i]), &need, windows);
         }
-        let line = self.line as u32;
-        self.lines
-            .extend(origins.iter().map(|&origin| origin / line));
-        self.origins.extend(origins);
+    }
+
+    /// Adds a group that needs so many passes of each window.
+    fn close<'d>(
+        &mut self,
+        group: impl Iterator<Item = &'d Demand>,
+        need: &[u32],
+        windows: &[Window],
+    ) {
+        let mut nonzeros = 0;
+        for demand in group {
+            self.order.push(demand.row as u32);
+            nonzeros += demand.nonzeros;
+        }
+        self.nonzeros.push(nonzeros);
+        for (&Window { origin, line, .. }, &passes) in windows.iter().zip(need) {
+            if passes > 0 {
+                self.runs.push(Run { origin, passes });
+                let end = self.origins.len() + passes as usize;
+                self.origins.resize(end, origin);
+                self.lines.resize(end, line);
+            }
+        }
         self.starts.push((self.runs.len(), self.origins.len()));
     }
 
     /// Calls `place` for every non-zero, with its slot.
     pub(crate) fn fill<T: Copy + Default + PartialEq>(
         &self,
-        weights: &[T],
-        depth: usize,
+        weights: &Nonzeros<T>,
         mut place: impl FnMut(Slot, T),
     ) {
+        let windows = self.windows(weights.cols());
         for g in 0..self.groups() {
             let group = self.group(g);
+            // The windows of the runs, each with its first pass.
+            let mut pass = group.first_pass;
+            let mut rest = windows.iter();
+            let runs: Vec<(&Window, usize)> = group
+                .runs
+                .iter()
+                .filter_map(|run| {
+                    let first = pass;
+                    pass += run.passes as usize;
+                    rest.find(|window| window.origin == run.origin)
+                        .map(|window| (window, first))
+                })
+                .collect();
             for (lane, &row) in group.rows.iter().enumerate() {
-                let row = &weights[row as usize * depth..][..depth];
-                let mut left = row
-                    .iter()
-                    .enumerate()
-                    .filter(|&(_, w)| *w != T::default())
-                    .peekable();
-                for (n, &origin) in group.origins.iter().enumerate() {
-                    let origin = origin as usize;
-                    let end = self.end(origin);
-                    for slot in 0..self.form.slots {
-                        let Some((at, &w)) = left.next_if(|&(at, _)| at < end) else {
-                            break;
-                        };
-                        let slot = Slot {
-                            pass: group.first_pass + n,
-                            lane,
-                            slot,
-                            index: at - origin,
-                        };
-                        place(slot, w);
+                let (columns, values) = weights.row(row as usize);
+                let mut at = 0;
+                for &(window, first) in &runs {
+                    let (mut pass, mut slot) = (first, 0);
+                    while let Some(&column) = columns.get(at).filter(|c| **c < window.end) {
+                        let index = (column - window.origin) as usize;
+                        place(
+                            Slot {
+                                pass,
+                                lane,
+                                slot,
+                                index,
+                            },
+                            values[at],
+                        );
+                        at += 1;
+                        slot += 1;
+                        if slot == self.form.slots {
+                            (pass, slot) = (pass + 1, 0);
+                        }
                     }
                 }
             }
@@ -296,75 +303,15 @@ impl Passes {
     }
 }
 
-/// What one row asks of its group.
-#[derive(Debug)]
-struct Demand {
-    row: usize,
-    /// Its non-zeros.
-    positions: Vec<u32>,
-    /// Passes, window by window.
-    passes: Vec<u32>,
-    total: u64,
-}
-
-impl Demand {
-    fn of<T: Copy + Default + PartialEq>(row: usize, weights: &[T], form: Form) -> Self {
-        let positions: Vec<u32> = (0u32..)
-            .zip(weights)
-            .filter(|(_, w)| **w != T::default())
-            .map(|(at, _)| at)
-            .collect();
-        let mut counts = vec![0u32; weights.len().div_ceil(form.window)];
-        for &at in &positions {
-            counts[at as usize / form.window] += 1;
-        }
-        let passes: Vec<u32> = counts
-            .iter()
-            .map(|n| n.div_ceil(form.slots as u32))
-            .collect();
-        Self {
-            row,
-            total: passes.iter().map(|&p| u64::from(p)).sum(),
-            positions,
-            passes,
-        }
-    }
-
-    /// Passes that a group which needs `need` gains with this row.
-    fn growth(&self, need: &[u32]) -> i64 {
-        let more = self.passes.iter().zip(need);
-        more.map(|(&own, &need)| i64::from(own.saturating_sub(need)))
-            .sum()
-    }
-}
-
-/// An order in which rows of like windows stand together: the hungriest first, then those that waste least.
-fn alike(band: &[Demand], rows: usize) -> Vec<usize> {
-    let mut left: Vec<usize> = (0..band.len()).collect();
-    left.sort_by_key(|&i| (std::cmp::Reverse(band[i].total), i));
-    let mut order = Vec::with_capacity(band.len());
-    while !left.is_empty() {
-        let seed = left.remove(0);
-        let mut need = band[seed].passes.clone();
-        order.push(seed);
-        for _ in 1..rows.min(left.len() + 1) {
-            let waste = |&i: &usize| band[i].growth(&need) * rows as i64 - band[i].total as i64;
-            let best = (0..left.len()).min_by_key(|&at| waste(&left[at]));
-            let row = left.remove(best.unwrap_or_default());
-            for (need, &own) in need.iter_mut().zip(&band[row].passes) {
-                *need = own.max(*need);
-            }
-            order.push(row);
-        }
-    }
-    order
-}
-
-/// An order in which rows of as many non-zeros stand together.
-fn by_count(band: &[Demand]) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..band.len()).collect();
-    order.sort_by_key(|&i| (std::cmp::Reverse(band[i].positions.len()), i));
-    order
+/// Inputs that one pass can select from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Window {
+    /// Where it is read from.
+    pub(crate) origin: u32,
+    /// Where the inputs end that are its own: they begin where those of the window before it end.
+    pub(crate) end: u32,
+    /// The line of inputs that it lies in.
+    pub(crate) line: u32,
 }
 
 #[cfg(test)]
@@ -390,10 +337,11 @@ mod tests {
                 }
             })
             .collect();
-        let passes = Passes::plan(FORM, &weights, outputs, depth, depth);
+        let nonzeros = Nonzeros::of(&weights, outputs, depth).unwrap();
+        let passes = Passes::plan(Isa::best(), FORM, &nonzeros, depth);
         let mut taken = std::collections::BTreeSet::new();
         let mut sum = 0;
-        passes.fill(&weights, depth, |s, w| {
+        passes.fill(&nonzeros, |s, w| {
             assert!(taken.insert((s.pass, s.lane, s.slot)));
             assert!(s.pass < passes.passes() && s.index < 4 && s.slot < 2);
             sum += i32::from(w);
@@ -411,7 +359,8 @@ mod tests {
     fn like_rows_share_a_group() {
         // Odd rows are full, even rows empty: two groups of full rows, two of empty ones.
         let weights: Vec<i8> = (0..64 * 8).map(|i| i8::from(i / 8 % 2 == 1)).collect();
-        let passes = Passes::plan(FORM, &weights, 64, 8, 8);
+        let weights = Nonzeros::of(&weights, 64, 8).unwrap();
+        let passes = Passes::plan(Isa::best(), FORM, &weights, 8);
         assert_eq!(passes.fill_ratios(), [1.0; 4]);
         assert_eq!(passes.slots(), passes.nonzeros());
         assert!(passes.group(3).runs.is_empty());
@@ -419,8 +368,9 @@ mod tests {
 
     #[test]
     fn the_last_window_of_a_line_may_end_with_it() {
+        let row = Nonzeros::of(&[1i8; 18], 1, 18).unwrap();
         let origins = |last, line| {
-            let passes = Passes::plan::<i8>(Form { last, ..FORM }, &[1; 18], 1, 18, line);
+            let passes = Passes::plan(Isa::best(), Form { last, ..FORM }, &row, line);
             let mut origins = passes.group(0).origins.to_vec();
             origins.dedup();
             origins
@@ -433,7 +383,15 @@ mod tests {
 
     #[test]
     fn empty_matrices_have_no_passes() {
-        assert_eq!(Passes::plan::<i8>(FORM, &[], 0, 5, 5).groups(), 0);
-        assert_eq!(Passes::plan::<i8>(FORM, &[], 3, 0, 0).passes(), 0);
+        let plan = |rows, cols| {
+            Passes::plan::<i8>(
+                Isa::best(),
+                FORM,
+                &Nonzeros::of(&[], rows, cols).unwrap(),
+                cols,
+            )
+        };
+        assert_eq!(plan(0, 5).groups(), 0);
+        assert_eq!(plan(3, 0).passes(), 0);
     }
 }

@@ -1,9 +1,9 @@
 use std::ops::Range;
 
 use crate::{
-    Clamp, Isa, KernelError, Rows, RowsMut,
+    Clamp, Isa, KernelError, Nonzeros, Rows, RowsMut,
     buffer::Aligned,
-    error::{check_len, product},
+    error::check_len,
     passes::{BAND, Form, Last, Passes},
     range::check_outputs,
     table::{self, Entry, Kernel, SparseF32Fn},
@@ -85,6 +85,19 @@ impl SparseF32 {
         depth: usize,
         bias: Option<&[f32]>,
     ) -> Result<Self, KernelError> {
+        Self::pack_nonzeros(isa, &Nonzeros::of(weights, outputs, depth)?, bias)
+    }
+
+    /// Packs `weights`, `[outputs, depth]`, for `isa`; no bias means zeros.
+    ///
+    /// # Errors
+    /// As [`SparseF32::pack`].
+    pub fn pack_nonzeros(
+        isa: Isa,
+        weights: &Nonzeros<f32>,
+        bias: Option<&[f32]>,
+    ) -> Result<Self, KernelError> {
+        let (outputs, depth) = (weights.rows(), weights.cols());
         let (kernel, entry) = table::find(isa, |entry| match entry {
             Entry::SparseF32(run) => Some(run),
             _ => None,
@@ -95,11 +108,6 @@ impl SparseF32 {
                 max: MAX_DEPTH,
             });
         }
-        check_len(
-            "weights",
-            product("weights", outputs, depth)?,
-            weights.len(),
-        )?;
         let form = match kernel.isa {
             Isa::Avx512BwVnni | Isa::Avx512Vnni => WINDOW32,
             Isa::Neon | Isa::NeonDot => WINDOW16,
@@ -111,14 +119,14 @@ impl SparseF32 {
                 slots: 1,
             },
         };
-        let passes = Passes::plan(form, weights, outputs, depth, depth);
+        let passes = Passes::plan(kernel.isa, form, weights, depth);
         let slots = passes.slots();
         let mut values = Aligned::<f32>::zeros(slots);
         let mut indices = match kernel.isa {
             Isa::Generic | Isa::Simd128 => Indices::Depth(Aligned::zeros(slots)),
             _ => Indices::Window(Aligned::zeros(slots)),
         };
-        passes.fill(weights, depth, |s, w| {
+        passes.fill(weights, |s, w| {
             let at = s.pass * form.rows + s.lane;
             values.as_mut_slice()[at] = w;
             match &mut indices {

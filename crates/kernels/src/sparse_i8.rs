@@ -1,9 +1,9 @@
 use std::ops::Range;
 
 use crate::{
-    IntOut, Isa, KernelError, MAX_DEPTH, Patches, Rows,
+    IntOut, Isa, KernelError, MAX_DEPTH, Nonzeros, Patches, Rows,
     buffer::Aligned,
-    error::{check_len, product},
+    error::check_len,
     passes::{BAND, Form, Last, Passes, Slot},
     range::check_outputs,
     table::{self, Entry, Kernel, SparseI8Fn, SparseI8PatchesFn},
@@ -94,22 +94,21 @@ impl SparseI8 {
         depth: usize,
         bias: Option<&[i32]>,
     ) -> Result<Self, KernelError> {
-        Self::pack_lines(isa, weights, outputs, depth, depth, bias)
+        Self::pack_lines(isa, &Nonzeros::of(weights, outputs, depth)?, depth, bias)
     }
 
-    /// As [`SparseI8::pack`], for activations of which only `line` at a time lie side by side; those that
-    /// lie in rows are read as well.
+    /// Packs `weights`, `[outputs, depth]`, for activations of which only `line` at a time lie side by side;
+    /// those that lie in rows are read as well.
     ///
     /// # Errors
-    /// When the processor lacks `isa`, a length does not match, or `depth` exceeds [`MAX_DEPTH`].
+    /// As [`SparseI8::pack`].
     pub fn pack_lines(
         isa: Isa,
-        weights: &[i8],
-        outputs: usize,
-        depth: usize,
+        weights: &Nonzeros<i8>,
         line: usize,
         bias: Option<&[i32]>,
     ) -> Result<Self, KernelError> {
+        let (outputs, depth) = (weights.rows(), weights.cols());
         let (kernel, entry) = table::find(isa, |entry| match entry {
             Entry::SparseI8(run) => Some(SparseEntry::Rows(run)),
             Entry::SparseI8Patches(run) => Some(SparseEntry::Patches(run)),
@@ -126,21 +125,16 @@ impl SparseI8 {
                 max: MAX_DEPTH,
             });
         }
-        check_len(
-            "weights",
-            product("weights", outputs, depth)?,
-            weights.len(),
-        )?;
         let form = match kernel.isa {
             Isa::Simd128 => GATHER16,
             Isa::Avx2 | Isa::AvxVnni => QUADS16X8,
             Isa::Avx512BwVnni => QUADS16X16,
             Isa::Generic | Isa::Neon | Isa::NeonDot | Isa::Avx512Vnni => GATHER64,
         };
-        let passes = Passes::plan(form, weights, outputs, depth, line);
+        let passes = Passes::plan(kernel.isa, form, weights, line);
         let data = match kernel.isa {
-            Isa::Simd128 => gather16(&passes, weights, depth),
-            _ => quads(&passes, weights, depth, form),
+            Isa::Simd128 => gather16(&passes, weights),
+            _ => quads(&passes, weights, form),
         };
         if let Some(bias) = bias {
             check_len("bias", outputs, bias.len())?;
@@ -152,7 +146,7 @@ impl SparseI8 {
                 let at = g * form.rows + lane;
                 places.as_mut_slice()[row as usize] = (at % BAND) as u8;
                 let row = row as usize;
-                let constant = kernel.isa.constant(&weights[row * depth..][..depth]);
+                let constant = kernel.isa.constant(weights.row(row).1);
                 ordered.as_mut_slice()[at] = match bias {
                     Some(bias) => bias[row].wrapping_add(constant),
                     None => constant,
@@ -324,11 +318,11 @@ pub(crate) fn check_line(line: usize, depth: usize) -> Result<(), KernelError> {
 }
 
 /// Passes of one index byte a slot, `[rows][slots]`, then one weight a slot.
-fn quads(passes: &Passes, weights: &[i8], depth: usize, form: Form) -> Aligned<u8> {
+fn quads(passes: &Passes, weights: &Nonzeros<i8>, form: Form) -> Aligned<u8> {
     let slots = form.rows * form.slots;
     let mut data = Aligned::zeros(passes.passes() * 2 * slots);
     let bytes = data.as_mut_slice();
-    passes.fill(weights, depth, |s: Slot, w| {
+    passes.fill(weights, |s: Slot, w| {
         let at = s.pass * 2 * slots + s.lane * form.slots + s.slot;
         bytes[at] = s.index as u8;
         bytes[at + slots] = w as u8;
@@ -336,7 +330,7 @@ fn quads(passes: &Passes, weights: &[i8], depth: usize, form: Form) -> Aligned<u
     data
 }
 
-fn gather16(passes: &Passes, weights: &[i8], depth: usize) -> Aligned<u8> {
+fn gather16(passes: &Passes, weights: &Nonzeros<i8>) -> Aligned<u8> {
     const CLEAR: u8 = 0x80;
     let mut data = Aligned::zeros(passes.passes() * PASS16);
     let bytes = data.as_mut_slice();
@@ -347,7 +341,7 @@ fn gather16(passes: &Passes, weights: &[i8], depth: usize) -> Aligned<u8> {
             .step_by(2)
             .for_each(|b| *b = CLEAR);
     }
-    passes.fill(weights, depth, |s: Slot, w| {
+    passes.fill(weights, |s: Slot, w| {
         let at = s.pass * PASS16 + (s.lane * GATHER16.slots + s.slot) * 2;
         bytes[at] = s.index as u8;
         bytes[at + PASS16 / 2..][..2].copy_from_slice(&i16::from(w).to_le_bytes());

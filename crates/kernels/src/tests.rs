@@ -470,9 +470,10 @@ fn check_patches(window: Window2d, outputs: usize, density: f32, seed: u64) {
     if slab.is_image() {
         inputs.push(slab.patches_of_image(&image, 0..window.output[0]).unwrap());
     }
+    let nonzeros = Nonzeros::of(&w, outputs, depth).unwrap();
     for isa in Isa::available() {
         let dense = DenseI8::pack_lines(isa, &w, outputs, depth, slab.line(), None).unwrap();
-        let sparse = SparseI8::pack_lines(isa, &w, outputs, depth, slab.line(), None).unwrap();
+        let sparse = SparseI8::pack_lines(isa, &nonzeros, slab.line(), None).unwrap();
         let found = run(&|y| sparse.run(rows, 0..outputs, y));
         assert_eq!(found, expected, "{isa} rows {window:?}");
         for &patches in &inputs {

@@ -26,6 +26,19 @@ impl Bitmask {
         Self { words, len }
     }
 
+    /// The mask of the elements that are not zero.
+    pub fn of_nonzeros<T: Default + PartialEq>(elements: &[T]) -> Self {
+        let zero = T::default();
+        let word = |elements: &[T]| {
+            let bits = elements.iter().enumerate();
+            bits.fold(0, |word, (bit, x)| word | u64::from(*x != zero) << bit)
+        };
+        Self {
+            words: elements.chunks(64).map(word).collect(),
+            len: elements.len(),
+        }
+    }
+
     /// A mask from one bool per position.
     pub fn from_bools(bits: &[bool]) -> Self {
         Self::from_fn(bits.len(), |i| bits[i])
@@ -39,6 +52,11 @@ impl Bitmask {
             *last &= (1 << (len % 64)) - 1;
         }
         Self { words, len }
+    }
+
+    /// The bits in words of 64, lowest first; those beyond the end are zero.
+    pub fn words(&self) -> &[u64] {
+        &self.words
     }
 
     /// Number of positions.
@@ -63,13 +81,16 @@ impl Bitmask {
 
     /// The kept positions, ascending.
     pub fn ones(&self) -> impl Iterator<Item = usize> + '_ {
-        self.words.iter().enumerate().flat_map(|(w, &word)| {
-            let mut rest = word;
-            std::iter::from_fn(move || {
-                let bit = (rest != 0).then(|| rest.trailing_zeros() as usize)?;
-                rest &= rest - 1;
-                Some(w * 64 + bit)
-            })
+        let mut words = (0..).step_by(64).zip(&self.words);
+        let (mut start, mut rest) = (0, 0u64);
+        std::iter::from_fn(move || {
+            while rest == 0 {
+                let (at, &word) = words.next()?;
+                (start, rest) = (at, word);
+            }
+            let bit = rest.trailing_zeros() as usize;
+            rest &= rest - 1;
+            Some(start + bit)
         })
     }
 
@@ -93,6 +114,7 @@ mod tests {
             (0..192).for_each(|i| words[i / 64] |= u64::from(bit(i)) << (i % 64));
             assert_eq!(Bitmask::from_words(words, len), mask);
             assert_eq!(Bitmask::from_bools(&mask.to_bools()), mask);
+            assert_eq!(Bitmask::of_nonzeros(&mask.to_bools()), mask);
         }
         assert_eq!(
             Bitmask::from_words(vec![], 70),

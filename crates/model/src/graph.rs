@@ -197,24 +197,18 @@ impl Graph {
 
     /// A name that no value and no node has yet, made from `stem`.
     pub fn fresh_name(&self, stem: &str) -> String {
-        let taken: HashSet<&str> = self
-            .nodes
-            .iter()
-            .flat_map(|n| {
-                n.outputs
-                    .iter()
-                    .map(String::as_str)
-                    .chain([n.name.as_str()])
-            })
-            .chain(self.constants.keys().map(String::as_str))
-            .chain(self.inputs.iter().map(|v| v.name.as_str()))
-            .collect();
+        let taken = |name: &str| {
+            let has = |node: &Node| node.name == name || node.outputs.iter().any(|o| o == name);
+            self.constants.contains_key(name)
+                || self.inputs.iter().any(|v| v.name == name)
+                || self.nodes.iter().any(has)
+        };
         (0..)
             .map(|i| match i {
                 0 => stem.to_owned(),
                 _ => format!("{stem}_{i}"),
             })
-            .find(|name| !taken.contains(name.as_str()))
+            .find(|name| !taken(name))
             .unwrap_or_default()
     }
 
@@ -313,13 +307,15 @@ impl Graph {
 
     /// Drops constants that no node reads and no output names.
     pub fn drop_unused_constants(&mut self) {
-        let used: HashSet<String> = self
+        let outputs = self.outputs.iter().map(|o| o.name.as_str());
+        let used: HashSet<&str> = self
             .nodes
             .iter()
-            .flat_map(|n| n.reads().map(str::to_owned).collect::<Vec<_>>())
-            .chain(self.outputs.iter().map(|o| o.name.clone()))
+            .flat_map(Node::reads)
+            .chain(outputs)
             .collect();
-        self.constants.retain(|name, _| used.contains(name));
+        self.constants
+            .retain(|name, _| used.contains(name.as_str()));
     }
 }
 

@@ -3,6 +3,7 @@
 
 use crate::{Bitmask, Data, ModelError, Shape, Tensor};
 use half::{bf16, f16};
+use std::sync::Arc;
 
 /// Which positions of a weight are kept; all others are exactly zero.
 ///
@@ -181,7 +182,7 @@ pub fn max_code(bits: u8) -> i32 {
     (1 << (bits.clamp(2, 16) - 1)) - 1
 }
 
-/// A parameter tensor as *where* × *what*.
+/// A parameter tensor as *where* × *what*. Clones share it.
 ///
 /// ```
 /// # use secateur_model::{Bitmask, Shape, Support, Values, Weight};
@@ -196,6 +197,11 @@ pub fn max_code(bits: u8) -> i32 {
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Weight {
+    parts: Arc<Parts>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Parts {
     shape: Shape,
     support: Support,
     values: Values,
@@ -206,9 +212,11 @@ impl Weight {
     /// scale count, a value that is not finite) are refused.
     pub fn new(shape: Shape, support: Support, values: Values) -> Result<Self, ModelError> {
         let weight = Self {
-            shape,
-            support,
-            values,
+            parts: Arc::new(Parts {
+                shape,
+                support,
+                values,
+            }),
         };
         weight.check()?;
         Ok(weight)
@@ -221,38 +229,43 @@ impl Weight {
 
     /// The extents as the graph sees them.
     pub fn shape(&self) -> &Shape {
-        &self.shape
+        &self.parts.shape
     }
 
     /// Which positions are kept.
     pub fn support(&self) -> &Support {
-        &self.support
+        &self.parts.support
     }
 
     /// The values of the kept positions.
     pub fn values(&self) -> &Values {
-        &self.values
+        &self.parts.values
     }
 
     /// The parts.
     pub fn into_parts(self) -> (Shape, Support, Values) {
-        (self.shape, self.support, self.values)
+        let Parts {
+            shape,
+            support,
+            values,
+        } = Arc::unwrap_or_clone(self.parts);
+        (shape, support, values)
     }
 
     /// `(rows, columns)` of the matrix view: output channels by the rest; a
     /// vector (a bias) is one row.
     pub fn matrix(&self) -> (usize, usize) {
-        matrix_view(&self.shape)
+        matrix_view(&self.parts.shape)
     }
 
     /// Number of kept positions.
     pub fn kept(&self) -> usize {
-        self.values.len()
+        self.parts.values.len()
     }
 
     /// Number of kept positions whose value is not zero.
     pub fn nonzeros(&self) -> usize {
-        match &self.values {
+        match &self.parts.values {
             Values::F32(v) => v.iter().filter(|&&x| x != 0.0).count(),
             Values::F16(v) => v.iter().filter(|x| x.to_f32() != 0.0).count(),
             Values::BF16(v) => v.iter().filter(|x| x.to_f32() != 0.0).count(),
@@ -266,7 +279,7 @@ impl Weight {
 
     /// The kept values as f32, in row-major order of position.
     pub fn kept_f32(&self) -> Vec<f32> {
-        match &self.values {
+        match &self.parts.values {
             Values::F32(v) => v.clone(),
             Values::F16(v) => v.iter().map(|x| x.to_f32()).collect(),
             Values::BF16(v) => v.iter().map(|x| x.to_f32()).collect(),
@@ -288,8 +301,8 @@ impl Weight {
 
     /// The kept positions, ascending.
     pub fn positions(&self) -> Box<dyn Iterator<Item = usize> + '_> {
-        match self.support.mask() {
-            None => Box::new(0..self.shape.elements()),
+        match self.parts.support.mask() {
+            None => Box::new(0..self.parts.shape.elements()),
             Some(mask) => Box::new(mask.ones()),
         }
     }
@@ -297,10 +310,10 @@ impl Weight {
     /// Every position as f32, zeros in place.
     pub fn to_f32(&self) -> Vec<f32> {
         let kept = self.kept_f32();
-        if self.support.mask().is_none() {
+        if self.parts.support.mask().is_none() {
             return kept;
         }
-        let mut all = vec![0.0; self.shape.elements()];
+        let mut all = vec![0.0; self.parts.shape.elements()];
         for (position, value) in self.positions().zip(kept) {
             all[position] = value;
         }
@@ -309,45 +322,48 @@ impl Weight {
 
     /// Every position as an f32 tensor, zeros in place.
     pub fn to_tensor(&self) -> Tensor {
-        Tensor::new(self.shape.clone(), Data::F32(self.to_f32()))
+        Tensor::new(self.parts.shape.clone(), Data::F32(self.to_f32()))
             .unwrap_or_else(|_| Tensor::scalar_f32(0.0))
     }
 
     fn check(&self) -> Result<(), ModelError> {
-        let elements = self.shape.elements();
+        let elements = self.parts.shape.elements();
         let (rows, columns) = self.matrix();
         let wrong = |what: String| Err(ModelError::Weight(what));
 
-        let kept = match self.support.mask() {
+        let kept = match self.parts.support.mask() {
             None => elements,
             Some(mask) if mask.len() != elements => {
                 return wrong(format!(
                     "shape {} needs a mask of {elements} bits, found {}",
-                    self.shape,
+                    self.parts.shape,
                     mask.len()
                 ));
             }
             Some(mask) => mask.count_ones(),
         };
-        if self.values.len() != kept {
+        if self.parts.values.len() != kept {
             return wrong(format!(
                 "{kept} positions are kept, but {} values were given",
-                self.values.len()
+                self.parts.values.len()
             ));
         }
-        match &self.support {
+        match &self.parts.support {
             Support::NofM { n, m, mask } => check_n_of_m(mask, rows, columns, *n, *m)?,
             Support::Blocks { h, w, mask } => check_blocks(mask, rows, columns, *h, *w)?,
             Support::Channels(mask) => check_blocks(mask, rows, columns, 1, columns.max(1))?,
             Support::All | Support::Unstructured(_) => {}
         }
-        match &self.values {
+        match &self.parts.values {
             Values::Int { bits, codes, scale } => {
                 if !(2..=16).contains(bits) {
                     return wrong(format!("integer width must be 2 to 16 bits, found {bits}"));
                 }
                 let limit = max_code(*bits);
-                if let Some(code) = codes.iter().find(|c| i32::from(**c).abs() > limit) {
+                let too_large = |code: &i16| i32::from(*code).abs() > limit;
+                // Without a way out early, so that it is vectorised.
+                let any = codes.iter().fold(false, |any, code| any | too_large(code));
+                if let Some(code) = codes.iter().find(|code| any && too_large(code)) {
                     return wrong(format!("code {code} does not fit {bits} symmetric bits"));
                 }
                 let (needed, found) = match scale {

@@ -194,6 +194,8 @@ mod tests {
     use super::*;
     use crate::draft::Clamp;
     use crate::packed::pack_f32;
+    use crate::weights::Weights;
+    use secateur_kernels::Nonzeros;
     use std::cell::RefCell;
 
     /// Chooses for a layer of which every `step`-th weight is not zero; says what was packed.
@@ -218,14 +220,12 @@ mod tests {
             || weights.iter().filter(|w| **w != 0.0).count(),
             |form| {
                 packed.borrow_mut().push(form);
-                pack_f32(
-                    Isa::Generic,
-                    form,
-                    &weights,
-                    None,
-                    (outputs, depth, 1),
-                    Clamp::NONE,
-                )
+                let weights = match form {
+                    Form::Dense => Weights::Dense(weights.clone()),
+                    Form::Sparse => Weights::Sparse(Nonzeros::of(&weights, outputs, depth)?),
+                };
+                let extents = (outputs, depth, 1);
+                pack_f32(Isa::Generic, &weights, None, extents, Clamp::NONE)
             },
         );
         (chosen.unwrap(), packed.into_inner())

@@ -315,8 +315,11 @@ impl Draft {
         Ok(edit)
     }
 
-    /// Applies an edit, then drops what nothing reads any more.
+    /// Applies an edit, then drops nodes that nothing reads any more.
     pub fn apply(&mut self, edit: Edit) {
+        for name in &edit.removed {
+            self.fused.remove(name);
+        }
         self.graph.nodes.retain(|n| !edit.removed.contains(&n.name));
         for (from, to) in &edit.redirected {
             for node in &mut self.graph.nodes {
@@ -356,12 +359,15 @@ impl Draft {
             if live.iter().all(|&l| l) {
                 break;
             }
-            let mut keep = live.into_iter();
-            self.graph.nodes.retain(|_| keep.next().unwrap_or(true));
+            let mut live = live.into_iter();
+            self.graph.nodes.retain(|node| {
+                let live = live.next().unwrap_or(true);
+                if !live {
+                    self.fused.remove(&node.name);
+                }
+                live
+            });
         }
-        let names: HashSet<&str> = self.graph.nodes.iter().map(|n| n.name.as_str()).collect();
-        self.fused.retain(|name, _| names.contains(name.as_str()));
-        self.graph.drop_unused_constants();
     }
 
     /// Whether the draft is well formed; puts the nodes in order.

@@ -59,19 +59,9 @@ impl Integers {
     }
 
     /// The biases with the input's zero point folded in: `bias − zp · Σ w`.
-    /// `rows` are the codes, `[outputs, depth]`.
-    pub fn shifted_bias(&self, rows: &[i8], zero_point: i32) -> Vec<i32> {
-        let depth = rows.len() / self.bias.len().max(1);
-        self.bias
-            .iter()
-            .enumerate()
-            .map(|(o, b)| {
-                let sum: i32 = rows[o * depth..][..depth]
-                    .iter()
-                    .map(|&w| i32::from(w))
-                    .sum();
-                b - zero_point * sum
-            })
-            .collect()
+    /// `sums` are those of the codes, one for each output.
+    pub fn shifted_bias(&self, sums: &[i32], zero_point: i32) -> Vec<i32> {
+        let outputs = self.bias.iter().zip(sums);
+        outputs.map(|(b, sum)| b - zero_point * sum).collect()
     }
 }

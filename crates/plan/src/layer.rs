@@ -2,6 +2,7 @@
 //! matrices of `[outputs, depth]`.
 
 use crate::draft::Draft;
+use secateur_kernels::{KernelError, Nonzeros};
 use secateur_model::{Codebook, Node, Op, Scale, Support, Values, Weight, Window};
 
 /// What a multiplying layer does, whatever the extents of its input.
@@ -37,21 +38,13 @@ pub enum Kind<'a> {
 }
 
 /// Where the elements of a stored matrix go.
-struct Order {
-    /// The place of each column of the first row.
-    columns: Vec<usize>,
-    /// How far a row's places are behind those of the row before.
-    row: usize,
-}
-
-impl Order {
-    /// Rows of `columns` as they are.
-    fn stored(columns: usize) -> Self {
-        Self {
-            columns: (0..columns).collect(),
-            row: columns,
-        }
-    }
+enum Order {
+    /// Where they are.
+    Stored,
+    /// In every row, to the place of their column.
+    Columns(Vec<usize>),
+    /// To the column of their row.
+    Transposed,
 }
 
 impl<'a> Linear<'a> {
@@ -124,18 +117,27 @@ impl<'a> Linear<'a> {
 
     /// The weights in f32, `[outputs, depth]`.
     pub fn rows_f32(&self) -> Vec<f32> {
-        self.placed(&self.rows_order(), self.weight.kept_f32().into_iter())
+        self.placed(&self.rows_order(), self.weight.kept_f32())
     }
 
     /// The codes, `[outputs, depth]`; zeros where the weight has none.
     pub fn rows_i8(&self) -> Vec<i8> {
-        self.codes(&self.rows_order())
+        self.placed(&self.rows_order(), self.kept_codes())
     }
 
     /// The codes in the graph's order; zeros where the weight has none.
     pub fn codes_as_stored(&self) -> Vec<i8> {
-        let (_, columns) = self.weight.matrix();
-        self.codes(&Order::stored(columns))
+        self.placed(&Order::Stored, self.kept_codes())
+    }
+
+    /// The weights in f32 that are not zero, `[outputs, depth]`.
+    pub fn nonzeros_f32(&self) -> Result<Nonzeros<f32>, KernelError> {
+        self.gathered(self.weight.kept_f32())
+    }
+
+    /// The codes that are not zero, `[outputs, depth]`.
+    pub fn nonzeros_i8(&self) -> Result<Nonzeros<i8>, KernelError> {
+        self.gathered(self.kept_codes())
     }
 
     /// Non-zero weights.
@@ -157,50 +159,70 @@ impl<'a> Linear<'a> {
     /// The order of `[outputs, depth]`.
     fn rows_order(&self) -> Order {
         match (self.kind, self.weight.shape().dims()) {
-            (Kind::Columns, &[depth, outputs]) => Order {
-                columns: (0..outputs).map(|o| o * depth).collect(),
-                row: 1,
-            },
-            (Kind::Conv { .. }, &[_, channels, kh, kw]) => Order {
-                columns: (0..channels)
-                    .flat_map(|c| (0..kh * kw).map(move |tap| tap * channels + c))
-                    .collect(),
-                row: channels * kh * kw,
-            },
-            _ => Order::stored(self.depth()),
+            (Kind::Columns, _) => Order::Transposed,
+            (Kind::Conv { .. }, &[_, channels, kh, kw]) if channels > 1 && kh * kw > 1 => {
+                Order::Columns(channels_last(channels, kh * kw))
+            }
+            _ => Order::Stored,
         }
     }
 
-    fn codes(&self, order: &Order) -> Vec<i8> {
+    /// The codes of the kept positions; zeros where the weight has none.
+    fn kept_codes(&self) -> Vec<i8> {
         match self.weight.values() {
-            Values::Int { codes, .. } => self.placed(order, codes.iter().map(|&c| c as i8)),
+            Values::Int { codes, .. } => codes.iter().map(|&c| c as i8).collect(),
             Values::Shared {
                 codebook: Codebook::Int { codes: entries, .. },
                 codes,
-            } => self.placed(order, codes.iter().map(|&c| entries[usize::from(c)])),
-            _ => vec![0; self.weight.shape().elements()],
+            } => codes.iter().map(|&c| entries[usize::from(c)]).collect(),
+            _ => vec![0; self.weight.kept()],
         }
     }
 
     /// Kept values in an order, straight from the compressed form; zeros elsewhere.
-    fn placed<T: Copy + Default>(&self, order: &Order, kept: impl Iterator<Item = T>) -> Vec<T> {
-        let elements = self.weight.shape().elements();
-        let mut all = vec![T::default(); elements];
-        let columns = order.columns.len();
+    fn placed<T: Copy + Default>(&self, order: &Order, kept: Vec<T>) -> Vec<T> {
+        let mask = self.weight.support().mask();
+        if let (Order::Stored, None) = (order, mask) {
+            return kept;
+        }
+        let (rows, columns) = self.weight.matrix();
+        let mut all = vec![T::default(); rows * columns];
         // Positions ascend, so that their row needs no division.
-        let (mut row_start, mut row_place) = (0, 0);
+        let (mut row, mut row_start) = (0, 0);
         let place = |(position, value): (usize, T)| {
             while position >= row_start + columns {
-                row_start += columns;
-                row_place += order.row;
+                (row, row_start) = (row + 1, row_start + columns);
             }
-            all[row_place + order.columns[position - row_start]] = value;
+            let column = position - row_start;
+            let at = match order {
+                Order::Stored => position,
+                Order::Columns(places) => row_start + places[column],
+                Order::Transposed => column * rows + row,
+            };
+            all[at] = value;
         };
-        match self.weight.support().mask() {
-            None => (0..elements).zip(kept).for_each(place),
+        match mask {
+            None => (0..).zip(kept).for_each(place),
             Some(mask) => mask.ones().zip(kept).for_each(place),
         }
         all
+    }
+
+    /// Kept values that are not zero, `[outputs, depth]`, straight from the compressed form.
+    fn gathered<T: Copy + Default + PartialEq>(
+        &self,
+        kept: Vec<T>,
+    ) -> Result<Nonzeros<T>, KernelError> {
+        let (rows, columns) = self.weight.matrix();
+        let stored = match self.weight.support().mask() {
+            None => Nonzeros::of(&kept, rows, columns),
+            Some(mask) => Nonzeros::masked(mask.words(), kept, rows, columns),
+        }?;
+        match self.rows_order() {
+            Order::Stored => Ok(stored),
+            Order::Columns(places) => stored.reordered(&places),
+            Order::Transposed => stored.transposed(),
+        }
     }
 
     fn read_bias(&self, draft: &Draft, node: &Node) -> Result<Vec<f32>, String> {
@@ -213,6 +235,13 @@ impl<'a> Linear<'a> {
             _ => Err(format!("bias {} is not one for each output", bias.shape())),
         }
     }
+}
+
+/// The places of `[c, plane]` in `[plane, c]`.
+pub fn channels_last(channels: usize, plane: usize) -> Vec<usize> {
+    (0..channels)
+        .flat_map(|c| (0..plane).map(move |at| at * channels + c))
+        .collect()
 }
 
 /// One scale for each output, where integer kernels can apply it.
@@ -285,9 +314,10 @@ mod tests {
             true, false, false, true,
         ];
         let conv = weight(&[3, 2, 1, 2], Some(&mask));
-        assert_eq!(
-            linear(&conv, kind).rows_i8(),
-            [0, 0, 0, 0, 0, 2, 1, 3, 4, 0, 0, 5]
-        );
+        let rows = [0, 0, 0, 0, 0, 2, 1, 3, 4, 0, 0, 5];
+        assert_eq!(linear(&conv, kind).rows_i8(), rows);
+        let nonzeros = |rows: &[i8], outputs| Nonzeros::of(rows, outputs, rows.len() / outputs);
+        assert_eq!(linear(&conv, kind).nonzeros_i8(), nonzeros(&rows, 3));
+        assert_eq!(columns.nonzeros_i8(), nonzeros(&[1, 4, 2, 5, 3, 6], 3));
     }
 }

@@ -28,6 +28,7 @@ pub mod packed;
 mod plan;
 mod planner;
 mod reference;
+mod weights;
 
 pub use cost::{Costs, KernelCost, Level, Load, TileCost};
 pub use error::PlanError;

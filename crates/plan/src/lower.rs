@@ -192,9 +192,11 @@ pub fn lower(graph: &Graph) -> Result<(Draft, Vec<Note>), PlanError> {
     draft.check()?;
     name_apart(&mut draft.graph);
     draft.drop_dead_nodes();
+    draft.graph.drop_unused_constants();
     let mut notes = Vec::new();
     for rule in &RULES {
         run(rule, &mut draft, &mut notes);
+        draft.graph.drop_unused_constants();
         draft.check().map_err(|source| PlanError::Rule {
             rule: rule.name,
             source,

@@ -2,6 +2,7 @@
 
 use crate::draft::{Clamp, Quantization};
 use crate::integer::Integers;
+use crate::weights::{Weights, rows_of};
 use secateur_kernels::{
     self as kernels, DenseF32, DenseI8, DepthwiseF32, DepthwiseI8, Dequantize, Isa, Kernel,
     KernelError, Requantize, SparseF32, SparseI8,
@@ -153,11 +154,10 @@ impl Layer {
     }
 }
 
-/// Packs an f32 layer in one of its forms. `rows`: `[outputs, depth]`, groups one behind the other.
+/// Packs an f32 layer in the form of its weights.
 pub fn pack_f32(
     isa: Isa,
-    form: Form,
-    rows: &[f32],
+    weights: &Weights<f32>,
     bias: Option<&[f32]>,
     (outputs, depth, groups): (usize, usize, usize),
     clamp: Clamp,
@@ -165,11 +165,17 @@ pub fn pack_f32(
     let finish = Finish::Float(kernel_clamp(clamp)?);
     let each = outputs / groups.max(1);
     let pack = |g: usize| {
-        let weights = &rows[g * each * depth..][..each * depth];
-        let bias = bias.map(|b| &b[g * each..][..each]);
-        let matrix = match form {
-            Form::Dense => Matrix::DenseF32(DenseF32::pack(isa, weights, each, depth, bias)?),
-            Form::Sparse => Matrix::SparseF32(SparseF32::pack(isa, weights, each, depth, bias)?),
+        let range = g * each..(g + 1) * each;
+        let bias = bias.map(|b| &b[range.clone()]);
+        let matrix = match weights {
+            Weights::Dense(rows) => {
+                let rows = &rows[range.start * depth..range.end * depth];
+                Matrix::DenseF32(DenseF32::pack(isa, rows, each, depth, bias)?)
+            }
+            Weights::Sparse(nonzeros) => {
+                let nonzeros = rows_of(nonzeros, range)?;
+                Matrix::SparseF32(SparseF32::pack_nonzeros(isa, &nonzeros, bias)?)
+            }
         };
         Ok(Group {
             matrix,
@@ -180,32 +186,33 @@ pub fn pack_f32(
         groups: (0..groups).map(pack).collect::<Result<_, KernelError>>()?,
         outputs,
         depth,
-        nonzeros: rows.iter().filter(|w| **w != 0.0).count(),
+        nonzeros: weights.nonzeros(),
     })
 }
 
-/// Packs an integer layer in one of its forms. `rows`: `[outputs, depth]`, groups one behind the
-/// other; `line` operands lie side by side in what it reads.
+/// Packs an integer layer in the form of its weights; `line` operands lie side by side in what it
+/// reads.
 pub fn pack_i8(
     isa: Isa,
-    form: Form,
-    rows: &[i8],
+    weights: &Weights<i8>,
     (outputs, depth, groups): (usize, usize, usize),
     line: usize,
     numbers: &IntegerLayer<'_>,
 ) -> Result<Layer, KernelError> {
     let each = outputs / groups.max(1);
-    let shifted = numbers.integers.shifted_bias(rows, numbers.x.zero_point);
+    let sums = weights.sums(outputs);
+    let shifted = numbers.integers.shifted_bias(&sums, numbers.x.zero_point);
     let pack = |g: usize| {
-        let weights = &rows[g * each * depth..][..each * depth];
         let range = g * each..(g + 1) * each;
         let bias = Some(&shifted[range.clone()]);
-        let matrix = match form {
-            Form::Dense => {
-                Matrix::DenseI8(DenseI8::pack_lines(isa, weights, each, depth, line, bias)?)
+        let matrix = match weights {
+            Weights::Dense(rows) => {
+                let rows = &rows[range.start * depth..range.end * depth];
+                Matrix::DenseI8(DenseI8::pack_lines(isa, rows, each, depth, line, bias)?)
             }
-            Form::Sparse => {
-                Matrix::SparseI8(SparseI8::pack_lines(isa, weights, each, depth, line, bias)?)
+            Weights::Sparse(nonzeros) => {
+                let nonzeros = rows_of(nonzeros, range.clone())?;
+                Matrix::SparseI8(SparseI8::pack_lines(isa, &nonzeros, line, bias)?)
             }
         };
         Ok(Group {
@@ -217,7 +224,7 @@ pub fn pack_i8(
         groups: (0..groups).map(pack).collect::<Result<_, KernelError>>()?,
         outputs,
         depth,
-        nonzeros: rows.iter().filter(|w| **w != 0).count(),
+        nonzeros: weights.nonzeros(),
     })
 }
 

@@ -13,8 +13,9 @@ pub(super) const MAX_GAP_BITS: u32 = 16;
 /// Appends `plane` with the gap width that makes it smallest.
 pub(super) fn encode(plane: &Plane<'_>, out: &mut Vec<u8>) -> Cost {
     let filler = Filler::of(plane);
+    let gaps: Vec<usize> = plane.gaps().collect();
     let entry = |bits: u32| {
-        let fillers = fillers(plane, bits);
+        let fillers: u64 = gaps.iter().map(|gap| (gap >> bits) as u64).sum();
         let width = filler.width(fillers > 0);
         (plane.symbols.len() as u64 + fillers) * u64::from(bits + width)
     };

@@ -23,6 +23,7 @@ mod tests;
 mod token;
 mod values;
 
+use rayon::prelude::*;
 use std::fmt;
 use std::str::FromStr;
 
@@ -198,12 +199,32 @@ pub fn encode(plane: &Plane<'_>, coder: Coder) -> Result<Encoded, CodecError> {
 pub fn encode_smallest(plane: &Plane<'_>, store: Store) -> Result<Encoded, CodecError> {
     plane.check()?;
     let positions = plane.layout().positions()?;
-    let candidates = Coder::ALL.into_iter().filter_map(|coder| {
-        let percent = coder.percent(store, positions)?;
-        Some((percent, encode_checked(plane, coder)))
-    });
-    let best = candidates.min_by_key(|(percent, encoded)| encoded.bytes.len() * percent);
+    let priced = |coder: Coder| Some((coder, coder.percent(store, positions)?));
+    let coders: Vec<(Coder, usize)> = Coder::ALL.into_iter().filter_map(priced).collect();
+    let candidates: Vec<(usize, Encoded)> = coders
+        .into_par_iter()
+        .filter(|&(coder, percent)| coder != Coder::Context || may_win(plane, percent))
+        .map(|(coder, percent)| (percent, encode_checked(plane, coder)))
+        .collect();
+    let best = candidates
+        .into_iter()
+        .min_by_key(|(percent, encoded)| encoded.bytes.len() * percent);
     Ok(best.map_or_else(|| encode_checked(plane, Coder::Raw), |(_, encoded)| encoded))
+}
+
+/// Percent that contexts may yet gain by the rest of a plane and by the best settings, beyond what
+/// they gain at its beginning.
+const CONTEXT_SLACK: usize = 2;
+
+/// Whether contexts, at so many percent of their size, may beat static probabilities.
+fn may_win(plane: &Plane<'_>, percent: usize) -> bool {
+    // Where nothing is asked of them, trying them is no more than encoding.
+    if percent <= 100 {
+        return true;
+    }
+    let (adaptive, fixed) = context::trial(plane);
+    let bits = |cost: Cost| cost.support_bits + cost.value_bits;
+    bits(adaptive) * percent as u64 <= bits(fixed) * (100 + CONTEXT_SLACK) as u64
 }
 
 /// Writes `plane` as Deep Compression's relative index with gaps of `bits`

@@ -210,6 +210,44 @@ impl BitCoder for CostMeter {
     }
 }
 
+/// Writes decisions, and adds up what they cost.
+#[derive(Debug)]
+pub(super) struct MeteredEncoder {
+    encoder: RangeEncoder,
+    meter: CostMeter,
+}
+
+impl MeteredEncoder {
+    pub(super) fn new() -> Self {
+        Self {
+            encoder: RangeEncoder::new(),
+            meter: CostMeter::default(),
+        }
+    }
+
+    /// Bits spent since this was last asked, rounded.
+    pub(super) fn take_bits(&mut self) -> u64 {
+        std::mem::take(&mut self.meter).bits()
+    }
+
+    /// Ends the stream.
+    pub(super) fn finish(self) -> Vec<u8> {
+        self.encoder.finish()
+    }
+}
+
+impl BitCoder for MeteredEncoder {
+    #[inline]
+    fn code(&mut self, bit: bool, p: u32) -> bool {
+        self.meter.code(bit, p);
+        self.encoder.code(bit, p)
+    }
+
+    fn check(&self) -> Result<(), CodecError> {
+        Ok(())
+    }
+}
+
 /// Width of the lower part of an interval, which stands for `true`.
 #[inline]
 fn split(range: u32, p: u32) -> u32 {

@@ -1,6 +1,7 @@
 //! Which constants are trained parameters.
 
 use crate::IoError;
+use rayon::prelude::*;
 use secateur_model::{
     Bitmask, Constant, Data, Graph, Node, Op, Scale, Shape, Support, Tensor, Values, Weight, quant,
 };
@@ -49,37 +50,42 @@ pub(super) fn promote(file: &str, graph: &mut Graph) -> Result<(), IoError> {
             }
         }
     }
-    for (name, constant) in &mut graph.constants {
-        if !wanted.contains(name) {
-            continue;
-        }
-        if let Constant::Tensor(tensor) = constant
-            && let Ok(values) = tensor.as_f32()
-        {
-            let weight = weight_of(tensor.shape(), values)
-                .map_err(IoError::model(file, format!("tensor `{name}`")))?;
-            *constant = Constant::Weight(weight);
-        }
-    }
-    Ok(())
+    let constants = graph.constants.iter_mut();
+    let promoted: Vec<Result<(), IoError>> = constants
+        .filter(|(name, _)| wanted.contains(*name))
+        .collect::<Vec<_>>()
+        .into_par_iter()
+        .with_max_len(1)
+        .map(|(name, constant)| {
+            if let Constant::Tensor(tensor) = constant
+                && let Ok(values) = tensor.as_f32()
+            {
+                let weight = weight_of(tensor.shape(), values)
+                    .map_err(IoError::model(file, format!("tensor `{name}`")))?;
+                *constant = Constant::Weight(weight);
+            }
+            Ok(())
+        })
+        .collect();
+    // The error of the first one, whichever thread was first.
+    promoted.into_iter().collect()
 }
 
 /// Folds `DequantizeLinear` of constant codes around zero, where a Conv, Gemm or
 /// MatMul reads the result: int8 into integer weights, int32 into f32 biases.
 pub(super) fn fold_dequantized(graph: &mut Graph) {
-    let mut folded: HashMap<String, (String, Weight)> = HashMap::new();
     let mut read: HashSet<&str> = HashSet::new();
     for node in graph.nodes.iter().filter(|n| multiplies(&n.op)) {
         read.extend([1, 2].into_iter().filter_map(|i| node.input(i)));
     }
-    for node in &graph.nodes {
-        let Some(output) = node.output(0).filter(|o| read.contains(o)) else {
-            continue;
-        };
-        if let Some((codes, weight)) = dequantized(graph, node) {
-            folded.insert(output.to_owned(), (codes, weight));
-        }
-    }
+    let folded: HashMap<String, (String, Weight)> = graph
+        .nodes
+        .par_iter()
+        .filter_map(|node| {
+            let output = node.output(0).filter(|o| read.contains(o))?;
+            Some((output.to_owned(), dequantized(graph, node)?))
+        })
+        .collect();
     if folded.is_empty() {
         return;
     }
@@ -131,23 +137,25 @@ fn parameter_inputs(op: &Op) -> std::ops::Range<usize> {
     }
 }
 
-/// Matrices with many zeros count as pruned; vectors are always kept whole.
-fn support_of(shape: &Shape, is_zero: impl Fn(usize) -> bool) -> Support {
-    let mask = Bitmask::from_fn(shape.elements(), |i| !is_zero(i));
-    let zeros = mask.len() - mask.count_ones();
-    if shape.rank() >= 2 && zeros as f64 > PRUNED * mask.len() as f64 {
-        Support::Unstructured(mask)
-    } else {
-        Support::All
+/// Where elements are kept, and those. Matrices with many zeros count as pruned; vectors are always
+/// kept whole.
+fn kept<T: Copy + Default + PartialEq, K: From<T>>(
+    shape: &Shape,
+    elements: &[T],
+) -> (Support, Vec<K>) {
+    let mask = Bitmask::of_nonzeros(elements);
+    let ones = mask.count_ones();
+    let zeros = mask.len() - ones;
+    if shape.rank() < 2 || zeros as f64 <= PRUNED * mask.len() as f64 {
+        return (Support::All, elements.iter().map(|&x| x.into()).collect());
     }
+    let mut kept = Vec::with_capacity(ones);
+    kept.extend(mask.ones().map(|at| K::from(elements[at])));
+    (Support::Unstructured(mask), kept)
 }
 
 fn weight_of(shape: &Shape, values: &[f32]) -> Result<Weight, secateur_model::ModelError> {
-    let support = support_of(shape, |i| values.get(i) == Some(&0.0));
-    let kept = match support.mask() {
-        None => values.to_vec(),
-        Some(_) => values.iter().copied().filter(|&v| v != 0.0).collect(),
-    };
+    let (support, kept) = kept(shape, values);
     Weight::new(shape.clone(), support, Values::F32(kept))
 }
 
@@ -196,12 +204,7 @@ fn dequantized(graph: &Graph, node: &Node) -> Option<(String, Weight)> {
         }
         _ => return None,
     };
-    let support = support_of(codes.shape(), |i| values.get(i) == Some(&0));
-    let kept = values
-        .iter()
-        .filter(|&&v| v != 0 || support.mask().is_none())
-        .map(|&v| i16::from(v))
-        .collect();
+    let (support, kept) = kept(codes.shape(), values);
     let values = Values::Int {
         bits: 8,
         codes: kept,

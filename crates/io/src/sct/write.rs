@@ -7,7 +7,8 @@ use super::tensor::{MAX_ELEMENTS, put_tensor, volume};
 use super::weight::put_weight;
 use super::{MAGIC, VERSION, max_elements};
 use crate::IoError;
-use crate::codec::Store;
+use crate::codec::{CodecError, Store};
+use rayon::prelude::*;
 use secateur_model::{Constant, Graph, ModelError, Tensor};
 
 /// Writes a graph; nodes stand in the file as after [`Graph::sort`].
@@ -25,19 +26,19 @@ pub fn write(graph: &Graph, store: Store) -> Result<Vec<u8>, IoError> {
     let structure = std::mem::take(&mut w.bytes);
 
     w.size(graph.constants.len());
-    for (name, constant) in &graph.constants {
+    let constants: Vec<_> = graph.constants.iter().collect();
+    let bodies: Vec<Result<Vec<u8>, IoError>> = constants
+        .par_iter()
+        .with_max_len(1)
+        .map(|(name, constant)| {
+            constant_bytes(constant, store).map_err(|e| {
+                IoError::malformed(&graph.name, format!("weight `{name}`"), e.to_string())
+            })
+        })
+        .collect();
+    for ((name, _), body) in constants.iter().zip(bodies) {
         w.name(name);
-        match constant {
-            Constant::Tensor(tensor) => {
-                w.byte(0);
-                put_tensor(&mut w, tensor);
-            }
-            Constant::Weight(weight) => {
-                let place = || format!("weight `{name}`");
-                put_weight(&mut w, weight, store)
-                    .map_err(|e| IoError::malformed(&graph.name, place(), e.to_string()))?;
-            }
-        }
+        w.bytes.extend(body?);
     }
     let tensors = std::mem::take(&mut w.bytes);
 
@@ -65,6 +66,19 @@ pub fn write(graph: &Graph, store: Store) -> Result<Vec<u8>, IoError> {
         ))));
     }
     Ok(file)
+}
+
+/// What stands behind a constant's name.
+fn constant_bytes(constant: &Constant, store: Store) -> Result<Vec<u8>, CodecError> {
+    let mut w = Writer::default();
+    match constant {
+        Constant::Tensor(tensor) => {
+            w.byte(0);
+            put_tensor(&mut w, tensor);
+        }
+        Constant::Weight(weight) => put_weight(&mut w, weight, store)?,
+    }
+    Ok(w.bytes)
 }
 
 /// The graph without its constants' elements, sorted.

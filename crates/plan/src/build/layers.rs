@@ -10,6 +10,7 @@ use crate::integer::Integers;
 use crate::layer::{Kind, Linear};
 use crate::packed::{Depthwise, Filters, IntegerLayer, kernel_clamp};
 use crate::plan::{Action, Choice, Layout, Operand, Operands};
+use crate::weights::row_sums;
 use secateur_kernels::{After, DepthwiseF32, DepthwiseI8, Im2col, KernelError, Slab, Window2d};
 use secateur_model::{DType, ModelError, Node, Shape, Window};
 use std::sync::Arc;
@@ -228,7 +229,8 @@ impl<'p> Build<'p> {
                 let integers = Integers::derive(linear, x, y, fused.clamp)
                     .map_err(|why| ModelError::unsupported(node, why))?;
                 let rows = linear.rows_i8();
-                let bias = integers.shifted_bias(&rows, x.zero_point);
+                let sums = row_sums(&rows, linear.outputs());
+                let bias = integers.shifted_bias(&sums, x.zero_point);
                 let filters =
                     DepthwiseI8::pack(isa, window, &rows, Some(&bias)).map_err(refused)?;
                 let numbers = IntegerLayer {

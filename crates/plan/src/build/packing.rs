@@ -9,10 +9,11 @@ use crate::integer::Integers;
 use crate::layer::Linear;
 use crate::packed::{Form, IntegerLayer, pack_f32, pack_i8};
 use crate::plan::{Action, Operands};
+use crate::weights::Weights;
 use rayon::prelude::*;
 use secateur_kernels::KernelError;
 use secateur_model::{ModelError, Node};
-use std::sync::{OnceLock, PoisonError};
+use std::sync::PoisonError;
 
 /// A multiplying layer whose step lacks its packed weights.
 pub struct Packing<'p> {
@@ -51,6 +52,8 @@ impl Build<'_> {
         let packings = std::mem::take(&mut self.packings);
         let chosen = packings
             .par_iter()
+            // A large layer shall not wait behind small ones in one thread.
+            .with_max_len(1)
             .map(|packing| self.pack(packing))
             .collect::<Result<Vec<Chosen>, PlanError>>()?;
         packings
@@ -80,24 +83,13 @@ impl Build<'_> {
             moved_bytes: self.steps[packing.step].bytes,
             network_bytes: self.planner.weight_bytes(),
         };
+        let count = || linear.nonzeros();
         let chosen = match fused.arithmetic {
             Arithmetic::Float | Arithmetic::Codes(_) => {
-                let rows = OnceLock::new();
-                let rows = || rows.get_or_init(|| linear.rows_f32());
-                question(false).choose(
-                    &mut forms,
-                    || rows().iter().filter(|w| **w != 0.0).count(),
-                    |form| {
-                        pack_f32(
-                            isa,
-                            form,
-                            rows(),
-                            linear.bias.as_deref(),
-                            extents,
-                            fused.clamp,
-                        )
-                    },
-                )
+                question(false).choose(&mut forms, count, |form| {
+                    let weights = Weights::floats(linear, form)?;
+                    pack_f32(isa, &weights, linear.bias.as_deref(), extents, fused.clamp)
+                })
             }
             Arithmetic::Integer { x, y } => {
                 let integers = Integers::derive(linear, x, y, fused.clamp)
@@ -108,15 +100,10 @@ impl Build<'_> {
                     y,
                     clamp: fused.clamp,
                 };
-                let rows = OnceLock::new();
-                let rows = || rows.get_or_init(|| packing.rows_i8());
-                question(true).choose(
-                    &mut forms,
-                    || rows().iter().filter(|w| **w != 0).count(),
-                    |form: Form| -> Result<_, KernelError> {
-                        pack_i8(isa, form, rows(), extents, packing.line(), &numbers)
-                    },
-                )
+                question(true).choose(&mut forms, count, |form| {
+                    let weights = packing.codes(form)?;
+                    pack_i8(isa, &weights, extents, packing.line(), &numbers)
+                })
             }
         };
         chosen.map_err(|e| Self::kernel_error(node, e))
@@ -181,11 +168,12 @@ impl Packing<'_> {
     }
 
     /// The codes, `[outputs, depth]`, in the order of the operands.
-    fn rows_i8(&self) -> Vec<i8> {
-        let rows = self.linear.rows_i8();
+    fn codes(&self, form: Form) -> Result<Weights<i8>, KernelError> {
+        let codes = Weights::codes(&self.linear, form)?;
         match self.image {
-            Some(image) => columns_channels_last(&rows, image),
-            None => rows,
+            // One pixel's channels lie the same either way.
+            None | Some([_, 1, 1]) => Ok(codes),
+            Some(image) => codes.of_image(image),
         }
     }
 }
@@ -196,12 +184,4 @@ pub fn products(factors: &[usize]) -> u64 {
     factors
         .iter()
         .fold(1, |product, &factor| product.saturating_mul(factor as u64))
-}
-
-/// `[outputs, (c, h, w)]` to `[outputs, (h, w, c)]`.
-fn columns_channels_last(rows: &[i8], [c, h, w]: [usize; 3]) -> Vec<i8> {
-    let (plane, depth) = (h * w, c * h * w);
-    rows.chunks_exact(depth.max(1))
-        .flat_map(|row| (0..plane).flat_map(move |p| (0..c).map(move |c| row[c * plane + p])))
-        .collect()
 }
