@@ -418,3 +418,79 @@ fn elements_that_move() {
         }
     }
 }
+
+#[test]
+fn resized_tensors() {
+    use secateur_model::ops::{Aspect, Coordinates, Interpolation, Resize, Rounding};
+    let resize = |interpolation, coordinates| Resize {
+        interpolation,
+        coordinates,
+        axes: vec![],
+        aspect: Aspect::Stretch,
+        antialias: false,
+        exclude_outside: false,
+        extrapolation: 9.0,
+    };
+    let check = |resize: &Resize, x: &Tensor, from, sizes: &[i64]| {
+        let rank = sizes.len();
+        let roi: Vec<f32> = (0..2 * rank)
+            .map(|i| if i < rank { 0.1 } else { 1.2 })
+            .collect();
+        let roi = Tensor::f32(&[2 * rank], roi).unwrap();
+        let none = (Tensor::f32(&[0], vec![]).unwrap(), From::Constant);
+        let op = Op::Resize(Box::new(resize.clone()));
+        let inputs = vec![
+            (x.clone(), from),
+            (roi, From::Constant),
+            none,
+            integers(sizes),
+        ];
+        Case::new(op, inputs).check();
+    };
+    let kinds = [
+        Interpolation::Linear,
+        Interpolation::Cubic(-0.75),
+        Interpolation::Nearest(Rounding::Floor),
+        Interpolation::Nearest(Rounding::PreferCeil),
+    ];
+    let coordinates = [
+        Coordinates::HalfPixel,
+        Coordinates::HalfPixelSymmetric,
+        Coordinates::PytorchHalfPixel,
+        Coordinates::AlignCorners,
+        Coordinates::Asymmetric,
+        Coordinates::CropAndResize,
+    ];
+    let small = real(&SMALL, 1.0, 1);
+    for kind in kinds {
+        for coordinates in coordinates {
+            let plain = resize(kind, coordinates);
+            for from in [From::Input, From::Images] {
+                for sizes in [[2, 3, 11, 15], [2, 3, 2, 3], [2, 3, 5, 9], [2, 3, 1, 7]] {
+                    check(&plain, &small, from, &sizes);
+                }
+            }
+            check(&plain, &small, From::Images, &[3, 3, 5, 9]);
+            check(&plain, &small, From::Input, &[2, 5, 8, 9]);
+            let cube = real(&[1, 2, 3, 4, 5], 1.0, 2);
+            check(&plain, &cube, From::Input, &[1, 2, 5, 7, 4]);
+        }
+    }
+    for kind in [Interpolation::Linear, Interpolation::Cubic(-0.5)] {
+        for (antialias, exclude_outside) in [(true, false), (false, true), (true, true)] {
+            let smooth = Resize {
+                antialias,
+                exclude_outside,
+                ..resize(kind, Coordinates::HalfPixel)
+            };
+            for sizes in [[2, 3, 2, 3], [2, 3, 9, 20]] {
+                check(&smooth, &small, From::Images, &sizes);
+            }
+        }
+    }
+    let large = real(&LARGE, 1.0, 3);
+    let linear = resize(Interpolation::Linear, Coordinates::HalfPixel);
+    for from in [From::Input, From::Images] {
+        check(&linear, &large, from, &[2, 12, 150, 170]);
+    }
+}

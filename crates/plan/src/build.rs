@@ -11,6 +11,7 @@ mod nodes;
 mod packing;
 mod place;
 mod products;
+mod resample;
 mod values;
 
 use crate::PlanError;
@@ -314,6 +315,9 @@ fn typical_ns(action: &Action) -> f64 {
         Action::Map(_) => 0.7,
         Action::Normalize { .. } | Action::Reduce { .. } => 0.5,
         Action::Binary { .. } | Action::Select(_) | Action::Cast | Action::Rearrange { .. } => 0.2,
+        // Single elements are looked up one by one.
+        Action::Resample(pass) if pass.run_len() == 1 => 1.5,
+        Action::Resample(_) => 0.5,
         Action::MaxPool { .. } | Action::AveragePool { .. } | Action::AverageCodes { .. } => 0.3,
         _ => 0.0,
     }

@@ -3,7 +3,7 @@
 use crate::packed::{Depthwise, Layer};
 use secateur_kernels::{
     AddCodes, Affine, After, Axis, Binary, Clamp, Function, Im2col, Isa, MatmulCodes, MeanCodes,
-    Moments, Nest, PadCount, ProductF32, Rearrange, Reduction, Slab, Window2d,
+    Moments, Nest, PadCount, ProductF32, Rearrange, Reduction, Resample, Slab, Window2d,
 };
 use secateur_model::{DType, Node, Shape, Tensor};
 use std::sync::Arc;
@@ -229,6 +229,7 @@ impl Action {
                 | Self::Normalize { .. }
                 | Self::Reduce { .. }
                 | Self::Product(_)
+                | Self::Resample(_)
         )
     }
 }
@@ -376,6 +377,8 @@ pub enum Action {
         /// The bytes of an element that stands where no walk comes.
         fill: Option<Arc<[u8]>>,
     },
+    /// Weighted sums along one axis or two.
+    Resample(Box<Resample>),
     /// f32 to codes.
     Quantize(Affine),
     /// Codes to f32.

@@ -24,6 +24,7 @@ impl<'p> Build<'p> {
         let planned = self.codes(node, fused, &outputs)?
             || self.kernel_for(node, fused, &outputs)?
             || self.movement(node, &outputs)?
+            || self.resample(node, &outputs)?
             || self.elementwise(node, fused.clamp, &outputs)?
             || self.lanes(node, &outputs)?
             || self.product(node, &outputs)?
