@@ -6,6 +6,7 @@ mod lanes;
 mod layers;
 mod movement;
 mod products;
+mod recurrent;
 mod resample;
 mod simple;
 
@@ -94,6 +95,7 @@ pub fn run_step(
             count,
         } => call.average_codes(arena, mean, window, (*batch, *count)),
         Action::Rearrange { walks, fill } => call.rearrange(arena, walks, fill.as_deref()),
+        Action::Recurrent(layer) => call.recurrent(arena, layer),
         Action::Resample(pass) => call.resample(arena, pass),
         Action::Quantize(affine) => call.quantize(arena, *affine),
         Action::Dequantize(affine) => call.dequantize(arena, *affine),

@@ -494,3 +494,83 @@ fn resized_tensors() {
         check(&linear, &large, from, &[2, 12, 150, 170]);
     }
 }
+
+#[test]
+fn recurrent_layers() {
+    use secateur_model::ops::{Cell, CellActivation as F, Direction, Recurrent};
+    let base = Recurrent {
+        cell: Cell::Lstm,
+        direction: Direction::Forward,
+        activations: vec![],
+        clip: None,
+        hidden: None,
+        batch_first: false,
+        linear_before_reset: false,
+    };
+    let check = |layer: &Recurrent, [steps, batch, hidden]: [usize; 3], optional: bool| {
+        let gates = match layer.cell {
+            Cell::Rnn => 1,
+            Cell::Gru => 3,
+            Cell::Lstm => 4,
+        };
+        let directions = 1 + usize::from(layer.direction == Direction::Bidirectional);
+        let rows = gates * hidden;
+        let (x, state) = match layer.batch_first {
+            true => ([batch, steps, 7], [batch, directions, hidden]),
+            false => ([steps, batch, 7], [directions, batch, hidden]),
+        };
+        let mut inputs = vec![
+            (real(&x, 1.0, 1), From::Input),
+            (real(&[directions, rows, 7], 0.5, 2), From::Constant),
+            (real(&[directions, rows, hidden], 0.5, 3), From::Constant),
+        ];
+        if optional {
+            let lengths = (0..batch).map(|b| (steps - b % steps) as i32).collect();
+            inputs.extend([
+                (real(&[directions, 2 * rows], 0.3, 4), From::Constant),
+                (Tensor::i32(&[batch], lengths).unwrap(), From::Input),
+                (real(&state, 1.0, 5), From::Input),
+            ]);
+            if layer.cell == Cell::Lstm {
+                inputs.extend([
+                    (real(&state, 1.0, 6), From::Constant),
+                    (real(&[directions, 3 * hidden], 0.5, 7), From::Constant),
+                ]);
+            }
+        }
+        Case::new(Op::Recurrent(Box::new(layer.clone())), inputs).check();
+    };
+    for cell in [Cell::Rnn, Cell::Gru, Cell::Lstm] {
+        for direction in [
+            Direction::Forward,
+            Direction::Reverse,
+            Direction::Bidirectional,
+        ] {
+            for flags in 0..8 {
+                let layer = Recurrent {
+                    cell,
+                    direction,
+                    batch_first: flags & 1 > 0,
+                    linear_before_reset: flags & 2 > 0,
+                    clip: (flags & 4 > 0).then_some(0.5),
+                    ..base.clone()
+                };
+                check(&layer, [5, 3, 9], flags & 1 > 0);
+                check(&layer, [4, 1, 17], flags & 1 == 0);
+            }
+        }
+    }
+    let both = Recurrent {
+        cell: Cell::Gru,
+        direction: Direction::Bidirectional,
+        activations: vec![F::Sigmoid, F::Relu, F::Softsign, F::Tanh],
+        ..base.clone()
+    };
+    check(&both, [5, 3, 9], true);
+    // Large enough that threads share rows and directions.
+    let large = Recurrent {
+        direction: Direction::Bidirectional,
+        ..base
+    };
+    check(&large, [40, 5, 130], true);
+}

@@ -2,6 +2,7 @@
 
 mod codes;
 mod elementwise;
+mod floats;
 mod following;
 mod gather;
 mod lanes;
@@ -11,6 +12,7 @@ mod nodes;
 mod packing;
 mod place;
 mod products;
+mod recurrent;
 mod resample;
 mod values;
 

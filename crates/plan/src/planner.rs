@@ -8,7 +8,7 @@ use crate::cost::Costs;
 use crate::draft::Draft;
 use crate::lower::{Note, lower};
 use crate::plan::Plan;
-use secateur_kernels::Isa;
+use secateur_kernels::{Isa, Recurrence};
 use secateur_model::{Constant, Dim, Graph, Shape, Support, ValueInfo, Values};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,10 +36,15 @@ pub struct Planner {
     weight_bytes: usize,
     /// Packed layers, which plans for other shapes share.
     layers: Mutex<HashMap<LayerKey, Arc<Mutex<Forms>>>>,
+    /// Packed recurrent weights, likewise.
+    recurrences: Mutex<HashMap<DirectionKey, Arc<Recurrence>>>,
 }
 
 /// A node, and the image whose channels-last order its columns follow.
 pub(crate) type LayerKey = (String, Option<[usize; 3]>);
+
+/// A node, and which of its directions.
+pub(crate) type DirectionKey = (String, usize);
 
 impl Planner {
     /// Lowers a graph for an instruction set, to be planned by its [typical costs](Costs::typical).
@@ -61,6 +66,7 @@ impl Planner {
             costs: Costs::typical(isa),
             weight_bytes,
             layers: Mutex::default(),
+            recurrences: Mutex::default(),
         })
     }
 
@@ -108,6 +114,21 @@ impl Planner {
     pub(crate) fn forms(&self, key: LayerKey) -> Arc<Mutex<Forms>> {
         let mut layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
         layers.entry(key).or_default().clone()
+    }
+
+    /// The recurrent weights of a direction, packed the first time.
+    pub(crate) fn recurrence(
+        &self,
+        key: DirectionKey,
+        pack: impl FnOnce() -> Result<Recurrence, PlanError>,
+    ) -> Result<Arc<Recurrence>, PlanError> {
+        let mut packed = self.recurrences.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = packed.get(&key) {
+            return Ok(found.clone());
+        }
+        let made = Arc::new(pack()?);
+        packed.insert(key, made.clone());
+        Ok(made)
     }
 }
 
