@@ -574,3 +574,78 @@ fn recurrent_layers() {
     };
     check(&large, [40, 5, 130], true);
 }
+
+#[test]
+fn transposed_convolutions() {
+    use secateur_model::ops::ConvTranspose;
+    let check = |conv: &ConvTranspose, x: &[usize], w: &[usize], bias: bool| {
+        let mut inputs = vec![
+            (real(x, 1.0, 1), From::Input),
+            (real(w, 1.0, 2), From::Constant),
+        ];
+        if bias {
+            inputs.push((real(&[w[1] * conv.groups], 1.0, 3), From::Constant));
+        }
+        let op = Op::ConvTranspose(Box::new(conv.clone()));
+        Case::new(op, inputs).exact().check();
+    };
+    let spread = |strides: &[usize], dilations: &[usize], pads: &[usize], groups| ConvTranspose {
+        window: Window {
+            dilations: dilations.to_vec(),
+            ..Window::default().stride(strides).pad(pads)
+        },
+        groups,
+        ..ConvTranspose::default()
+    };
+    for strides in [[1, 1], [2, 2], [3, 2], [2, 5]] {
+        for dilations in [[1, 1], [2, 3]] {
+            for pads in [[0; 4], [1, 0, 0, 1], [2, 3, 1, 0]] {
+                for groups in [1, 2, 4] {
+                    let conv = spread(&strides, &dilations, &pads, groups);
+                    check(&conv, &[2, 4, 5, 6], &[4, 8 / groups, 3, 4], groups > 1);
+                    check(&conv, &[1, 4, 3, 3], &[4, 1, 3, 2], groups == 1);
+                }
+            }
+        }
+    }
+    let shaped = ConvTranspose {
+        output_padding: vec![1, 0],
+        ..spread(&[2, 2], &[1, 1], &[1; 4], 1)
+    };
+    check(&shaped, &[1, 3, 4, 4], &[3, 17, 3, 3], true);
+    let asked = ConvTranspose {
+        output_shape: vec![11, 6],
+        ..spread(&[2, 2], &[], &[], 1)
+    };
+    check(&asked, &[1, 3, 4, 4], &[3, 17, 3, 3], true);
+    check(&spread(&[2, 2], &[], &[1; 4], 1), &[1, 32, 40, 40], &[32, 16, 4, 4], true);
+    check(&spread(&[3], &[2], &[1, 2], 1), &[2, 5, 9], &[5, 4, 4], true);
+    check(&spread(&[2], &[], &[], 5), &[2, 5, 9], &[5, 1, 4], false);
+}
+
+#[test]
+fn layers_and_pools_of_lines() {
+    let window = |k: usize| Window::new(&[k]).stride(&[2]).pad(&[1, 0]);
+    let x = || (real(&[2, 6, 37], 1.0, 1), From::Input);
+    for groups in [1, 2, 6] {
+        let w = (real(&[12, 6 / groups, 3], 1.0, 2), From::Constant);
+        let b = (real(&[12], 1.0, 3), From::Constant);
+        let op = Op::Conv {
+            window: window(3),
+            groups,
+        };
+        Case::new(op, vec![x(), w, b]).exact().check();
+    }
+    let op = Op::MaxPool {
+        window: window(3),
+        column_major: false,
+    };
+    Case::new(op, vec![x()]).exact().check();
+    for count_include_pad in [false, true] {
+        let op = Op::AveragePool {
+            window: window(3),
+            count_include_pad,
+        };
+        Case::new(op, vec![x()]).exact().check();
+    }
+}

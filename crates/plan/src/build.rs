@@ -14,6 +14,7 @@ mod place;
 mod products;
 mod recurrent;
 mod resample;
+mod transposed;
 mod values;
 
 use crate::PlanError;

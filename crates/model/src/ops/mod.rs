@@ -48,7 +48,7 @@ mod wide;
 mod window;
 
 pub use args::ShapeInput;
-pub use conv_transpose::ConvTranspose;
+pub use conv_transpose::{ConvTranspose, transposed_begin};
 pub use detect::RoiAlign;
 pub use generate::CosineWindow;
 pub use grid::{GridMode, GridPadding};

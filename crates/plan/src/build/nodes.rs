@@ -28,6 +28,7 @@ impl<'p> Build<'p> {
             || self.elementwise(node, fused.clamp, &outputs)?
             || self.lanes(node, &outputs)?
             || self.product(node, &outputs)?
+            || self.transposed(node, fused, &outputs)?
             || self.recurrent(node, &outputs)?
             || self.gather(node, &outputs)?;
         if !planned {
