@@ -618,9 +618,63 @@ fn transposed_convolutions() {
         ..spread(&[2, 2], &[], &[], 1)
     };
     check(&asked, &[1, 3, 4, 4], &[3, 17, 3, 3], true);
-    check(&spread(&[2, 2], &[], &[1; 4], 1), &[1, 32, 40, 40], &[32, 16, 4, 4], true);
-    check(&spread(&[3], &[2], &[1, 2], 1), &[2, 5, 9], &[5, 4, 4], true);
+    check(
+        &spread(&[2, 2], &[], &[1; 4], 1),
+        &[1, 32, 40, 40],
+        &[32, 16, 4, 4],
+        true,
+    );
+    check(
+        &spread(&[3], &[2], &[1, 2], 1),
+        &[2, 5, 9],
+        &[5, 4, 4],
+        true,
+    );
     check(&spread(&[2], &[], &[], 5), &[2, 5, 9], &[5, 1, 4], false);
+}
+
+/// Convolutions of lines one behind the other, with what stands between them.
+#[test]
+fn lines_stay_images_from_layer_to_layer() {
+    let mut graph = Graph {
+        inputs: vec![value("x", DType::F32)],
+        outputs: vec![value("y", DType::F32)],
+        ..Graph::default()
+    };
+    let window = || Window::new(&[3]).pad(&[1, 1]);
+    let conv = || Op::Conv {
+        window: window(),
+        groups: 1,
+    };
+    for (name, dims) in [("v", [8, 6, 3]), ("w", [5, 8, 3])] {
+        let weight = Constant::Tensor(real(&dims, 0.5, 2));
+        graph.constants.insert(name.into(), weight);
+    }
+    graph.nodes = vec![
+        Node::new("first", conv(), &["x", "v"], &["a"]),
+        Node::new("relu", Op::Relu, &["a"], &["b"]),
+        Node::new("sigmoid", Op::Sigmoid, &["b"], &["c"]),
+        Node::new("second", conv(), &["c", "w"], &["d"]),
+        Node::new("last", Op::Relu, &["d"], &["y"]),
+    ];
+    let x = real(&[2, 6, 37], 1.0, 1);
+    let session = Session::new(&graph, &SessionOptions::default()).unwrap();
+    let bound = session.bind(&[x.shape().clone()]).unwrap();
+    let kernels: Vec<&str> = bound
+        .plan()
+        .steps
+        .iter()
+        .map(|s| &s.choice.kernel[..])
+        .collect();
+    let turns = kernels
+        .iter()
+        .filter(|k| k.starts_with("nchw") || k.starts_with("nhwc"));
+    assert_eq!((turns.count(), kernels.len()), (2, 5), "{kernels:?}");
+    let expected = secateur_model::eval(&graph, &[("x", x.clone())])
+        .unwrap()
+        .remove(0);
+    let found = session.run(&[("x", &x)]).unwrap().remove(0);
+    compare(&found, &expected, TOLERANCE, "lines");
 }
 
 #[test]

@@ -76,3 +76,43 @@ fn slices_of_unknown_length_are_refused() {
         })
     );
 }
+
+#[test]
+fn small_inputs_decide_for_a_plan_of_their_own() {
+    // Rows of a table by a list of extents that is given.
+    let value = |name: &str, dtype| ValueInfo {
+        name: name.into(),
+        dtype,
+        dims: None,
+    };
+    let graph = Graph {
+        inputs: vec![value("x", DType::F32), value("extents", DType::I64)],
+        nodes: vec![
+            Node::new("turned", Op::Tanh, &["x"], &["t"]),
+            Node::new(
+                "shaped",
+                Op::Reshape { allow_zero: false },
+                &["t", "extents"],
+                &["r"],
+            ),
+            Node::new("last", Op::Sigmoid, &["r"], &["y"]),
+        ],
+        outputs: vec![value("y", DType::F32)],
+        ..Graph::default()
+    };
+    let x = Tensor::f32(&[2, 6], support::noise(12, 3)).unwrap();
+    let session = Session::new(&graph, &SessionOptions::default()).unwrap();
+    // More values than plans are kept for.
+    for turn in 0..20 {
+        let rows = [1, 2, 3, 4, 6, 12][turn % 6];
+        let extents = Tensor::i64(&[2], vec![rows, 12 / rows]).unwrap();
+        let found = session.run(&[("x", &x), ("extents", &extents)]).unwrap();
+        assert_eq!(found[0].shape().dims(), [rows as usize, 12 / rows as usize]);
+        let exact =
+            secateur_model::eval(&graph, &[("x", x.clone()), ("extents", extents)]).unwrap();
+        let (found, exact) = (found[0].as_f32().unwrap(), exact[0].as_f32().unwrap());
+        assert!(found.iter().zip(exact).all(|(f, e)| (f - e).abs() < 1e-6));
+    }
+    let extents = Tensor::i64(&[2], vec![5, 5]).unwrap();
+    assert!(session.run(&[("x", &x), ("extents", &extents)]).is_err());
+}

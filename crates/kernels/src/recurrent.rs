@@ -351,7 +351,8 @@ impl Recurrence {
                         self.gate(0, &input(row, step)[..first], sums);
                         let state = &y[index * each + steps * hidden..][..hidden];
                         let kept = &mut kept[index * hidden..][..hidden];
-                        for ((kept, &reset), &h) in kept.iter_mut().zip(&sums[hidden..]).zip(state) {
+                        for ((kept, &reset), &h) in kept.iter_mut().zip(&sums[hidden..]).zip(state)
+                        {
                             *kept = reset * h;
                         }
                     }
@@ -370,8 +371,7 @@ impl Recurrence {
                         continue;
                     };
                     let sums = &mut sums[index * gates..][..gates];
-                    let (outputs, states) =
-                        y[index * each..][..each].split_at_mut(steps * hidden);
+                    let (outputs, states) = y[index * each..][..each].split_at_mut(steps * hidden);
                     self.finish(input(row, step), sums, states);
                     outputs[step * hidden..][..hidden].copy_from_slice(&states[..hidden]);
                 }
@@ -643,10 +643,20 @@ mod tests {
         assert!(run(sequences, 8, 10));
         assert!(!run(sequences, 7, 10) && !run(sequences, 8, 9));
         let inputs = &[0.0; 23];
-        assert!(!run(Sequences { inputs, ..sequences }, 8, 10));
+        assert!(!run(
+            Sequences {
+                inputs,
+                ..sequences
+            },
+            8,
+            10
+        ));
         for length in [-1, 4] {
             let lengths = Some(&[length][..]);
-            let sequences = Sequences { lengths, ..sequences };
+            let sequences = Sequences {
+                lengths,
+                ..sequences
+            };
             assert!(!run(sequences, 8, 10));
         }
     }

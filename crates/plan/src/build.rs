@@ -22,8 +22,9 @@ use crate::memory::{Lifetime, arrange};
 use crate::plan::{Action, Buffer, Choice, Layout, Operand, Plan, Port, Step, Tail};
 use crate::planner::Planner;
 use packing::Packing;
-use secateur_model::{DType, ModelError, Node, Shape};
+use secateur_model::{DType, ModelError, Node, Shape, Tensor};
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 use values::Value;
 
 /// The state of a plan in the making.
@@ -58,8 +59,13 @@ struct Cost {
 }
 
 impl<'p> Build<'p> {
-    /// Begins with the inputs in their buffers.
-    pub fn new(planner: &'p Planner, shapes: &[Shape], threads: usize) -> Result<Self, PlanError> {
+    /// Begins with the inputs in their buffers, and the values of those that are known.
+    pub fn new(
+        planner: &'p Planner,
+        shapes: &[Shape],
+        values: &[Option<Arc<Tensor>>],
+        threads: usize,
+    ) -> Result<Self, PlanError> {
         let mut build = Self {
             planner,
             threads,
@@ -73,7 +79,9 @@ impl<'p> Build<'p> {
             inputs: Vec::new(),
             folded: 0,
         };
-        for (input, shape) in planner.draft().graph.inputs.iter().zip(shapes) {
+        let values = values.iter().chain(std::iter::repeat(&None));
+        let inputs = planner.draft().graph.inputs.iter();
+        for ((input, shape), known) in inputs.zip(shapes).zip(values) {
             let buffer = build.buffer(&input.name, input.dtype, shape, Layout::Plain)?;
             build.inputs.push(Port {
                 name: input.name.clone(),
@@ -83,6 +91,7 @@ impl<'p> Build<'p> {
             });
             let mut value = Value::new(input.dtype, shape.clone());
             value.plain = Some(buffer);
+            value.known.clone_from(known);
             build.values.insert(input.name.clone(), value);
         }
         Ok(build)

@@ -14,6 +14,7 @@
 //! and the graph that was given, f32 differs by the folding of normalization
 //! and integers by at most one unit, as between any two integer runtimes.
 
+mod branches;
 mod build;
 mod choice;
 mod cost;
@@ -32,7 +33,7 @@ mod reference;
 pub use cost::{Costs, KernelCost, Level, Load, TileCost};
 pub use error::PlanError;
 pub use plan::{
-    Action, Buffer, Choice, Layout, Operand, Operands, Plan, Port, Product, Recurrent, Refused, Step,
-    Tail,
+    Action, Buffer, Choice, Layout, Operand, Operands, Plan, Port, Product, Recurrent, Refused,
+    Step, Tail,
 };
 pub use planner::Planner;

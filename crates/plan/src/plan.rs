@@ -3,7 +3,8 @@
 use crate::packed::{Depthwise, Layer};
 use secateur_kernels::{
     AddCodes, Affine, After, Axis, Binary, Clamp, Function, Im2col, Isa, MatmulCodes, MeanCodes,
-    Moments, Nest, PadCount, ProductF32, Rearrange, Recurrence, Reduction, Resample, Slab, Way, Window2d,
+    Moments, Nest, PadCount, ProductF32, Rearrange, Recurrence, Reduction, Resample, Slab, Way,
+    Window2d,
 };
 use secateur_model::{DType, Node, Shape, Tensor};
 use std::sync::Arc;

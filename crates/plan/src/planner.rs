@@ -2,6 +2,7 @@
 //! input shapes.
 
 use crate::PlanError;
+use crate::branches;
 use crate::build::Build;
 use crate::choice::Forms;
 use crate::cost::Costs;
@@ -9,7 +10,7 @@ use crate::draft::Draft;
 use crate::lower::{Note, lower};
 use crate::plan::Plan;
 use secateur_kernels::{Isa, Recurrence};
-use secateur_model::{Constant, Dim, Graph, Shape, Support, ValueInfo, Values};
+use secateur_model::{Constant, Dim, Graph, Shape, Support, Tensor, ValueInfo, Values};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -29,6 +30,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Debug)]
 pub struct Planner {
     draft: Draft,
+    /// The graph as it came, where it has branches.
+    branched: Option<Box<Graph>>,
     notes: Vec<Note>,
     isa: Isa,
     costs: Costs,
@@ -61,6 +64,7 @@ impl Planner {
         let weight_bytes = draft.graph.constants.values().map(weight_bytes).sum();
         Ok(Self {
             draft,
+            branched: branches::chooses(graph).then(|| Box::new(graph.clone())),
             notes,
             isa,
             costs: Costs::typical(isa),
@@ -106,8 +110,46 @@ impl Planner {
     /// # Errors
     /// Extents that the graph does not take, an operator that cannot run.
     pub fn plan(&self, shapes: &[Shape], threads: usize) -> Result<Plan, PlanError> {
+        self.plan_for(shapes, &[], threads)
+    }
+
+    /// Plans for values of inputs as well, where they are given, in the graph's order. What hangs on them
+    /// is known, so that the plan is right for no others.
+    ///
+    /// # Errors
+    /// As [`Planner::plan`].
+    pub fn plan_for(
+        &self,
+        shapes: &[Shape],
+        values: &[Option<Arc<Tensor>>],
+        threads: usize,
+    ) -> Result<Plan, PlanError> {
         check_shapes(&self.draft.graph.inputs, shapes)?;
-        Build::new(self, shapes, threads.max(1))?.finish()
+        Build::new(self, shapes, values, threads.max(1))?.finish()
+    }
+
+    /// Whether the graph has branches.
+    pub fn has_branches(&self) -> bool {
+        self.branched.is_some()
+    }
+
+    /// The planner of the graph with the branches that are taken for inputs of these extents and, where they
+    /// are given, values: they are lowered with what is around them. `None` where the graph has no branches.
+    ///
+    /// # Errors
+    /// As [`Planner::new`] and [`Planner::plan`]; a condition that is no single boolean.
+    pub fn taking_branches(
+        &self,
+        shapes: &[Shape],
+        values: &[Option<Arc<Tensor>>],
+    ) -> Result<Option<Self>, PlanError> {
+        let Some(graph) = &self.branched else {
+            return Ok(None);
+        };
+        check_shapes(&graph.inputs, shapes)?;
+        let taken = branches::taken(graph, shapes, values)?;
+        let planner = Self::new(&taken, self.isa)?.with_costs(self.costs.clone());
+        Ok(Some(planner))
     }
 
     /// What is packed of a layer.
@@ -122,7 +164,10 @@ impl Planner {
         key: DirectionKey,
         pack: impl FnOnce() -> Result<Recurrence, PlanError>,
     ) -> Result<Arc<Recurrence>, PlanError> {
-        let mut packed = self.recurrences.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut packed = self
+            .recurrences
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = packed.get(&key) {
             return Ok(found.clone());
         }

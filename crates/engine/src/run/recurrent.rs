@@ -9,11 +9,7 @@ use secateur_plan::Recurrent;
 impl Call<'_> {
     /// Directions and rows of the batch are computed apart; inputs are the lengths, both first states,
     /// and the products of each direction's inputs.
-    pub(super) fn recurrent(
-        &self,
-        arena: &mut [u8],
-        layer: &Recurrent,
-    ) -> Result<(), EngineError> {
+    pub(super) fn recurrent(&self, arena: &mut [u8], layer: &Recurrent) -> Result<(), EngineError> {
         let Recurrent {
             directions,
             steps,

@@ -99,7 +99,9 @@ impl Call<'_> {
         let (image, each) = (x.len() / batch.max(1), y.len() / batch.max(1));
         self.share(y, batch, 1, |range, y| {
             let x = x.get(range.start * image..range.end * image);
-            let x = x.ok_or_else(|| self.misplaced())?.chunks_exact(image.max(1));
+            let x = x
+                .ok_or_else(|| self.misplaced())?
+                .chunks_exact(image.max(1));
             for (x, y) in x.zip(y.chunks_exact_mut(each.max(1))) {
                 let y = self.floats_mut(y)?;
                 self.kernel(kernels::global_average_pool(self.plan.isa, x, y))?;

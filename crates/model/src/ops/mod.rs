@@ -54,9 +54,7 @@ pub use generate::CosineWindow;
 pub use grid::{GridMode, GridPadding};
 pub use recurrent::{Cell, CellActivation, Direction, Recurrent};
 pub(crate) use reshape::{shape_value, size_value};
-pub use resize::{
-    Aspect, Coordinates, Interpolation, Resize, ResizeTaps, Rounding, resize_taps,
-};
+pub use resize::{Aspect, Coordinates, Interpolation, Resize, ResizeTaps, Rounding, resize_taps};
 pub use scatter::ScatterReduction;
 
 use crate::control::{self, infer_control};

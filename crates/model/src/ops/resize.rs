@@ -293,11 +293,7 @@ pub(super) fn evaluate(args: &Tensors<'_>, resize: &Resize) -> Result<Vec<Tensor
 }
 
 /// The region of each axis; the whole where none is given.
-fn regions(
-    args: &Shapes<'_>,
-    resize: &Resize,
-    x: &Shape,
-) -> Result<Vec<(f64, f64)>, ModelError> {
+fn regions(args: &Shapes<'_>, resize: &Resize, x: &Shape) -> Result<Vec<(f64, f64)>, ModelError> {
     let mut regions = vec![(0.0, 1.0); x.rank()];
     if resize.coordinates != Coordinates::CropAndResize {
         return Ok(regions);
@@ -399,7 +395,16 @@ impl Axis<'_> {
     }
 
     fn all_taps(&self) -> Vec<ResizeTaps> {
-        (0..self.output).map(|at| self.taps(at)).collect()
+        let taps: Vec<ResizeTaps> = (0..self.output).map(|at| self.taps(at)).collect();
+        // An axis that stays as it is has the taps of one that moves, all but one of no weight.
+        let stays = |(at, taps): (usize, &ResizeTaps)| {
+            let mut weighted = taps.iter().flatten().filter(|(_, weight)| *weight != 0.0);
+            weighted.next() == Some(&(at, 1.0)) && weighted.next().is_none()
+        };
+        if self.input == self.output && taps.iter().enumerate().all(stays) {
+            return (0..self.output).map(|at| Some(vec![(at, 1.0)])).collect();
+        }
+        taps
     }
 
     fn taps(&self, at: usize) -> ResizeTaps {

@@ -183,7 +183,9 @@ impl Build<'_> {
             };
             Recurrence::pack(self.planner.isa(), recipe).map_err(|e| Self::kernel_error(node, e))
         };
-        let packed = self.planner.recurrence((node.name.clone(), direction), pack)?;
+        let packed = self
+            .planner
+            .recurrence((node.name.clone(), direction), pack)?;
         Ok((packed, way))
     }
 
@@ -290,7 +292,9 @@ impl Parts<'_> {
     ) -> Result<&'t [f32], PlanError> {
         let all = tensor.as_f32()?;
         // The shape rule has checked the extents.
-        Ok(all.get(direction * count..(direction + 1) * count).unwrap_or_default())
+        Ok(all
+            .get(direction * count..(direction + 1) * count)
+            .unwrap_or_default())
     }
 }
 

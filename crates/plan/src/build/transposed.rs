@@ -47,7 +47,9 @@ struct Spread {
 impl Spread {
     /// Output `p` takes element `q` by tap `t` where `p + begin = q·stride + t·dilation`.
     fn phases(&self) -> Vec<Phase> {
-        (0..self.stride.min(self.output)).map(|first| self.phase(first)).collect()
+        (0..self.stride.min(self.output))
+            .map(|first| self.phase(first))
+            .collect()
     }
 
     fn phase(&self, first: usize) -> Phase {
@@ -296,7 +298,8 @@ impl Spreading<'_> {
         let groups = self.conv.groups;
         let (inside, depth) = (self.channels / groups, self.outputs / groups);
         let [kh, kw] = self.kernel;
-        let mut rows = Vec::with_capacity(self.outputs * down.taps.len() * across.taps.len() * inside);
+        let mut rows =
+            Vec::with_capacity(self.outputs * down.taps.len() * across.taps.len() * inside);
         for o in 0..self.outputs {
             for ky in &down.taps {
                 for kx in &across.taps {
@@ -331,7 +334,11 @@ fn interleaved(
         walk(w, channels, across.stride * channels),
         walk(channels, 1, 1),
     ];
-    Rearrange::new(&walks, 0, phases[0].first * line + phases[1].first * channels)
+    Rearrange::new(
+        &walks,
+        0,
+        phases[0].first * line + phases[1].first * channels,
+    )
 }
 
 #[cfg(test)]
@@ -341,10 +348,25 @@ mod tests {
     /// Every output takes by its phase what it takes by the definition.
     #[test]
     fn phases_take_what_reaches_an_output() {
-        for (kernel, stride, dilation) in [(4, 2, 1), (2, 2, 1), (3, 2, 1), (1, 3, 1), (3, 2, 3), (3, 4, 2), (5, 1, 2)] {
+        for (kernel, stride, dilation) in [
+            (4, 2, 1),
+            (2, 2, 1),
+            (3, 2, 1),
+            (1, 3, 1),
+            (3, 2, 3),
+            (3, 4, 2),
+            (5, 1, 2),
+        ] {
             for begin in 0..6 {
                 for (input, output) in [(1, 3), (4, 9), (5, 2)] {
-                    let spread = Spread { input, output, kernel, stride, dilation, begin };
+                    let spread = Spread {
+                        input,
+                        output,
+                        kernel,
+                        stride,
+                        dilation,
+                        begin,
+                    };
                     let mut seen = 0;
                     for phase in spread.phases() {
                         for i in 0..phase.outputs {
@@ -352,11 +374,14 @@ mod tests {
                             let found: Vec<(usize, usize)> = (0..phase.taps.len())
                                 .filter_map(|place| {
                                     let tap = phase.taps[place]?;
-                                    let q = (i + place * phase.dilation).checked_sub(phase.pads[0])?;
+                                    let q =
+                                        (i + place * phase.dilation).checked_sub(phase.pads[0])?;
                                     (q < input).then_some((q, tap))
                                 })
                                 .collect();
-                            let meets = |q: usize| (0..kernel).find(|t| p + begin == q * stride + t * dilation);
+                            let meets = |q: usize| {
+                                (0..kernel).find(|t| p + begin == q * stride + t * dilation)
+                            };
                             let exact: Vec<(usize, usize)> =
                                 (0..input).filter_map(|q| Some((q, meets(q)?))).collect();
                             assert_eq!(found, exact, "{spread:?} {p}");

@@ -17,6 +17,7 @@ pub fn apply(draft: &Draft, node: &Node) -> Result<Edit, Skip> {
     };
     if let Some(line) = draft.producer(input)
         && is_line(draft, line)
+        && is_by_elements(draft, node)
     {
         return lift(draft, node, line);
     }
@@ -37,13 +38,16 @@ pub fn apply(draft: &Draft, node: &Node) -> Result<Edit, Skip> {
             .and_then(|name| draft.graph.constants.get(name))
             .and_then(image_weight)
             .ok_or_else(|| Skip::Because("its weight is no constant of lines".into()))?;
-        let name = draft.graph.fresh_name(&format!("{}.image_weight", node.name));
+        let name = draft
+            .graph
+            .fresh_name(&format!("{}.image_weight", node.name));
         over.inputs[1].clone_from(&name);
         edit.constants.push((name, weight));
     }
     let axes = draft.graph.fresh_name(&format!("{}.height", node.name));
     let tensor = Tensor::i64(&[1], vec![HEIGHT]).map_err(failed)?;
-    edit.constants.push((axes.clone(), Constant::Tensor(tensor)));
+    edit.constants
+        .push((axes.clone(), Constant::Tensor(tensor)));
     let fresh = |stem: &str| draft.graph.fresh_name(&format!("{}.{stem}", node.name));
     let (image, result) = (fresh("image"), fresh("image_result"));
     let up = Node::new(fresh("as_image"), Op::Unsqueeze, &[input, &axes], &[&image]);
@@ -139,9 +143,9 @@ fn has_height(draft: &Draft, node: &Node) -> bool {
     axes.is_some_and(|axes| axes.as_i64().is_ok_and(|axes| axes == [HEIGHT]))
 }
 
-/// What a line becomes by a function of its elements, or of those of a channel, the image becomes.
-fn lift(draft: &Draft, node: &Node, line: &Node) -> Result<Edit, Skip> {
-    let by_elements = matches!(
+/// Whether a node is a function of each element, or of those of each channel.
+fn is_by_elements(draft: &Draft, node: &Node) -> bool {
+    let is_function = matches!(
         node.op,
         Op::Relu
             | Op::LeakyRelu { .. }
@@ -151,14 +155,16 @@ fn lift(draft: &Draft, node: &Node, line: &Node) -> Result<Edit, Skip> {
             | Op::Activation { .. }
             | Op::Math(_)
             | Op::BatchNormalization { .. }
-    ) || draft.quantization(node).is_some();
+    );
+    node.outputs.len() == 1 && (is_function || draft.quantization(node).is_some())
+}
+
+/// What a line becomes by such a function, the image becomes.
+fn lift(draft: &Draft, node: &Node, line: &Node) -> Result<Edit, Skip> {
     let (Some(input), Some(output), Some(image)) = (node.input(0), node.output(0), line.input(0))
     else {
         return Err(Skip::NotMine);
     };
-    if !by_elements || node.outputs.len() > 1 {
-        return Err(Skip::NotMine);
-    }
     if draft.only_reader(input).is_none() {
         return Skip::because("the line that it reads is read elsewhere too");
     }
