@@ -570,9 +570,29 @@ fn recurrent_layers() {
     // Large enough that threads share rows and directions.
     let large = Recurrent {
         direction: Direction::Bidirectional,
-        ..base
+        ..base.clone()
     };
     check(&large, [40, 5, 130], true);
+
+    // A pruned one.
+    let pruned = |dims: [usize; 3], seed| {
+        let weights = real(&dims, 0.5, seed).as_f32().unwrap().to_vec();
+        let kept = weights.iter().map(|&w| if w.abs() > 0.48 { w } else { 0.0 });
+        (Tensor::f32(&dims, kept.collect()).unwrap(), From::Constant)
+    };
+    for cell in [Cell::Gru, Cell::Lstm] {
+        let layer = Recurrent {
+            cell,
+            ..base.clone()
+        };
+        let rows = if cell == Cell::Gru { 3 * 256 } else { 4 * 256 };
+        let inputs = vec![
+            (real(&[6, 1, 64], 1.0, 1), From::Input),
+            pruned([1, rows, 64], 2),
+            pruned([1, rows, 256], 3),
+        ];
+        Case::new(Op::Recurrent(Box::new(layer)), inputs).check();
+    }
 }
 
 #[test]

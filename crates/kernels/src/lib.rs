@@ -106,7 +106,7 @@ pub use patches::Patches;
 pub use pool::{PadCount, average_pool, global_average_pool, max_pool};
 pub use product_f32::ProductF32;
 pub use rearrange::{Rearrange, Walk};
-pub use recurrent::{Cell, Recipe, Recurrence, Reset, Sequences, Squash, Way};
+pub use recurrent::{Cell, Recipe, Recurrence, Reset, Sequences, Squash, Way, Zeros};
 pub use reduce::{Axis, Reduction};
 pub use resample::{Resample, Taps};
 pub use rows::{Element, Rows, RowsMut};

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::{
-    Clamp, DenseF32, Isa, KernelError, Rows, RowsMut,
+    Clamp, DenseF32, Isa, KernelError, Rows, RowsMut, SparseF32,
     error::{check_len, product},
     math::{sigmoid, tanh},
     multiversion,
@@ -97,6 +97,59 @@ fn each(values: &mut [f32], f: impl Fn(f32) -> f32) {
     }
 }
 
+/// What becomes of the zeros of a recurrent weight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Zeros {
+    /// They are multiplied.
+    Multiplied,
+    /// They are skipped.
+    Skipped,
+}
+
+/// The product of a state and a recurrent weight.
+#[derive(Debug, Clone)]
+enum Product {
+    Dense(DenseF32),
+    Sparse(SparseF32),
+}
+
+impl Product {
+    fn pack(
+        isa: Isa,
+        weights: &[f32],
+        [outputs, depth]: [usize; 2],
+        bias: Option<&[f32]>,
+        zeros: Zeros,
+    ) -> Result<Self, KernelError> {
+        Ok(match zeros {
+            Zeros::Multiplied => Self::Dense(DenseF32::pack(isa, weights, outputs, depth, bias)?),
+            Zeros::Skipped => Self::Sparse(SparseF32::pack(isa, weights, outputs, depth, bias)?),
+        })
+    }
+
+    fn run(&self, x: Rows<'_, f32>, y: RowsMut<'_, f32>) -> Result<(), KernelError> {
+        let all = 0..y.cols();
+        match self {
+            Self::Dense(layer) => layer.run(x, all, Clamp::NONE, y),
+            Self::Sparse(layer) => layer.run(x, all, Clamp::NONE, y),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Dense(layer) => layer.bytes(),
+            Self::Sparse(layer) => layer.bytes(),
+        }
+    }
+
+    fn multiplies(&self) -> usize {
+        match self {
+            Self::Dense(layer) => layer.macs(),
+            Self::Sparse(layer) => layer.slots(),
+        }
+    }
+}
+
 /// What a recurrent layer is made of.
 #[derive(Debug, Clone, Copy)]
 pub struct Recipe<'a> {
@@ -111,6 +164,8 @@ pub struct Recipe<'a> {
     pub hidden: usize,
     /// `[gates, hidden, hidden]`.
     pub weights: &'a [f32],
+    /// What becomes of their zeros.
+    pub zeros: Zeros,
     /// `[gates, hidden]`; none means zeros.
     pub bias: Option<&'a [f32]>,
     /// Weights of an LSTM's cells in its gates input, output and forget, `[3, hidden]`.
@@ -126,10 +181,12 @@ pub struct Recurrence {
     squashes: [Squash; 3],
     clip: f32,
     hidden: usize,
+    zeros: Zeros,
+    nonzeros: usize,
     /// Of the gates that are multiplied by the state before the step.
-    first: DenseF32,
+    first: Product,
     /// Of a GRU's hidden gate, by the state that is reset.
-    second: Option<DenseF32>,
+    second: Option<Product>,
     peepholes: Option<Vec<f32>>,
 }
 
@@ -189,7 +246,7 @@ impl Recurrence {
         let pack = |gates: Range<usize>| {
             let weights = &weights[gates.start * hidden..gates.end * hidden];
             let bias = bias.map(|bias| &bias[gates.clone()]);
-            DenseF32::pack(isa, weights, gates.len(), hidden, bias)
+            Product::pack(isa, weights, [gates.len(), hidden], bias, recipe.zeros)
         };
         let first = cell.first_gates() * hidden;
         Ok(Self {
@@ -198,6 +255,8 @@ impl Recurrence {
             squashes: recipe.squashes,
             clip: recipe.clip.unwrap_or(f32::INFINITY),
             hidden,
+            zeros: recipe.zeros,
+            nonzeros: weights.iter().filter(|w| **w != 0.0).count(),
             first: pack(0..first)?,
             second: (first < gates).then(|| pack(first..gates)).transpose()?,
             peepholes: recipe.peepholes.map(<[f32]>::to_vec),
@@ -214,14 +273,24 @@ impl Recurrence {
         self.hidden
     }
 
-    /// Bytes of the packed form.
-    pub fn bytes(&self) -> usize {
-        self.first.bytes() + self.second.as_ref().map_or(0, DenseF32::bytes)
+    /// What becomes of the zeros of its weights.
+    pub fn zeros(&self) -> Zeros {
+        self.zeros
     }
 
-    /// Multiply-accumulates of a step of a row.
-    pub fn macs(&self) -> usize {
-        self.first.macs() + self.second.as_ref().map_or(0, DenseF32::macs)
+    /// Weights that are not zero.
+    pub fn nonzeros(&self) -> usize {
+        self.nonzeros
+    }
+
+    /// Bytes of the packed form.
+    pub fn bytes(&self) -> usize {
+        self.first.bytes() + self.second.as_ref().map_or(0, Product::bytes)
+    }
+
+    /// Multiplies of a step of a row, zeros and unused slots that the packed form holds included.
+    pub fn multiplies(&self) -> usize {
+        self.first.multiplies() + self.second.as_ref().map_or(0, Product::multiplies)
     }
 
     /// Elements of working memory for so many rows.
@@ -331,9 +400,9 @@ impl Recurrence {
         let (steps, count) = (sequences.steps, rows.len());
         let (gates, each) = (cell.gates() * hidden, (steps + cell.states()) * hidden);
         let states = Rows::strided(&y[steps * hidden..], count, hidden, each)?;
-        let first = self.first.outputs();
+        let first = cell.first_gates() * hidden;
         let to = RowsMut::strided(sums, count, first, gates)?;
-        self.first.run(states, 0..first, Clamp::NONE, to)?;
+        self.first.run(states, to)?;
         let input = |row: usize, step: usize| {
             let at = step * sequences.strides[0] + row * sequences.strides[1];
             &sequences.inputs[at..at + gates]
@@ -360,7 +429,7 @@ impl Recurrence {
             );
             let kept = Rows::new(kept, count, hidden)?;
             let to = RowsMut::strided(&mut sums[first..], count, gates - first, gates)?;
-            second.run(kept, 0..gates - first, Clamp::NONE, to)?;
+            second.run(kept, to)?;
         }
         multiversion::run(
             self.isa,
@@ -537,9 +606,13 @@ mod tests {
             hidden in 1usize..40, steps in 0usize..6, batch in 1usize..4,
             clip in prop_oneof![Just(None), Just(Some(0.4f32))],
             backward: bool, batch_first: bool, given_bias: bool, given_states: bool, ragged: bool,
+            density in 0.0f32..1.2,
         ) {
             let gates = cell.gates() * hidden;
-            let weights: Vec<f32> = wave(gates * hidden, 0.7).iter().map(|w| w / hidden as f32).collect();
+            let weights: Vec<f32> = wave(gates * hidden, 0.7)
+                .iter()
+                .map(|w| if w.abs() < density { w / hidden as f32 } else { 0.0 })
+                .collect();
             let (bias, peepholes) = (wave(gates, 1.3), wave(3 * hidden, 0.9));
             let recipe = Recipe {
                 cell,
@@ -547,6 +620,7 @@ mod tests {
                 clip,
                 hidden,
                 weights: &weights,
+                zeros: Zeros::Multiplied,
                 bias: given_bias.then_some(&bias[..]),
                 peepholes: (given_bias && cell == Cell::Lstm).then_some(&peepholes[..]),
             };
@@ -569,13 +643,14 @@ mod tests {
             };
             let each = (steps + cell.states()) * hidden;
             let mut bits: Option<Vec<f32>> = None;
-            for isa in Isa::available() {
-                let layer = Recurrence::pack(isa, recipe).unwrap();
+            for (isa, zeros) in Isa::available()
+                .into_iter()
+                .flat_map(|isa| [(isa, Zeros::Multiplied), (isa, Zeros::Skipped)])
+            {
+                let layer = Recurrence::pack(isa, Recipe { zeros, ..recipe }).unwrap();
                 let mut y = vec![f32::NAN; batch * each];
-                for (part, y) in [0..1, 1..batch].into_iter().zip({
-                    let (a, b) = y.split_at_mut(each);
-                    [a, b]
-                }) {
+                let (first, others) = y.split_at_mut(each);
+                for (part, y) in [(0..1, first), (1..batch, others)] {
                     let mut scratch = vec![f32::NAN; layer.scratch(part.len())];
                     layer.run(&sequences, part, &mut scratch, y).unwrap();
                 }
@@ -618,6 +693,7 @@ mod tests {
             clip: None,
             hidden: 2,
             weights: &[0.5; 16],
+            zeros: Zeros::Multiplied,
             bias: None,
             peepholes: None,
         };

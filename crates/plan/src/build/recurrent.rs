@@ -7,7 +7,7 @@ use crate::draft::Clamp;
 use crate::packed::pack_f32;
 use crate::plan::{Action, Choice, Layout, Operand, Recurrent};
 use secateur_kernels::{
-    After, Cell, Rearrange, Recipe, Recurrence, Reset, Squash, Walk, Way, What,
+    After, Cell, KernelError, Rearrange, Recipe, Recurrence, Reset, Squash, Walk, Way, What, Zeros,
 };
 use secateur_model::ops::{self as model, CellActivation, Direction, TypedShape};
 use secateur_model::{DType, Node, Op, Shape, Tensor};
@@ -165,28 +165,62 @@ impl Build<'_> {
             _ => Way::Forward,
         };
         let gates = parts.cell.gates() * parts.hidden;
+        let recipe = Recipe {
+            cell: parts.cell,
+            squashes: parts.squashes[direction],
+            clip: parts.layer.clip,
+            hidden: parts.hidden,
+            weights: parts.of(&parts.weights[1], direction, gates * parts.hidden)?,
+            zeros: Zeros::Multiplied,
+            bias: match &parts.bias {
+                Some(bias) => Some(&parts.of(bias, direction, 2 * gates)?[gates..]),
+                None => None,
+            },
+            peepholes: match &parts.peepholes {
+                Some(peepholes) => Some(parts.of(peepholes, direction, 3 * parts.hidden)?),
+                None => None,
+            },
+        };
         let pack = || {
-            let recipe = Recipe {
-                cell: parts.cell,
-                squashes: parts.squashes[direction],
-                clip: parts.layer.clip,
-                hidden: parts.hidden,
-                weights: parts.of(&parts.weights[1], direction, gates * parts.hidden)?,
-                bias: match &parts.bias {
-                    Some(bias) => Some(&parts.of(bias, direction, 2 * gates)?[gates..]),
-                    None => None,
-                },
-                peepholes: match &parts.peepholes {
-                    Some(peepholes) => Some(parts.of(peepholes, direction, 3 * parts.hidden)?),
-                    None => None,
-                },
-            };
-            Recurrence::pack(self.planner.isa(), recipe).map_err(|e| Self::kernel_error(node, e))
+            self.cheaper(recipe, parts.batch)
+                .map_err(|e| Self::kernel_error(node, e))
         };
         let packed = self
             .planner
             .recurrence((node.name.clone(), direction), pack)?;
         Ok((packed, way))
+    }
+
+    /// The form that costs less for so many rows.
+    fn cheaper(&self, recipe: Recipe<'_>, rows: usize) -> Result<Recurrence, KernelError> {
+        let isa = self.planner.isa();
+        let nonzeros = recipe.weights.iter().filter(|w| **w != 0.0).count();
+        let size = |count: usize, item: usize| (count, count * item);
+        let dense = size(recipe.weights.len(), size_of::<f32>());
+        let dense_us = self.product_us(What::DenseF32, dense, rows);
+        // No fewer slots than non-zeros, each with a byte that says where its operand lies.
+        let least = size(nonzeros, size_of::<f32>() + 1);
+        if self.product_us(What::SparseF32, least, rows) < dense_us {
+            let zeros = Zeros::Skipped;
+            let sparse = Recurrence::pack(isa, Recipe { zeros, ..recipe })?;
+            let packed = (sparse.multiplies(), sparse.bytes());
+            if self.product_us(What::SparseF32, packed, rows) < dense_us {
+                return Ok(sparse);
+            }
+        }
+        Recurrence::pack(isa, recipe)
+    }
+
+    /// Microseconds of a recurrent product of some rows, whose weights are read every step.
+    fn product_us(&self, what: What, (multiplies, bytes): (usize, usize), rows: usize) -> f64 {
+        let load = Load {
+            multiplies,
+            outputs: 0,
+            pixels: rows,
+            weight_bytes: bytes,
+            moved_bytes: 0,
+        };
+        self.planner.costs().streamed_us(what, load, bytes)
     }
 
     /// The step that goes through the sequences, and those that put what it gives in its places.
@@ -210,20 +244,22 @@ impl Build<'_> {
         let name = format!("{}: states", node.name);
         let shape = Shape::new(&[count, batch, length, hidden])?;
         let from = self.buffer(&name, DType::F32, &shape, Layout::Plain)?;
-        let (mut macs, mut bytes, mut compute_us, mut scratch) = (0u64, 0, 0.0, 0);
+        let (mut macs, mut nonzero_macs, mut bytes) = (0u64, 0u64, 0);
+        let (mut compute_us, mut scratch) = (0.0, 0);
         for (recurrence, _) in &directions {
-            let load = Load {
-                multiplies: recurrence.macs(),
-                outputs: cell.gates() * hidden,
-                pixels: batch,
-                weight_bytes: recurrence.bytes(),
-                moved_bytes: 0,
+            let what = match recurrence.zeros() {
+                Zeros::Multiplied => What::DenseF32,
+                Zeros::Skipped => What::SparseF32,
             };
-            let costs = self.planner.costs();
-            let product = costs.streamed_us(What::DenseF32, load, recurrence.bytes());
+            let packed = (recurrence.multiplies(), recurrence.bytes());
+            let product = self.product_us(what, packed, batch);
             let gates = (batch * cell.gates() * hidden) as f64 * GATE_NS / 1e3;
             compute_us += steps as f64 * (product + gates);
-            macs = macs.saturating_add((steps * batch) as u64 * recurrence.macs() as u64);
+            let dense = (cell.gates() * hidden * hidden) as u64;
+            macs = macs.saturating_add(((steps * batch) as u64).saturating_mul(dense));
+            nonzero_macs = nonzero_macs.saturating_add(
+                ((steps * batch) as u64).saturating_mul(recurrence.nonzeros() as u64),
+            );
             bytes += recurrence.bytes();
             scratch = recurrence.scratch(batch);
         }
@@ -234,10 +270,19 @@ impl Build<'_> {
             .ok_or(PlanError::ArenaOverflow)?;
         let cost = Cost {
             macs,
-            nonzero_macs: macs,
+            nonzero_macs,
             weight_bytes: bytes,
             scratch_bytes,
             compute_us,
+        };
+        let skips = directions.iter().any(|(r, _)| r.zeros() == Zeros::Skipped);
+        let choice = Choice {
+            kernel: "recurrence".into(),
+            reason: match skips {
+                true => "its steps skip the zeros of the recurrent weight".into(),
+                false => "the products of its steps cost less than slots of a sparse form".into(),
+            },
+            refused: Vec::new(),
         };
         let action = Action::Recurrent(Box::new(Recurrent {
             directions,
@@ -245,7 +290,6 @@ impl Build<'_> {
             batch,
             batch_first: layer.batch_first,
         }));
-        let choice = Choice::only("recurrence");
         self.step(&node.name, action, inputs, vec![from], choice, cost);
 
         for (index, (dtype, shape)) in outputs.iter().enumerate() {
