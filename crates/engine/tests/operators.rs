@@ -577,7 +577,9 @@ fn recurrent_layers() {
     // A pruned one.
     let pruned = |dims: [usize; 3], seed| {
         let weights = real(&dims, 0.5, seed).as_f32().unwrap().to_vec();
-        let kept = weights.iter().map(|&w| if w.abs() > 0.48 { w } else { 0.0 });
+        let kept = weights
+            .iter()
+            .map(|&w| if w.abs() > 0.48 { w } else { 0.0 });
         (Tensor::f32(&dims, kept.collect()).unwrap(), From::Constant)
     };
     for cell in [Cell::Gru, Cell::Lstm] {
@@ -721,5 +723,23 @@ fn layers_and_pools_of_lines() {
             count_include_pad,
         };
         Case::new(op, vec![x()]).exact().check();
+    }
+}
+
+#[test]
+fn borders_of_what_is_there() {
+    use secateur_model::PadMode;
+    for mode in [PadMode::Reflect, PadMode::Edge, PadMode::Wrap] {
+        for from in [From::Input, From::Images] {
+            for pads in [[0, 0, 1, 2, 0, 0, 3, 0], [1, 0, 4, 6, 0, 2, 4, 6], [0; 8]] {
+                let inputs = vec![(real(&SMALL, 1.0, 1), from), integers(&pads)];
+                Case::new(Op::Pad { mode }, inputs).exact().check();
+            }
+        }
+        let inputs = vec![
+            (real(&[2, 9], 1.0, 1), From::Input),
+            integers(&[0, 8, 0, 3]),
+        ];
+        Case::new(Op::Pad { mode }, inputs).exact().check();
     }
 }

@@ -1,5 +1,6 @@
 //! One plan being made: values, the buffers that hold them, and steps.
 
+mod borders;
 mod codes;
 mod elementwise;
 mod floats;
