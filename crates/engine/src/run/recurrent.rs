@@ -2,7 +2,7 @@
 
 use super::Call;
 use crate::EngineError;
-use crate::team::Units;
+use crate::team::{Flat, Units};
 use secateur_kernels::{Rows, Sequences};
 use secateur_plan::Recurrent;
 
@@ -31,14 +31,17 @@ impl Call<'_> {
         let gates = first.cell().gates() * hidden;
         let units = Units {
             range: 0..count * batch,
-            granule: 1,
-            bytes: each * size_of::<f32>(),
-            out: parts.out,
+            // Rows go together through the recurrent product: each thread takes all of its own at once.
+            granule: (count * batch).div_ceil(self.team.threads().max(1)),
+            out: Flat {
+                bytes: parts.out,
+                each: each * size_of::<f32>(),
+            },
             scratch: parts.scratch,
             scratch_each: (first.scratch(batch) * size_of::<f32>()).next_multiple_of(64),
         };
-        units.share(self.threads, &|range, out, scratch| {
-            let (mut at, mut rest) = (range.start, self.floats_mut(out)?);
+        units.share(self.team, &|range, out, scratch| {
+            let (mut at, mut rest) = (range.start, self.floats_mut(out.bytes)?);
             let scratch = self.floats_mut(scratch)?;
             while at < range.end {
                 let (direction, row) = (at / batch, at % batch);

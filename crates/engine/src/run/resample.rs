@@ -2,7 +2,7 @@
 
 use super::Call;
 use crate::EngineError;
-use crate::team::Units;
+use crate::team::{Flat, Units};
 use secateur_kernels::Resample;
 
 impl Call<'_> {
@@ -12,15 +12,18 @@ impl Call<'_> {
         let units = Units {
             range: 0..pass.rows(),
             granule: 1,
-            bytes: pass.line() * size_of::<f32>(),
-            out: parts.out,
+            out: Flat {
+                bytes: parts.out,
+                each: pass.line() * size_of::<f32>(),
+            },
             scratch: parts.scratch,
             scratch_each: (pass.scratch() * size_of::<f32>()).next_multiple_of(64),
         };
-        units.share(self.threads, &|rows, y, scratch| {
+        units.share(self.team, &|rows, y, scratch| {
+            let y = self.floats_mut(y.bytes)?;
             let scratch = self.floats_mut(scratch)?.get_mut(..pass.scratch());
             let scratch = scratch.ok_or_else(|| self.misplaced())?;
-            self.kernel(pass.run(self.plan.isa, x, rows, scratch, self.floats_mut(y)?))
+            self.kernel(pass.run(self.plan.isa, x, rows, scratch, y))
         })
     }
 }

@@ -75,7 +75,7 @@ impl Session {
         // What cannot be planned is met where the general plan comes to it.
         let planner = self.planner.taking_branches(shapes, values).ok()?;
         let plan = planner.as_ref().unwrap_or(&self.planner);
-        let plan = plan.plan_for(shapes, values, self.threads).ok()?;
+        let plan = plan.plan_for(shapes, values, self.threads()).ok()?;
         (in_kernels(&plan) > in_kernels(general)).then(|| self.prepare(plan, planner))
     }
 }
