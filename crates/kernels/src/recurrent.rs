@@ -110,7 +110,7 @@ pub enum Zeros {
 #[derive(Debug, Clone)]
 enum Product {
     Dense(DenseF32),
-    Sparse(SparseF32),
+    Sparse(Box<SparseF32>),
 }
 
 impl Product {
@@ -123,7 +123,10 @@ impl Product {
     ) -> Result<Self, KernelError> {
         Ok(match zeros {
             Zeros::Multiplied => Self::Dense(DenseF32::pack(isa, weights, outputs, depth, bias)?),
-            Zeros::Skipped => Self::Sparse(SparseF32::pack(isa, weights, outputs, depth, bias)?),
+            Zeros::Skipped => {
+                let layer = SparseF32::pack(isa, weights, outputs, depth, bias)?;
+                Self::Sparse(Box::new(layer))
+            }
         })
     }
 
