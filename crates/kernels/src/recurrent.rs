@@ -647,7 +647,6 @@ mod tests {
             let each = (steps + cell.states()) * hidden;
             let mut bits: Option<Vec<f32>> = None;
             for (isa, zeros) in Isa::available()
-                .into_iter()
                 .flat_map(|isa| [(isa, Zeros::Multiplied), (isa, Zeros::Skipped)])
             {
                 let layer = Recurrence::pack(isa, Recipe { zeros, ..recipe }).unwrap();
