@@ -6,6 +6,8 @@ mod lanes;
 mod layers;
 mod movement;
 mod products;
+mod recurrent;
+mod resample;
 mod simple;
 
 use crate::EngineError;
@@ -93,6 +95,8 @@ pub fn run_step(
             count,
         } => call.average_codes(arena, mean, window, (*batch, *count)),
         Action::Rearrange { walks, fill } => call.rearrange(arena, walks, fill.as_deref()),
+        Action::Recurrent(layer) => call.recurrent(arena, layer),
+        Action::Resample(pass) => call.resample(arena, pass),
         Action::Quantize(affine) => call.quantize(arena, *affine),
         Action::Dequantize(affine) => call.dequantize(arena, *affine),
         Action::ToChannelsLast { batch, channels } => {

@@ -1,5 +1,7 @@
 //! Sessions: a network ready to run, for any batch, from any thread.
 
+mod values;
+
 use crate::arena::{Arena, read, write};
 use crate::profile::{StepProfile, measure};
 use crate::run::run;
@@ -34,12 +36,16 @@ pub struct Session {
     crew: Option<Crew>,
     reference: bool,
     plans: Mutex<HashMap<Vec<Shape>, Arc<Prepared>>>,
+    /// Plans for values of small inputs, where they leave less to the reference.
+    valued: Mutex<HashMap<values::Key, Option<Arc<Prepared>>>>,
 }
 
 /// A plan and the arenas of the runs that are not running.
 #[derive(Debug)]
 struct Prepared {
     plan: Plan,
+    /// The planner that made it, where it is not the session's.
+    planner: Option<Planner>,
     /// Whether any step is worth more than one thread.
     shared: bool,
     arenas: Mutex<Vec<Arena>>,
@@ -83,6 +89,7 @@ impl Session {
             crew,
             reference: options.reference,
             plans: Mutex::default(),
+            valued: Mutex::default(),
         })
     }
 
@@ -109,7 +116,10 @@ impl Session {
         if self.reference {
             return Ok(self.planner.draft().evaluate(inputs)?);
         }
-        let bound = self.bind(&shapes)?;
+        let mut bound = self.bind(&shapes)?;
+        if let Some(prepared) = self.valued(&ordered, bound.plan()) {
+            bound.prepared = prepared;
+        }
         bound.with_arena(|plan, arena| {
             for (port, tensor) in plan.inputs.iter().zip(&ordered) {
                 let to = place(plan, arena, port)?;
@@ -131,8 +141,8 @@ impl Session {
                 .chain(&plan.outputs)
                 .map(|port| Ok((port.name.clone(), tensor(port)?)))
                 .collect::<Result<_, EngineError>>()?;
-            let draft = self.planner.draft();
-            Ok(draft.evaluate_nodes(&tail.nodes, values)?)
+            let planner = bound.prepared.planner.as_ref().unwrap_or(&self.planner);
+            Ok(planner.draft().evaluate_nodes(&tail.nodes, values)?)
         })
     }
 
@@ -147,12 +157,7 @@ impl Session {
             Some(found) => found.clone(),
             None => {
                 let plan = self.planner.plan(shapes, self.threads())?;
-                let shared = plan.steps.iter().any(|step| shares(&plan, step) > 1);
-                let made = Arc::new(Prepared {
-                    plan,
-                    shared,
-                    arenas: Mutex::default(),
-                });
+                let made = self.prepare(plan, None);
                 // Whoever sends ever new extents shall not fill the memory.
                 if plans.len() >= MAX_PLANS {
                     plans.clear();
@@ -164,6 +169,16 @@ impl Session {
         Ok(Bound {
             session: self,
             prepared,
+        })
+    }
+
+    fn prepare(&self, plan: Plan, planner: Option<Planner>) -> Arc<Prepared> {
+        let shared = plan.steps.iter().any(|step| shares(&plan, step) > 1);
+        Arc::new(Prepared {
+            plan,
+            planner,
+            shared,
+            arenas: Mutex::default(),
         })
     }
 

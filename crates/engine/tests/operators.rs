@@ -418,3 +418,328 @@ fn elements_that_move() {
         }
     }
 }
+
+#[test]
+fn resized_tensors() {
+    use secateur_model::ops::{Aspect, Coordinates, Interpolation, Resize, Rounding};
+    let resize = |interpolation, coordinates| Resize {
+        interpolation,
+        coordinates,
+        axes: vec![],
+        aspect: Aspect::Stretch,
+        antialias: false,
+        exclude_outside: false,
+        extrapolation: 9.0,
+    };
+    let check = |resize: &Resize, x: &Tensor, from, sizes: &[i64]| {
+        let rank = sizes.len();
+        let roi: Vec<f32> = (0..2 * rank)
+            .map(|i| if i < rank { 0.1 } else { 1.2 })
+            .collect();
+        let roi = Tensor::f32(&[2 * rank], roi).unwrap();
+        let none = (Tensor::f32(&[0], vec![]).unwrap(), From::Constant);
+        let op = Op::Resize(Box::new(resize.clone()));
+        let inputs = vec![
+            (x.clone(), from),
+            (roi, From::Constant),
+            none,
+            integers(sizes),
+        ];
+        Case::new(op, inputs).check();
+    };
+    let kinds = [
+        Interpolation::Linear,
+        Interpolation::Cubic(-0.75),
+        Interpolation::Nearest(Rounding::Floor),
+        Interpolation::Nearest(Rounding::PreferCeil),
+    ];
+    let coordinates = [
+        Coordinates::HalfPixel,
+        Coordinates::HalfPixelSymmetric,
+        Coordinates::PytorchHalfPixel,
+        Coordinates::AlignCorners,
+        Coordinates::Asymmetric,
+        Coordinates::CropAndResize,
+    ];
+    let small = real(&SMALL, 1.0, 1);
+    for kind in kinds {
+        for coordinates in coordinates {
+            let plain = resize(kind, coordinates);
+            for from in [From::Input, From::Images] {
+                for sizes in [[2, 3, 11, 15], [2, 3, 2, 3], [2, 3, 5, 9], [2, 3, 1, 7]] {
+                    check(&plain, &small, from, &sizes);
+                }
+            }
+            check(&plain, &small, From::Images, &[3, 3, 5, 9]);
+            check(&plain, &small, From::Input, &[2, 5, 8, 9]);
+            let cube = real(&[1, 2, 3, 4, 5], 1.0, 2);
+            check(&plain, &cube, From::Input, &[1, 2, 5, 7, 4]);
+        }
+    }
+    for kind in [Interpolation::Linear, Interpolation::Cubic(-0.5)] {
+        for (antialias, exclude_outside) in [(true, false), (false, true), (true, true)] {
+            let smooth = Resize {
+                antialias,
+                exclude_outside,
+                ..resize(kind, Coordinates::HalfPixel)
+            };
+            for sizes in [[2, 3, 2, 3], [2, 3, 9, 20]] {
+                check(&smooth, &small, From::Images, &sizes);
+            }
+        }
+    }
+    let large = real(&LARGE, 1.0, 3);
+    let linear = resize(Interpolation::Linear, Coordinates::HalfPixel);
+    for from in [From::Input, From::Images] {
+        check(&linear, &large, from, &[2, 12, 150, 170]);
+    }
+}
+
+#[test]
+fn recurrent_layers() {
+    use secateur_model::ops::{Cell, CellActivation as F, Direction, Recurrent};
+    let base = Recurrent {
+        cell: Cell::Lstm,
+        direction: Direction::Forward,
+        activations: vec![],
+        clip: None,
+        hidden: None,
+        batch_first: false,
+        linear_before_reset: false,
+    };
+    let check = |layer: &Recurrent, [steps, batch, hidden]: [usize; 3], optional: bool| {
+        let gates = match layer.cell {
+            Cell::Rnn => 1,
+            Cell::Gru => 3,
+            Cell::Lstm => 4,
+        };
+        let directions = 1 + usize::from(layer.direction == Direction::Bidirectional);
+        let rows = gates * hidden;
+        let (x, state) = match layer.batch_first {
+            true => ([batch, steps, 7], [batch, directions, hidden]),
+            false => ([steps, batch, 7], [directions, batch, hidden]),
+        };
+        let mut inputs = vec![
+            (real(&x, 1.0, 1), From::Input),
+            (real(&[directions, rows, 7], 0.5, 2), From::Constant),
+            (real(&[directions, rows, hidden], 0.5, 3), From::Constant),
+        ];
+        if optional {
+            let lengths = (0..batch).map(|b| (steps - b % steps) as i32).collect();
+            inputs.extend([
+                (real(&[directions, 2 * rows], 0.3, 4), From::Constant),
+                (Tensor::i32(&[batch], lengths).unwrap(), From::Input),
+                (real(&state, 1.0, 5), From::Input),
+            ]);
+            if layer.cell == Cell::Lstm {
+                inputs.extend([
+                    (real(&state, 1.0, 6), From::Constant),
+                    (real(&[directions, 3 * hidden], 0.5, 7), From::Constant),
+                ]);
+            }
+        }
+        Case::new(Op::Recurrent(Box::new(layer.clone())), inputs).check();
+    };
+    for cell in [Cell::Rnn, Cell::Gru, Cell::Lstm] {
+        for direction in [
+            Direction::Forward,
+            Direction::Reverse,
+            Direction::Bidirectional,
+        ] {
+            for flags in 0..8 {
+                let layer = Recurrent {
+                    cell,
+                    direction,
+                    batch_first: flags & 1 > 0,
+                    linear_before_reset: flags & 2 > 0,
+                    clip: (flags & 4 > 0).then_some(0.5),
+                    ..base.clone()
+                };
+                check(&layer, [5, 3, 9], flags & 1 > 0);
+                check(&layer, [4, 1, 17], flags & 1 == 0);
+            }
+        }
+    }
+    let both = Recurrent {
+        cell: Cell::Gru,
+        direction: Direction::Bidirectional,
+        activations: vec![F::Sigmoid, F::Relu, F::Softsign, F::Tanh],
+        ..base.clone()
+    };
+    check(&both, [5, 3, 9], true);
+    // Large enough that threads share rows and directions.
+    let large = Recurrent {
+        direction: Direction::Bidirectional,
+        ..base.clone()
+    };
+    check(&large, [40, 5, 130], true);
+
+    // A pruned one.
+    let pruned = |dims: [usize; 3], seed| {
+        let weights = real(&dims, 0.5, seed).as_f32().unwrap().to_vec();
+        let kept = weights
+            .iter()
+            .map(|&w| if w.abs() > 0.48 { w } else { 0.0 });
+        (Tensor::f32(&dims, kept.collect()).unwrap(), From::Constant)
+    };
+    for cell in [Cell::Gru, Cell::Lstm] {
+        let layer = Recurrent {
+            cell,
+            ..base.clone()
+        };
+        let rows = if cell == Cell::Gru { 3 * 256 } else { 4 * 256 };
+        let inputs = vec![
+            (real(&[6, 1, 64], 1.0, 1), From::Input),
+            pruned([1, rows, 64], 2),
+            pruned([1, rows, 256], 3),
+        ];
+        Case::new(Op::Recurrent(Box::new(layer)), inputs).check();
+    }
+}
+
+#[test]
+fn transposed_convolutions() {
+    use secateur_model::ops::ConvTranspose;
+    let check = |conv: &ConvTranspose, x: &[usize], w: &[usize], bias: bool| {
+        let mut inputs = vec![
+            (real(x, 1.0, 1), From::Input),
+            (real(w, 1.0, 2), From::Constant),
+        ];
+        if bias {
+            inputs.push((real(&[w[1] * conv.groups], 1.0, 3), From::Constant));
+        }
+        let op = Op::ConvTranspose(Box::new(conv.clone()));
+        Case::new(op, inputs).exact().check();
+    };
+    let spread = |strides: &[usize], dilations: &[usize], pads: &[usize], groups| ConvTranspose {
+        window: Window {
+            dilations: dilations.to_vec(),
+            ..Window::default().stride(strides).pad(pads)
+        },
+        groups,
+        ..ConvTranspose::default()
+    };
+    for strides in [[1, 1], [2, 2], [3, 2], [2, 5]] {
+        for dilations in [[1, 1], [2, 3]] {
+            for pads in [[0; 4], [1, 0, 0, 1], [2, 3, 1, 0]] {
+                for groups in [1, 2, 4] {
+                    let conv = spread(&strides, &dilations, &pads, groups);
+                    check(&conv, &[2, 4, 5, 6], &[4, 8 / groups, 3, 4], groups > 1);
+                    check(&conv, &[1, 4, 3, 3], &[4, 1, 3, 2], groups == 1);
+                }
+            }
+        }
+    }
+    let shaped = ConvTranspose {
+        output_padding: vec![1, 0],
+        ..spread(&[2, 2], &[1, 1], &[1; 4], 1)
+    };
+    check(&shaped, &[1, 3, 4, 4], &[3, 17, 3, 3], true);
+    let asked = ConvTranspose {
+        output_shape: vec![11, 6],
+        ..spread(&[2, 2], &[], &[], 1)
+    };
+    check(&asked, &[1, 3, 4, 4], &[3, 17, 3, 3], true);
+    check(
+        &spread(&[2, 2], &[], &[1; 4], 1),
+        &[1, 32, 40, 40],
+        &[32, 16, 4, 4],
+        true,
+    );
+    check(
+        &spread(&[3], &[2], &[1, 2], 1),
+        &[2, 5, 9],
+        &[5, 4, 4],
+        true,
+    );
+    check(&spread(&[2], &[], &[], 5), &[2, 5, 9], &[5, 1, 4], false);
+}
+
+/// Convolutions of lines one behind the other, with what stands between them.
+#[test]
+fn lines_stay_images_from_layer_to_layer() {
+    let mut graph = Graph {
+        inputs: vec![value("x", DType::F32)],
+        outputs: vec![value("y", DType::F32)],
+        ..Graph::default()
+    };
+    let window = || Window::new(&[3]).pad(&[1, 1]);
+    let conv = || Op::Conv {
+        window: window(),
+        groups: 1,
+    };
+    for (name, dims) in [("v", [8, 6, 3]), ("w", [5, 8, 3])] {
+        let weight = Constant::Tensor(real(&dims, 0.5, 2));
+        graph.constants.insert(name.into(), weight);
+    }
+    graph.nodes = vec![
+        Node::new("first", conv(), &["x", "v"], &["a"]),
+        Node::new("relu", Op::Relu, &["a"], &["b"]),
+        Node::new("sigmoid", Op::Sigmoid, &["b"], &["c"]),
+        Node::new("second", conv(), &["c", "w"], &["d"]),
+        Node::new("last", Op::Relu, &["d"], &["y"]),
+    ];
+    let x = real(&[2, 6, 37], 1.0, 1);
+    let session = Session::new(&graph, &SessionOptions::default()).unwrap();
+    let bound = session.bind(&[x.shape().clone()]).unwrap();
+    let kernels: Vec<&str> = bound
+        .plan()
+        .steps
+        .iter()
+        .map(|s| &s.choice.kernel[..])
+        .collect();
+    let turns = kernels
+        .iter()
+        .filter(|k| k.starts_with("nchw") || k.starts_with("nhwc"));
+    assert_eq!((turns.count(), kernels.len()), (2, 5), "{kernels:?}");
+    let expected = secateur_model::eval(&graph, &[("x", x.clone())])
+        .unwrap()
+        .remove(0);
+    let found = session.run(&[("x", &x)]).unwrap().remove(0);
+    compare(&found, &expected, TOLERANCE, "lines");
+}
+
+#[test]
+fn layers_and_pools_of_lines() {
+    let window = |k: usize| Window::new(&[k]).stride(&[2]).pad(&[1, 0]);
+    let x = || (real(&[2, 6, 37], 1.0, 1), From::Input);
+    for groups in [1, 2, 6] {
+        let w = (real(&[12, 6 / groups, 3], 1.0, 2), From::Constant);
+        let b = (real(&[12], 1.0, 3), From::Constant);
+        let op = Op::Conv {
+            window: window(3),
+            groups,
+        };
+        Case::new(op, vec![x(), w, b]).exact().check();
+    }
+    let op = Op::MaxPool {
+        window: window(3),
+        column_major: false,
+    };
+    Case::new(op, vec![x()]).exact().check();
+    for count_include_pad in [false, true] {
+        let op = Op::AveragePool {
+            window: window(3),
+            count_include_pad,
+        };
+        Case::new(op, vec![x()]).exact().check();
+    }
+}
+
+#[test]
+fn borders_of_what_is_there() {
+    use secateur_model::PadMode;
+    for mode in [PadMode::Reflect, PadMode::Edge, PadMode::Wrap] {
+        for from in [From::Input, From::Images] {
+            for pads in [[0, 0, 1, 2, 0, 0, 3, 0], [1, 0, 4, 6, 0, 2, 4, 6], [0; 8]] {
+                let inputs = vec![(real(&SMALL, 1.0, 1), from), integers(&pads)];
+                Case::new(Op::Pad { mode }, inputs).exact().check();
+            }
+        }
+        let inputs = vec![
+            (real(&[2, 9], 1.0, 1), From::Input),
+            integers(&[0, 8, 0, 3]),
+        ];
+        Case::new(Op::Pad { mode }, inputs).exact().check();
+    }
+}

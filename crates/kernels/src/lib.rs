@@ -61,7 +61,9 @@ mod pool;
 mod product_f32;
 mod range;
 mod rearrange;
+mod recurrent;
 mod reduce;
+mod resample;
 #[cfg_attr(
     not(target_arch = "x86_64"),
     allow(dead_code, reason = "only kernels of AVX-512 interleave rows")
@@ -107,7 +109,9 @@ pub use patches::Patches;
 pub use pool::{PadCount, average_pool, global_average_pool, max_pool};
 pub use product_f32::ProductF32;
 pub use rearrange::{Rearrange, Walk};
+pub use recurrent::{Cell, Recipe, Recurrence, Reset, Sequences, Squash, Way, Zeros};
 pub use reduce::{Axis, Reduction};
+pub use resample::{Resample, Taps};
 pub use rows::{Element, Rows, RowsMut};
 pub use slab::Slab;
 pub use softmax::softmax;

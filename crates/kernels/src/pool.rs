@@ -13,6 +13,9 @@ pub enum PadCount {
     Include,
 }
 
+/// Channels that are summed side by side.
+const BLOCK: usize = 64;
+
 fn check<T, Y>(
     window: &Window2d,
     image: &[T],
@@ -139,8 +142,9 @@ impl<T: Copy + PartialOrd> Maxima<'_, T> {
 /// divided once.
 ///
 /// # Errors
-/// When a shape does not match.
+/// When a shape does not match or the processor lacks the instruction set.
 pub fn average_pool(
+    isa: Isa,
     window: &Window2d,
     image: &[f32],
     pixels: Range<usize>,
@@ -148,48 +152,86 @@ pub fn average_pool(
     mut y: RowsMut<'_, f32>,
 ) -> Result<(), KernelError> {
     check(window, image, &pixels, &y)?;
-    for (row, pixel) in pixels.enumerate() {
-        let y = y.row_mut(row);
-        y.fill(0.0);
-        let mut inside = 0;
-        for at in window.taps_of(pixel).flatten() {
+    multiversion::run(
+        isa.require()?,
+        #[inline(always)]
+        || {
+            for (row, pixel) in pixels.enumerate() {
+                let y = y.row_mut(row);
+                match y.len() {
+                    64.. => means::<64>(window, image, pixel, pad, y),
+                    16.. => means::<16>(window, image, pixel, pad, y),
+                    _ => means::<1>(window, image, pixel, pad, y),
+                }
+            }
+        },
+    );
+    Ok(())
+}
+
+/// The means of one window: all channels, at least `N`, in blocks that stay in registers; the last one
+/// may be one that overlaps.
+#[inline(always)]
+fn means<const N: usize>(
+    window: &Window2d,
+    image: &[f32],
+    pixel: usize,
+    pad: PadCount,
+    y: &mut [f32],
+) {
+    let mut first = 0;
+    while first < y.len() {
+        let at = first.min(y.len() - N);
+        let (mut sums, mut inside) = ([0.0; N], 0);
+        for place in window.taps_of(pixel).flatten() {
             inside += 1;
-            let x = &image[at * window.channels..][..window.channels];
-            for (y, &x) in y.iter_mut().zip(x) {
-                *y += x;
+            let x = &image[place * window.channels + at..][..N];
+            for (sum, &x) in sums.iter_mut().zip(x) {
+                *sum += x;
             }
         }
         let count = match pad {
             PadCount::Exclude => inside,
             PadCount::Include => window.padded_taps(pixel),
         };
-        if count > 0 {
-            y.iter_mut().for_each(|y| *y /= count as f32);
+        let count = count.max(1) as f32;
+        for (y, &sum) in y[at..at + N].iter_mut().zip(&sums) {
+            *y = sum / count;
         }
+        first += N;
     }
-    Ok(())
 }
 
 /// Mean of each channel, `[pixels, c] -> [c]`: the sum in pixel order, divided once.
 ///
 /// # Errors
-/// When the image is no whole number of pixels.
-pub fn global_average_pool(image: &[f32], y: &mut [f32]) -> Result<(), KernelError> {
+/// When the image is no whole number of pixels or the processor lacks the instruction set.
+pub fn global_average_pool(isa: Isa, image: &[f32], y: &mut [f32]) -> Result<(), KernelError> {
     let channels = y.len();
-    y.fill(0.0);
     if channels == 0 {
         return check_len("image", 0, image.len());
     }
     let pixels = image.len() / channels;
     check_len("image", pixels * channels, image.len())?;
-    for x in image.chunks_exact(channels) {
-        for (y, &x) in y.iter_mut().zip(x) {
-            *y += x;
-        }
-    }
-    if pixels > 0 {
-        y.iter_mut().for_each(|y| *y /= pixels as f32);
-    }
+    multiversion::run(
+        isa.require()?,
+        #[inline(always)]
+        || {
+            let count = pixels.max(1) as f32;
+            for (index, y) in y.chunks_mut(BLOCK).enumerate() {
+                let mut sums = [0.0; BLOCK];
+                for x in image.chunks_exact(channels) {
+                    let x = &x[index * BLOCK..][..y.len()];
+                    for (sum, &x) in sums.iter_mut().zip(x) {
+                        *sum += x;
+                    }
+                }
+                for (y, &sum) in y.iter_mut().zip(&sums) {
+                    *y = sum / count;
+                }
+            }
+        },
+    );
     Ok(())
 }
 
@@ -265,6 +307,40 @@ mod tests {
         }
     }
 
+    proptest! {
+        #[test]
+        fn every_instruction_set_gives_the_means(
+            input in [1usize..9, 1usize..9], kernel in [1usize..4, 1usize..4],
+            stride in [1usize..3, 1usize..3], pads in [0usize..3, 0usize..3, 0usize..3, 0usize..3],
+            channels in prop_oneof![1usize..5, 14usize..18, 30usize..34, 63usize..66, Just(130)],
+        ) {
+            let window = Window2d { stride, pads, ..Window2d::new(input, channels, kernel) };
+            let Ok(window) = window.fitted() else { return Ok(()) };
+            let image: Vec<f32> = (0..window.image_len()).map(|i| (i as f32 * 0.7).sin()).collect();
+            let mean = |sum: f32, count: usize| if count > 0 { sum / count as f32 } else { 0.0 };
+            let from = window.pixels() / 3;
+            let expected: Vec<f32> = (from..window.pixels())
+                .flat_map(|p| (0..channels).map(move |c| (p, c)))
+                .map(|(p, c)| {
+                    let taps: Vec<usize> = window.taps_of(p).flatten().collect();
+                    mean(taps.iter().fold(0.0, |sum, at| sum + image[at * channels + c]), taps.len())
+                })
+                .collect();
+            let whole: Vec<f32> = (0..channels)
+                .map(|c| mean(image.iter().skip(c).step_by(channels).fold(0.0, |s, x| s + x), input[0] * input[1]))
+                .collect();
+            for isa in Isa::available() {
+                let mut y = vec![99.0; expected.len()];
+                let rows = RowsMut::new(&mut y, window.pixels() - from, channels).unwrap();
+                average_pool(isa, &window, &image, from..window.pixels(), PadCount::Exclude, rows).unwrap();
+                prop_assert_eq!(&y, &expected, "{}", isa);
+                let mut y = vec![99.0; channels];
+                global_average_pool(isa, &image, &mut y).unwrap();
+                prop_assert_eq!(&y, &whole, "{}", isa);
+            }
+        }
+    }
+
     #[test]
     fn means_count_padding_as_told() {
         let mut y = [0.0; 4];
@@ -273,12 +349,12 @@ mod tests {
             (PadCount::Include, [0.25, 1.25, 2.75, 7.0]),
         ] {
             let rows = RowsMut::new(&mut y, 4, 1).unwrap();
-            average_pool(&window(), &IMAGE, 0..4, pad, rows).unwrap();
+            average_pool(Isa::best(), &window(), &IMAGE, 0..4, pad, rows).unwrap();
             assert_eq!(y, expected);
         }
         let mut y = [0.0; 1];
-        global_average_pool(&IMAGE, &mut y).unwrap();
+        global_average_pool(Isa::best(), &IMAGE, &mut y).unwrap();
         assert_eq!(y, [5.0]);
-        assert!(global_average_pool(&IMAGE, &mut [0.0; 2]).is_err());
+        assert!(global_average_pool(Isa::best(), &IMAGE, &mut [0.0; 2]).is_err());
     }
 }

@@ -158,7 +158,10 @@ fn read<'a>(
 
 /// The value of a node's only output, if it is a short list of integers or
 /// booleans that hangs on nothing but known values and shapes.
-fn fold(
+///
+/// # Errors
+/// Values that have no result.
+pub fn fold(
     node: &Node,
     inputs: &[Option<ShapeInput<'_>>],
     outputs: &[(DType, Shape)],

@@ -1,7 +1,9 @@
 //! One plan being made: values, the buffers that hold them, and steps.
 
+mod borders;
 mod codes;
 mod elementwise;
+mod floats;
 mod following;
 mod gather;
 mod lanes;
@@ -11,6 +13,9 @@ mod nodes;
 mod packing;
 mod place;
 mod products;
+mod recurrent;
+mod resample;
+mod transposed;
 mod values;
 
 use crate::PlanError;
@@ -18,8 +23,9 @@ use crate::memory::{Lifetime, arrange};
 use crate::plan::{Action, Buffer, Choice, Layout, Operand, Plan, Port, Step, Tail};
 use crate::planner::Planner;
 use packing::Packing;
-use secateur_model::{DType, ModelError, Node, Shape};
+use secateur_model::{DType, ModelError, Node, Shape, Tensor};
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 use values::Value;
 
 /// The state of a plan in the making.
@@ -54,8 +60,13 @@ struct Cost {
 }
 
 impl<'p> Build<'p> {
-    /// Begins with the inputs in their buffers.
-    pub fn new(planner: &'p Planner, shapes: &[Shape], threads: usize) -> Result<Self, PlanError> {
+    /// Begins with the inputs in their buffers, and the values of those that are known.
+    pub fn new(
+        planner: &'p Planner,
+        shapes: &[Shape],
+        values: &[Option<Arc<Tensor>>],
+        threads: usize,
+    ) -> Result<Self, PlanError> {
         let mut build = Self {
             planner,
             threads,
@@ -69,7 +80,9 @@ impl<'p> Build<'p> {
             inputs: Vec::new(),
             folded: 0,
         };
-        for (input, shape) in planner.draft().graph.inputs.iter().zip(shapes) {
+        let values = values.iter().chain(std::iter::repeat(&None));
+        let inputs = planner.draft().graph.inputs.iter();
+        for ((input, shape), known) in inputs.zip(shapes).zip(values) {
             let buffer = build.buffer(&input.name, input.dtype, shape, Layout::Plain)?;
             build.inputs.push(Port {
                 name: input.name.clone(),
@@ -79,6 +92,7 @@ impl<'p> Build<'p> {
             });
             let mut value = Value::new(input.dtype, shape.clone());
             value.plain = Some(buffer);
+            value.known.clone_from(known);
             build.values.insert(input.name.clone(), value);
         }
         Ok(build)
@@ -314,6 +328,9 @@ fn typical_ns(action: &Action) -> f64 {
         Action::Map(_) => 0.7,
         Action::Normalize { .. } | Action::Reduce { .. } => 0.5,
         Action::Binary { .. } | Action::Select(_) | Action::Cast | Action::Rearrange { .. } => 0.2,
+        // Single elements are looked up one by one.
+        Action::Resample(pass) if pass.run_len() == 1 => 1.5,
+        Action::Resample(_) => 0.5,
         Action::MaxPool { .. } | Action::AveragePool { .. } | Action::AverageCodes { .. } => 0.3,
         _ => 0.0,
     }

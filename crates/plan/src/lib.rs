@@ -9,11 +9,12 @@
 //! Invariant: a plan gives the bits of [`Draft::evaluate`](draft::Draft), the
 //! slow reference evaluation of the lowered graph, but for functions and sums
 //! that are no single rounding of f32 (exponentials, Softmax, normalizations,
-//! reductions, products of two computed matrices), which come within 1e-5 of
+//! reductions, products of two computed matrices, resizing, recurrent states), which come within 1e-5 of
 //! their range. Between the lowered graph
 //! and the graph that was given, f32 differs by the folding of normalization
 //! and integers by at most one unit, as between any two integer runtimes.
 
+mod branches;
 mod build;
 mod choice;
 mod cost;
@@ -33,6 +34,7 @@ mod weights;
 pub use cost::{Costs, KernelCost, Level, Load, TileCost};
 pub use error::PlanError;
 pub use plan::{
-    Action, Buffer, Choice, Layout, Operand, Operands, Plan, Port, Product, Refused, Step, Tail,
+    Action, Buffer, Choice, Layout, Operand, Operands, Plan, Port, Product, Recurrent, Refused,
+    Step, Tail,
 };
 pub use planner::Planner;

@@ -19,6 +19,7 @@ mod integer_weight;
 mod join_codes;
 mod lift_quantize;
 mod lift_through_concat;
+mod lines_as_images;
 mod moves_codes;
 mod quantized_constant;
 mod share_quantizers;
@@ -61,7 +62,7 @@ pub struct Rule {
 }
 
 /// The rules in their order.
-pub const RULES: [Rule; 21] = [
+pub const RULES: [Rule; 22] = [
     Rule {
         name: "drop identities",
         reason: "first, so that patterns stand side by side",
@@ -91,6 +92,11 @@ pub const RULES: [Rule; 21] = [
         name: "integer products",
         reason: "behind constants, which are its factors",
         apply: integer_product::apply,
+    },
+    Rule {
+        name: "lines as images",
+        reason: "before every rule about layers and pools, which are those over images",
+        apply: lines_as_images::apply,
     },
     Rule {
         name: "fold normalization",

@@ -3,7 +3,8 @@
 use crate::packed::{Depthwise, Layer};
 use secateur_kernels::{
     AddCodes, Affine, After, Axis, Binary, Clamp, Function, Im2col, Isa, MatmulCodes, MeanCodes,
-    Moments, Nest, PadCount, ProductF32, Rearrange, Reduction, Slab, Window2d,
+    Moments, Nest, PadCount, ProductF32, Rearrange, Recurrence, Reduction, Resample, Slab, Way,
+    Window2d,
 };
 use secateur_model::{DType, Node, Shape, Tensor};
 use std::sync::Arc;
@@ -218,6 +219,20 @@ pub struct Product {
     pub rows: usize,
 }
 
+/// Sequences through a recurrent layer. Its output is `[directions, batch, steps + states, hidden]`: what
+/// is given out after each step, then the last states.
+#[derive(Debug, Clone)]
+pub struct Recurrent {
+    /// The weights of each direction, and which way it goes.
+    pub directions: Vec<(Arc<Recurrence>, Way)>,
+    /// Steps of a sequence.
+    pub steps: usize,
+    /// Rows of the batch.
+    pub batch: usize,
+    /// Whether the batch is the first axis of what is read.
+    pub batch_first: bool,
+}
+
 impl Action {
     /// Whether it gives the bits of the reference: all do but those whose results are no single rounding.
     pub fn is_exact(&self) -> bool {
@@ -229,6 +244,8 @@ impl Action {
                 | Self::Normalize { .. }
                 | Self::Reduce { .. }
                 | Self::Product(_)
+                | Self::Recurrent(_)
+                | Self::Resample(_)
         )
     }
 }
@@ -376,6 +393,10 @@ pub enum Action {
         /// The bytes of an element that stands where no walk comes.
         fill: Option<Arc<[u8]>>,
     },
+    /// The states of sequences: lengths, first states and products of inputs to states.
+    Recurrent(Box<Recurrent>),
+    /// Weighted sums along one axis or two.
+    Resample(Box<Resample>),
     /// f32 to codes.
     Quantize(Affine),
     /// Codes to f32.

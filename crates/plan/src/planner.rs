@@ -2,14 +2,15 @@
 //! input shapes.
 
 use crate::PlanError;
+use crate::branches;
 use crate::build::Build;
 use crate::choice::Forms;
 use crate::cost::Costs;
 use crate::draft::Draft;
 use crate::lower::{Note, lower};
 use crate::plan::Plan;
-use secateur_kernels::Isa;
-use secateur_model::{Constant, Dim, Graph, Shape, Support, ValueInfo, Values};
+use secateur_kernels::{Isa, Recurrence};
+use secateur_model::{Constant, Dim, Graph, Shape, Support, Tensor, ValueInfo, Values};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -29,6 +30,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Debug)]
 pub struct Planner {
     draft: Draft,
+    /// The graph as it came, where it has branches.
+    branched: Option<Box<Graph>>,
     notes: Vec<Note>,
     isa: Isa,
     costs: Costs,
@@ -36,10 +39,15 @@ pub struct Planner {
     weight_bytes: usize,
     /// Packed layers, which plans for other shapes share.
     layers: Mutex<HashMap<LayerKey, Arc<Mutex<Forms>>>>,
+    /// Packed recurrent weights, likewise.
+    recurrences: Mutex<HashMap<DirectionKey, Arc<Recurrence>>>,
 }
 
 /// A node, and the image whose channels-last order its columns follow.
 pub(crate) type LayerKey = (String, Option<[usize; 3]>);
+
+/// A node, and which of its directions.
+pub(crate) type DirectionKey = (String, usize);
 
 impl Planner {
     /// Lowers a graph for an instruction set, to be planned by its [typical costs](Costs::typical).
@@ -56,11 +64,13 @@ impl Planner {
         let weight_bytes = draft.graph.constants.values().map(weight_bytes).sum();
         Ok(Self {
             draft,
+            branched: branches::chooses(graph).then(|| Box::new(graph.clone())),
             notes,
             isa,
             costs: Costs::typical(isa),
             weight_bytes,
             layers: Mutex::default(),
+            recurrences: Mutex::default(),
         })
     }
 
@@ -100,14 +110,70 @@ impl Planner {
     /// # Errors
     /// Extents that the graph does not take, an operator that cannot run.
     pub fn plan(&self, shapes: &[Shape], threads: usize) -> Result<Plan, PlanError> {
+        self.plan_for(shapes, &[], threads)
+    }
+
+    /// Plans for values of inputs as well, where they are given, in the graph's order. What hangs on them
+    /// is known, so that the plan is right for no others.
+    ///
+    /// # Errors
+    /// As [`Planner::plan`].
+    pub fn plan_for(
+        &self,
+        shapes: &[Shape],
+        values: &[Option<Arc<Tensor>>],
+        threads: usize,
+    ) -> Result<Plan, PlanError> {
         check_shapes(&self.draft.graph.inputs, shapes)?;
-        Build::new(self, shapes, threads.max(1))?.finish()
+        Build::new(self, shapes, values, threads.max(1))?.finish()
+    }
+
+    /// Whether the graph has branches.
+    pub fn has_branches(&self) -> bool {
+        self.branched.is_some()
+    }
+
+    /// The planner of the graph with the branches that are taken for inputs of these extents and, where they
+    /// are given, values: they are lowered with what is around them. `None` where the graph has no branches.
+    ///
+    /// # Errors
+    /// As [`Planner::new`] and [`Planner::plan`]; a condition that is no single boolean.
+    pub fn taking_branches(
+        &self,
+        shapes: &[Shape],
+        values: &[Option<Arc<Tensor>>],
+    ) -> Result<Option<Self>, PlanError> {
+        let Some(graph) = &self.branched else {
+            return Ok(None);
+        };
+        check_shapes(&graph.inputs, shapes)?;
+        let taken = branches::taken(graph, shapes, values)?;
+        let planner = Self::new(&taken, self.isa)?.with_costs(self.costs.clone());
+        Ok(Some(planner))
     }
 
     /// What is packed of a layer.
     pub(crate) fn forms(&self, key: LayerKey) -> Arc<Mutex<Forms>> {
         let mut layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
         layers.entry(key).or_default().clone()
+    }
+
+    /// The recurrent weights of a direction, packed the first time.
+    pub(crate) fn recurrence(
+        &self,
+        key: DirectionKey,
+        pack: impl FnOnce() -> Result<Recurrence, PlanError>,
+    ) -> Result<Arc<Recurrence>, PlanError> {
+        let mut packed = self
+            .recurrences
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = packed.get(&key) {
+            return Ok(found.clone());
+        }
+        let made = Arc::new(pack()?);
+        packed.insert(key, made.clone());
+        Ok(made)
     }
 }
 

@@ -51,7 +51,7 @@ impl Call<'_> {
     ) -> Result<(), EngineError> {
         let [x, y, _] = self.unary(arena)?;
         self.windows(window, batch, self.floats(x)?, y, |image, pixels, y| {
-            kernels::average_pool(window, image, pixels, count, y)
+            kernels::average_pool(self.plan.isa, window, image, pixels, count, y)
         })
     }
 
@@ -95,11 +95,19 @@ impl Call<'_> {
         batch: usize,
     ) -> Result<(), EngineError> {
         let [x, y, _] = self.unary(arena)?;
-        let (x, y) = (self.floats(x)?, self.floats_mut(y)?);
-        let (from, to) = (x.len() / batch.max(1), y.len() / batch.max(1));
-        x.chunks_exact(from.max(1))
-            .zip(y.chunks_exact_mut(to.max(1)))
-            .try_for_each(|(x, y)| self.kernel(kernels::global_average_pool(x, y)))
+        let x = self.floats(x)?;
+        let (image, each) = (x.len() / batch.max(1), y.len() / batch.max(1));
+        self.share(y, batch, 1, |range, y| {
+            let x = x.get(range.start * image..range.end * image);
+            let x = x
+                .ok_or_else(|| self.misplaced())?
+                .chunks_exact(image.max(1));
+            for (x, y) in x.zip(y.chunks_exact_mut(each.max(1))) {
+                let y = self.floats_mut(y)?;
+                self.kernel(kernels::global_average_pool(self.plan.isa, x, y))?;
+            }
+            Ok(())
+        })
     }
 
     pub(super) fn transpose(

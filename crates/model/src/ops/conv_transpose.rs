@@ -1,8 +1,8 @@
 //! ConvTranspose in any number of dimensions.
 //!
 //! Every output element is one chain of fused multiply-adds that starts at the
-//! bias (or 0) and takes the taps that reach it row-major, the channels of a tap
-//! innermost. f16 and bf16 accumulate in f32 and round once.
+//! bias (or 0) and takes the input's elements that reach it row-major, their
+//! channels innermost, as a convolution would. f16 and bf16 accumulate in f32 and round once.
 
 use super::TypedShape;
 use super::args::{FLOATS, Shapes, Tensors};
@@ -23,6 +23,19 @@ pub struct ConvTranspose {
     /// Spatial extents of the output, from which pads follow; given by the pads
     /// when empty.
     pub output_shape: Vec<usize>,
+}
+
+/// The pad at the beginning of each spatial axis, wherever it follows from.
+///
+/// # Errors
+/// Those of the shape rule, as far as extents decide.
+pub fn transposed_begin(
+    node: &Node,
+    conv: &ConvTranspose,
+    x: &Shape,
+    w: &Shape,
+) -> Result<Vec<usize>, ModelError> {
+    Ok(Geometry::new(node, conv, x, w)?.begin)
 }
 
 /// Extents, one entry for each spatial axis.
@@ -248,6 +261,8 @@ impl Geometry {
             found.extend(position.map(|position| (tap, position)));
             advance(&mut step, &self.kernel);
         }
+        // Positions ascend as taps descend.
+        found.reverse();
     }
 }
 

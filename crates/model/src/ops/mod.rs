@@ -48,13 +48,13 @@ mod wide;
 mod window;
 
 pub use args::ShapeInput;
-pub use conv_transpose::ConvTranspose;
+pub use conv_transpose::{ConvTranspose, transposed_begin};
 pub use detect::RoiAlign;
 pub use generate::CosineWindow;
 pub use grid::{GridMode, GridPadding};
 pub use recurrent::{Cell, CellActivation, Direction, Recurrent};
 pub(crate) use reshape::{shape_value, size_value};
-pub use resize::{Aspect, Coordinates, Interpolation, Resize, Rounding};
+pub use resize::{Aspect, Coordinates, Interpolation, Resize, ResizeTaps, Rounding, resize_taps};
 pub use scatter::ScatterReduction;
 
 use crate::control::{self, infer_control};

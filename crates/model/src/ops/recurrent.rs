@@ -273,7 +273,8 @@ pub(super) fn evaluate(args: &Tensors<'_>, layer: &Recurrent) -> Result<Vec<Tens
 }
 
 impl Recurrent {
-    fn activations_of(&self, direction: usize) -> &[CellActivation] {
+    /// The activations of a direction, the first one's or the second one's.
+    pub fn activations_of(&self, direction: usize) -> &[CellActivation] {
         let own = self.cell.activations();
         let start = direction * own.len();
         self.activations

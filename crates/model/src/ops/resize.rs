@@ -6,9 +6,9 @@
 //! at ties.
 
 use super::TypedShape;
-use super::args::{Shapes, Tensors};
+use super::args::{ShapeInput, Shapes, Tensors};
 use super::cast;
-use crate::{DType, ModelError, Shape, Tensor};
+use crate::{DType, ModelError, Node, Op, Shape, Tensor};
 
 /// How Resize computes.
 #[derive(Debug, Clone, PartialEq)]
@@ -210,9 +210,43 @@ struct Axis<'a> {
     region: (f64, f64),
 }
 
-/// The input's elements that make up one of the output, with their weights;
-/// `None` beyond the region.
-type Taps = Option<Vec<(usize, f64)>>;
+/// The input's elements along an axis that make up one of the output, with their
+/// weights; `None` beyond the region that is resized.
+pub type ResizeTaps = Option<Vec<(usize, f64)>>;
+
+/// What makes up every element of a Resize's output, along every axis.
+///
+/// # Errors
+/// Those of [`infer`](super::infer), a region that is not known, a node that is no Resize.
+pub fn resize_taps(
+    node: &Node,
+    inputs: &[Option<ShapeInput<'_>>],
+) -> Result<Vec<Vec<ResizeTaps>>, ModelError> {
+    let args = Shapes { node, inputs };
+    let Op::Resize(resize) = &node.op else {
+        return Err(args.wrong("it resizes nothing"));
+    };
+    let axes = every_axis(&args, resize, &args.need(0)?.shape)?;
+    Ok(axes.iter().map(Axis::all_taps).collect())
+}
+
+/// How every axis is resized.
+fn every_axis<'a>(
+    args: &Shapes<'_>,
+    resize: &'a Resize,
+    x: &Shape,
+) -> Result<Vec<Axis<'a>>, ModelError> {
+    let plan = plan(args, resize, x)?;
+    let regions = regions(args, resize, x)?;
+    let axes = (0..x.rank()).map(|axis| Axis {
+        resize,
+        input: x[axis],
+        output: plan.sizes[axis],
+        scale: plan.scales[axis],
+        region: regions[axis],
+    });
+    Ok(axes.collect())
+}
 
 pub(super) fn evaluate(args: &Tensors<'_>, resize: &Resize) -> Result<Vec<Tensor>, ModelError> {
     let (dtype, output) = args.output()?;
@@ -225,16 +259,7 @@ pub(super) fn evaluate(args: &Tensors<'_>, resize: &Resize) -> Result<Vec<Tensor
         node: args.node,
         inputs: &known,
     };
-    let plan = plan(&shapes, resize, x.shape())?;
-    let regions = regions(args, &shapes, resize, x.shape())?;
-    let axes = (0..output.rank()).map(|axis| Axis {
-        resize,
-        input: x.shape()[axis],
-        output: output[axis],
-        scale: plan.scales[axis],
-        region: regions[axis],
-    });
-    let axes: Vec<Axis<'_>> = axes.collect();
+    let axes = every_axis(&shapes, resize, x.shape())?;
     if let Interpolation::Nearest(rounding) = resize.interpolation
         && resize.coordinates != Coordinates::CropAndResize
     {
@@ -252,10 +277,7 @@ pub(super) fn evaluate(args: &Tensors<'_>, resize: &Resize) -> Result<Vec<Tensor
     if output.elements() > MAX_SMOOTH {
         return Err(args.unsupported(format!("a smooth output of {output}")));
     }
-    let taps: Vec<Vec<Taps>> = axes
-        .iter()
-        .map(|axis| (0..axis.output).map(|i| axis.taps(i)).collect())
-        .collect();
+    let taps: Vec<Vec<ResizeTaps>> = axes.iter().map(Axis::all_taps).collect();
     let mut y = interpolate(args, x, output, &taps)?;
     let mut at = vec![0; output.rank()];
     for y in &mut y {
@@ -271,18 +293,14 @@ pub(super) fn evaluate(args: &Tensors<'_>, resize: &Resize) -> Result<Vec<Tensor
 }
 
 /// The region of each axis; the whole where none is given.
-fn regions(
-    args: &Tensors<'_>,
-    shapes: &Shapes<'_>,
-    resize: &Resize,
-    x: &Shape,
-) -> Result<Vec<(f64, f64)>, ModelError> {
+fn regions(args: &Shapes<'_>, resize: &Resize, x: &Shape) -> Result<Vec<(f64, f64)>, ModelError> {
     let mut regions = vec![(0.0, 1.0); x.rank()];
     if resize.coordinates != Coordinates::CropAndResize {
         return Ok(regions);
     }
-    let axes = axes(shapes, resize, x)?;
-    let roi = args.doubles(1)?;
+    let axes = axes(args, resize, x)?;
+    let roi = args.value(1)?.data();
+    let roi = cast::doubles(roi).ok_or_else(|| args.wrong("a region (input 1) of integers"))?;
     if roi.len() != 2 * axes.len() {
         return Err(args.wrong(format!(
             "a region (input 1) of {} numbers for {} axes",
@@ -301,7 +319,7 @@ fn interpolate(
     args: &Tensors<'_>,
     x: &Tensor,
     output: &Shape,
-    taps: &[Vec<Taps>],
+    taps: &[Vec<ResizeTaps>],
 ) -> Result<Vec<f64>, ModelError> {
     let mut values = match (cast::doubles(x.data()), cast::widen(x.data())) {
         (Some(values), _) => values,
@@ -313,7 +331,7 @@ fn interpolate(
     // No tensor in between is larger than the input and the output are.
     order.sort_by_key(|&axis| dims[axis] < output[axis]);
     for axis in order {
-        let same = |(i, taps): (usize, &Taps)| taps.as_deref() == Some(&[(i, 1.0)]);
+        let same = |(i, taps): (usize, &ResizeTaps)| taps.as_deref() == Some(&[(i, 1.0)]);
         if dims[axis] == output[axis] && taps[axis].iter().enumerate().all(same) {
             continue;
         }
@@ -376,7 +394,20 @@ impl Axis<'_> {
         (place.max(0.0) as usize).min(self.input - 1)
     }
 
-    fn taps(&self, at: usize) -> Taps {
+    fn all_taps(&self) -> Vec<ResizeTaps> {
+        let taps: Vec<ResizeTaps> = (0..self.output).map(|at| self.taps(at)).collect();
+        // An axis that stays as it is has the taps of one that moves, all but one of no weight.
+        let stays = |(at, taps): (usize, &ResizeTaps)| {
+            let mut weighted = taps.iter().flatten().filter(|(_, weight)| *weight != 0.0);
+            weighted.next() == Some(&(at, 1.0)) && weighted.next().is_none()
+        };
+        if self.input == self.output && taps.iter().enumerate().all(stays) {
+            return (0..self.output).map(|at| Some(vec![(at, 1.0)])).collect();
+        }
+        taps
+    }
+
+    fn taps(&self, at: usize) -> ResizeTaps {
         let position = self.position(at);
         let last = self.input as f64 - 1.0;
         if self.resize.coordinates == Coordinates::CropAndResize

@@ -129,7 +129,7 @@ impl Build<'_> {
         Ok(to)
     }
 
-    fn rearrange(
+    pub(super) fn rearrange(
         &mut self,
         name: &str,
         from: Vec<usize>,

@@ -24,9 +24,13 @@ impl<'p> Build<'p> {
         let planned = self.codes(node, fused, &outputs)?
             || self.kernel_for(node, fused, &outputs)?
             || self.movement(node, &outputs)?
+            || self.resample(node, &outputs)?
+            || self.borders(node, &outputs)?
             || self.elementwise(node, fused.clamp, &outputs)?
             || self.lanes(node, &outputs)?
             || self.product(node, &outputs)?
+            || self.transposed(node, fused, &outputs)?
+            || self.recurrent(node, &outputs)?
             || self.gather(node, &outputs)?;
         if !planned {
             self.reference(node, fused, &outputs)?;
@@ -137,6 +141,7 @@ impl<'p> Build<'p> {
             Op::Flatten { .. } | Op::Reshape { .. } | Op::Squeeze | Op::Unsqueeze => {
                 self.define_reshaped(y, x, shape)?;
             }
+            Op::Cast { .. } if x_type == *dtype => self.define_reshaped(y, x, shape)?,
             Op::MaxPool { window, .. } => return self.pool(node, window, None, shape),
             Op::AveragePool {
                 window,

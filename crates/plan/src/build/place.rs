@@ -27,7 +27,7 @@ impl Place {
     }
 
     /// The axes from the longest strides to the shortest.
-    fn order(&self) -> Vec<usize> {
+    pub fn order(&self) -> Vec<usize> {
         match (self.layout, self.dims.len()) {
             (Layout::ChannelsLast, 4) => vec![0, 2, 3, 1],
             (_, rank) => (0..rank).collect(),

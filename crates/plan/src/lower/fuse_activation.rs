@@ -55,7 +55,8 @@ pub fn clamp_of(draft: &Draft, node: &Node) -> Result<Option<Clamp>, Skip> {
 
 fn takes_clamp(draft: &Draft, layer: &Node) -> bool {
     let sum = matches!(layer.op, Op::Add) && layer.inputs.iter().all(|i| is_f32(draft, i));
-    sum || crate::layer::Linear::of(draft, layer).is_ok()
+    let spread = matches!(layer.op, Op::ConvTranspose(_)) && is_f32(draft, &layer.inputs[1]);
+    sum || spread || crate::layer::Linear::of(draft, layer).is_ok()
 }
 
 /// Whether a value is known to be f32, from what computes it.
