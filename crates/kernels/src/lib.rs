@@ -70,6 +70,7 @@ mod slab;
 mod softmax;
 mod sparse_f32;
 mod sparse_i8;
+mod squares;
 mod table;
 #[cfg(test)]
 mod tests;

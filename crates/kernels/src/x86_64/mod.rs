@@ -9,6 +9,7 @@ pub(crate) mod avx2_f32;
 mod avx512_bytes;
 pub(crate) mod avx512_depthwise_i8;
 mod avx512_floats;
+pub(crate) mod avx512_matmul_codes;
 mod avx512_requantize;
 pub(crate) mod avx512bwvnni_f32;
 pub(crate) mod avx512bwvnni_i8;

@@ -1,0 +1,191 @@
+//! Products of matrices of codes: tiles of 10 rows and two panels.
+
+use std::arch::x86_64::*;
+
+use crate::matmul_codes::LANES;
+use crate::{CodesOut, MatmulCodes};
+
+/// Rows of a tile.
+const ROWS: usize = 10;
+/// Panels of a tile, so that one broadcast activation feeds two products.
+const PANELS: usize = 2;
+/// Bytes of a register.
+const BYTES: usize = 64;
+
+type Sums<const N: usize> = [[__m512i; ROWS]; N];
+
+/// Lengths are those that [`MatmulCodes::run`] checks.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,fma")]
+pub(crate) fn matmul(
+    matmul: &MatmulCodes,
+    a: &[u8],
+    b: &[u8],
+    scratch: &mut [u8],
+    mut y: CodesOut<'_>,
+) {
+    let panels = matmul.pack(b, scratch);
+    let (codes, terms) = (panels.codes, panels.terms);
+    let end = End::new(matmul);
+    let depth = matmul.depth;
+    let rows = y.len() / matmul.columns.max(1);
+    for first in (0..rows).step_by(ROWS) {
+        let count = ROWS.min(rows - first);
+        let mut of_rows: [&[u8]; ROWS] = [&[]; ROWS];
+        let mut of_row_terms = [0; ROWS];
+        for r in 0..ROWS {
+            // Rows that there are not repeat the last one.
+            of_rows[r] = &a[(first + r.min(count - 1)) * depth..][..depth];
+            of_row_terms[r] = matmul.row_term(of_rows[r]);
+        }
+        for panel in (0..matmul.panels()).step_by(PANELS) {
+            let each = matmul.panel_bytes();
+            let codes = &codes[panel * each..];
+            let terms = &terms[panel * BYTES..];
+            let tile = Tile {
+                first,
+                count,
+                panel,
+                row_terms: &of_row_terms,
+                terms,
+            };
+            match matmul.panels() - panel {
+                1 => end.put(matmul, &tile, &sums::<1>(&of_rows, codes, each), &mut y),
+                _ => end.put(
+                    matmul,
+                    &tile,
+                    &sums::<PANELS>(&of_rows, codes, each),
+                    &mut y,
+                ),
+            }
+        }
+    }
+}
+
+/// The sums of products of 10 rows and `N` panels of `each` bytes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn sums<const N: usize>(rows: &[&[u8]; ROWS], codes: &[u8], each: usize) -> Sums<N> {
+    let depth = rows[0].len();
+    let codes = &codes[..N * each];
+    let mut acc = [[_mm512_setzero_si512(); ROWS]; N];
+    let at = rows.map(<[u8]>::as_ptr);
+    for g in 0..depth / 4 {
+        // SAFETY: each panel has a register for every four codes of a row, which each row has.
+        unsafe {
+            let group = codes.as_ptr().add(g * BYTES);
+            let mut b = [_mm512_setzero_si512(); N];
+            for n in 0..N {
+                b[n] = _mm512_loadu_si512(group.add(n * each).cast());
+            }
+            for r in 0..ROWS {
+                let four = _mm512_set1_epi32(at[r].add(4 * g).cast::<i32>().read_unaligned());
+                for n in 0..N {
+                    acc[n][r] = _mm512_dpbusd_epi32(acc[n][r], four, b[n]);
+                }
+            }
+        }
+    }
+    if !depth.is_multiple_of(4) {
+        let mut fours = [0; ROWS];
+        for (four, row) in fours.iter_mut().zip(rows) {
+            let mut bytes = [0; 4];
+            let rest = &row[depth / 4 * 4..];
+            bytes[..rest.len()].copy_from_slice(rest);
+            *four = i32::from_ne_bytes(bytes);
+        }
+        for n in 0..N {
+            // SAFETY: the last register of a panel holds what is left, zeros behind it.
+            let b =
+                unsafe { _mm512_loadu_si512(codes.as_ptr().add((n + 1) * each - BYTES).cast()) };
+            for r in 0..ROWS {
+                acc[n][r] = _mm512_dpbusd_epi32(acc[n][r], _mm512_set1_epi32(fours[r]), b);
+            }
+        }
+    }
+    acc
+}
+
+/// Where the sums of a tile go, and what the zero points add.
+struct Tile<'a> {
+    first: usize,
+    count: usize,
+    panel: usize,
+    row_terms: &'a [i32; ROWS],
+    /// Of the columns, from the first panel on, as bytes.
+    terms: &'a [u8],
+}
+
+/// How sums become results.
+struct End {
+    factor: __m512,
+    bounds: [__m512; 2],
+    zero_point: __m512i,
+    flip: __m128i,
+}
+
+impl End {
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn new(matmul: &MatmulCodes) -> Self {
+        let (lo, hi, zero_point, flip) = match &matmul.end {
+            Some(end) => {
+                let codes = end.codes;
+                (end.bounds.lo, end.bounds.hi, codes.zero_point, codes.flip)
+            }
+            None => (0.0, 0.0, 0, 0),
+        };
+        Self {
+            factor: _mm512_set1_ps(matmul.factor),
+            bounds: [_mm512_set1_ps(lo), _mm512_set1_ps(hi)],
+            zero_point: _mm512_set1_epi32(zero_point),
+            flip: _mm_set1_epi8(flip as i8),
+        }
+    }
+
+    /// Finishes and writes the sums of a tile.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    fn put<const N: usize>(
+        &self,
+        matmul: &MatmulCodes,
+        tile: &Tile<'_>,
+        sums: &Sums<N>,
+        y: &mut CodesOut<'_>,
+    ) {
+        for (n, sums) in sums.iter().enumerate() {
+            let first = (tile.panel + n) * LANES;
+            let lanes = LANES.min(matmul.columns - first);
+            let mask: __mmask16 = !0 >> (LANES - lanes);
+            let terms = &tile.terms[n * BYTES..][..BYTES];
+            // SAFETY: 16 terms are 64 bytes.
+            let terms = unsafe { _mm512_loadu_si512(terms.as_ptr().cast()) };
+            for r in 0..tile.count {
+                let at = (tile.first + r) * matmul.columns + first;
+                let row = _mm512_set1_epi32(tile.row_terms[r]);
+                let sum = _mm512_add_epi32(_mm512_add_epi32(sums[r], row), terms);
+                let real = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), self.factor);
+                match y {
+                    // SAFETY: the mask covers as many of the row's lanes.
+                    CodesOut::Real(y) => unsafe {
+                        let to = y[at..at + lanes].as_mut_ptr();
+                        _mm512_mask_storeu_ps(to, mask, real);
+                    },
+                    CodesOut::Codes(y) => {
+                        let to = y[at..at + lanes].as_mut_ptr();
+                        // SAFETY: the mask covers as many of the row's lanes.
+                        unsafe { _mm_mask_storeu_epi8(to.cast(), mask, self.bytes(real)) };
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    fn bytes(&self, real: __m512) -> __m128i {
+        let [lo, hi] = self.bounds;
+        let steps = _mm512_cvtps_epi32(_mm512_min_ps(_mm512_max_ps(real, lo), hi));
+        let code = _mm512_add_epi32(steps, self.zero_point);
+        _mm_xor_si128(_mm512_cvtepi32_epi8(code), self.flip)
+    }
+}
