@@ -142,6 +142,52 @@ impl Affine {
     }
 }
 
+impl Affine {
+    /// `y[i] = x[i] + (codes[i] - zero_point) · scale`, the product rounded before the sum, for u8 and i8.
+    ///
+    /// # Errors
+    /// When the lengths differ.
+    pub fn add_dequantized<T: Copy + Into<i32>>(
+        self,
+        isa: Isa,
+        x: &[f32],
+        codes: &[T],
+        y: &mut [f32],
+    ) -> Result<(), KernelError> {
+        check_len("addend", x.len(), codes.len())?;
+        check_len("sum", x.len(), y.len())?;
+        multiversion::run(
+            isa,
+            #[inline(always)]
+            || {
+                for ((y, &x), &code) in y.iter_mut().zip(x).zip(codes) {
+                    *y = x + (code.into() - self.zero_point) as f32 * self.scale;
+                }
+            },
+        );
+        Ok(())
+    }
+}
+
+/// `y[i] = a[i] + b[i]`.
+///
+/// # Errors
+/// When the lengths differ.
+pub fn add(isa: Isa, a: &[f32], b: &[f32], y: &mut [f32]) -> Result<(), KernelError> {
+    check_len("addend", a.len(), b.len())?;
+    check_len("sum", a.len(), y.len())?;
+    multiversion::run(
+        isa,
+        #[inline(always)]
+        || {
+            for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
+                *y = a + b;
+            }
+        },
+    );
+    Ok(())
+}
+
 /// `x / scale`, rounded as a division rounds it (Markstein): the first quotient may be off by two units
 /// of its last place, the second by one, and from such a one the exact remainder gives the nearest. Five
 /// products take a third of the time of a division.
@@ -268,6 +314,21 @@ mod tests {
             let found = quotient(x, scale, 1.0 / scale);
             assert_eq!(found, x / scale, "{x:e} {scale:e}");
         }
+    }
+
+    #[test]
+    fn sums_with_codes_are_those_with_what_they_stand_for() {
+        let affine = Affine::new(0.3, 7).unwrap();
+        let x: Vec<f32> = (0..99).map(|i| (i as f32).sin()).collect();
+        let codes: Vec<u8> = (0..99).map(|i| (i * 37 % 256) as u8).collect();
+        for isa in Isa::available() {
+            let [mut reals, mut expected, mut found] = [(); 3].map(|()| vec![0.0; 99]);
+            affine.dequantize(isa, &codes, &mut reals).unwrap();
+            add(isa, &x, &reals, &mut expected).unwrap();
+            affine.add_dequantized(isa, &x, &codes, &mut found).unwrap();
+            assert_eq!(found, expected);
+        }
+        assert!(add(Isa::Generic, &x, &[], &mut [0.0; 99]).is_err());
     }
 
     proptest! {

@@ -1,5 +1,6 @@
 //! One plan being made: values, the buffers that hold them, and steps.
 
+mod chain;
 mod codes;
 mod elementwise;
 mod following;
@@ -32,6 +33,8 @@ pub struct Build<'p> {
     pieces_of: Vec<usize>,
     pieces: Vec<Lifetime>,
     steps: Vec<Step>,
+    /// Steps whose work others have taken over.
+    dropped: BTreeSet<usize>,
     /// Layers whose steps lack their packed weights.
     packings: Vec<Packing<'p>>,
     /// The piece that is each step's working memory.
@@ -64,6 +67,7 @@ impl<'p> Build<'p> {
             pieces_of: Vec::new(),
             pieces: Vec::new(),
             steps: Vec::new(),
+            dropped: BTreeSet::new(),
             packings: Vec::new(),
             scratch_of: Vec::new(),
             inputs: Vec::new(),
@@ -120,11 +124,17 @@ impl<'p> Build<'p> {
         for (step, scratch) in self.steps.iter_mut().zip(&self.scratch_of) {
             step.scratch = scratch.map(|piece| (offsets[piece], self.pieces[piece].bytes));
         }
+        let is_kept = |(index, step)| (!self.dropped.contains(&index)).then_some(step);
         Ok(Plan {
             isa: self.planner.isa(),
             inputs: self.inputs,
             outputs,
-            steps: self.steps,
+            steps: self
+                .steps
+                .into_iter()
+                .enumerate()
+                .filter_map(is_kept)
+                .collect(),
             buffers: self.buffers,
             arena_bytes,
             fork_us: self.planner.costs().fork_us,
@@ -310,8 +320,8 @@ impl<'p> Build<'p> {
 /// not measured: enough to know which are worth several threads.
 fn typical_ns(action: &Action) -> f64 {
     match action {
-        Action::Softmax(_) => 1.2,
-        Action::Map(_) => 0.7,
+        Action::Softmax { .. } => 1.2,
+        Action::Map { .. } => 0.7,
         Action::Normalize { .. } | Action::Reduce { .. } => 0.5,
         Action::Binary { .. } | Action::Select(_) | Action::Cast | Action::Rearrange { .. } => 0.2,
         Action::MaxPool { .. } | Action::AveragePool { .. } | Action::AverageCodes { .. } => 0.3,

@@ -32,6 +32,7 @@ mod reference;
 pub use cost::{Costs, KernelCost, Level, Load, TileCost};
 pub use error::PlanError;
 pub use plan::{
-    Action, Buffer, Choice, Layout, Operand, Operands, Plan, Port, Product, Refused, Step, Tail,
+    Action, Addend, BLOCK, Buffer, Choice, Layout, Operand, Operands, Plan, Port, Product, Refused,
+    Step, Tail,
 };
 pub use planner::Planner;
