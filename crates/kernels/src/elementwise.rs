@@ -68,15 +68,18 @@ impl Affine {
         (round_small(v) + self.zero_point).clamp(lo, hi)
     }
 
-    /// Quantizes all of `x` to codes from `lo` to `hi`.
-    fn quantize<T>(self, isa: Isa, x: &[f32], y: &mut [T], lo: i32, hi: i32, code: fn(i32) -> T) {
+    /// Quantizes all of `x` to codes from `lo` to `hi`, which `of` makes bytes of.
+    #[inline(always)]
+    fn quantize<T>(self, isa: Isa, x: &[f32], y: &mut [T], range: [i32; 2], of: impl Fn(i32) -> T) {
+        let [lo, hi] = range;
+        // Loops own what they read: behind references, every byte that is written might change it.
         let Some(inverse) = self.inverse.filter(|_| isa.has_fused()) else {
             return multiversion::run(
                 isa,
                 #[inline(always)]
-                || {
+                move || {
                     for (y, &x) in y.iter_mut().zip(x) {
-                        *y = code(self.code(x / self.scale, lo, hi));
+                        *y = of(self.code(x / self.scale, lo, hi));
                     }
                 },
             );
@@ -89,10 +92,10 @@ impl Affine {
         multiversion::run(
             isa,
             #[inline(always)]
-            || {
+            move || {
                 for (y, &x) in y.iter_mut().zip(x) {
-                    let x = bounds.apply(x);
-                    *y = code(self.code(quotient(x, self.scale, inverse), lo, hi));
+                    let quotient = quotient(bounds.apply(x), self.scale, inverse);
+                    *y = of(self.code(quotient, lo, hi));
                 }
             },
         );
@@ -104,7 +107,14 @@ impl Affine {
     /// When the lengths differ.
     pub fn quantize_u8(self, isa: Isa, x: &[f32], y: &mut [u8]) -> Result<(), KernelError> {
         check_len("quantized", x.len(), y.len())?;
-        self.quantize(isa, x, y, 0, 255, |code| code as u8);
+        self.quantize(
+            isa,
+            x,
+            y,
+            [0, 255],
+            #[inline(always)]
+            |code| code as u8,
+        );
         Ok(())
     }
 
@@ -114,7 +124,14 @@ impl Affine {
     /// When the lengths differ.
     pub fn quantize_i8(self, isa: Isa, x: &[f32], y: &mut [i8]) -> Result<(), KernelError> {
         check_len("quantized", x.len(), y.len())?;
-        self.quantize(isa, x, y, -128, 127, |code| code as i8);
+        self.quantize(
+            isa,
+            x,
+            y,
+            [-128, 127],
+            #[inline(always)]
+            |code| code as i8,
+        );
         Ok(())
     }
 
@@ -224,27 +241,20 @@ pub fn nhwc_to_nchw<T: Copy>(channels: usize, x: &[T], y: &mut [T]) -> Result<()
 
 /// `x[rows, cols] -> y[cols, rows]`, in squares that fit the first cache.
 fn transpose<T: Copy>(rows: usize, cols: usize, x: &[T], y: &mut [T]) {
-    // Registers as wide as there are: what is only moved has the same bits.
-    multiversion::run(
-        Isa::Avx512Vnni,
-        #[inline(always)]
-        || {
-            for r0 in (0..rows).step_by(SIDE) {
-                for c0 in (0..cols).step_by(SIDE) {
-                    let is_whole = r0 + SIDE <= rows && c0 + SIDE <= cols;
-                    let to = &mut y[c0 * rows + r0..];
-                    if is_whole && turn_square(&x[r0 * cols + c0..], cols, to, rows).is_some() {
-                        continue;
-                    }
-                    for c in c0..cols.min(c0 + SIDE) {
-                        for r in r0..rows.min(r0 + SIDE) {
-                            y[c * rows + r] = x[r * cols + c];
-                        }
-                    }
+    for r0 in (0..rows).step_by(SIDE) {
+        for c0 in (0..cols).step_by(SIDE) {
+            let is_whole = r0 + SIDE <= rows && c0 + SIDE <= cols;
+            let to = &mut y[c0 * rows + r0..];
+            if is_whole && turn_square(&x[r0 * cols + c0..], cols, to, rows).is_some() {
+                continue;
+            }
+            for c in c0..cols.min(c0 + SIDE) {
+                for r in r0..rows.min(r0 + SIDE) {
+                    y[c * rows + r] = x[r * cols + c];
                 }
             }
-        },
-    );
+        }
+    }
 }
 
 #[cfg(test)]

@@ -29,11 +29,11 @@ pub struct MatmulCodes {
 }
 
 /// Packed columns.
-pub(crate) struct Panels<'a> {
+struct Panels<'a> {
     /// `[panel][k / 4][16][4]`.
-    pub(crate) codes: &'a [u8],
+    codes: &'a [u8],
     /// What the zero points add to the sums of each column, as bytes of i32.
-    pub(crate) terms: &'a [u8],
+    terms: &'a [u8],
 }
 
 impl MatmulCodes {
@@ -198,13 +198,20 @@ impl MatmulCodes {
         (128 - self.b.zero_point) * sum
     }
 
-    /// Packs `b`: what lies beyond its rows and columns is 0.
+    /// What makes signed codes of those of `b`, the zero point of `a`, and what both zero points add to
+    /// every sum.
     #[inline(always)]
-    pub(crate) fn pack<'s>(&self, b: &[u8], scratch: &'s mut [u8]) -> Panels<'s> {
-        let (codes, terms) = scratch.split_at_mut(self.panels() * self.panel_bytes());
-        let to_signed = self.b.flip ^ 0x80;
+    pub(crate) fn packing(&self) -> (u8, i32, i32) {
         let zero_a = self.a.zero_point;
         let both = self.depth as i32 * zero_a * (self.b.zero_point - 128);
+        (self.b.flip ^ 0x80, zero_a, both)
+    }
+
+    /// Packs `b`: what lies beyond its rows and columns is 0.
+    #[inline(always)]
+    fn pack<'s>(&self, b: &[u8], scratch: &'s mut [u8]) -> Panels<'s> {
+        let (codes, terms) = scratch.split_at_mut(self.panels() * self.panel_bytes());
+        let (to_signed, zero_a, both) = self.packing();
         for panel in 0..self.panels() {
             let first = panel * LANES;
             let lanes = LANES.min(self.columns - first);

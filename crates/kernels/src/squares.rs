@@ -11,39 +11,32 @@ pub(crate) fn turn_square<T: Copy>(
     y: &mut [T],
     to_step: usize,
 ) -> Option<()> {
-    let mut lines = [[*x.first()?; SIDE]; SIDE];
-    for (r, line) in lines.iter_mut().enumerate() {
-        *line = *x.get(r * from_step..)?.first_chunk()?;
-    }
-    // Four times, each line of the first half is interleaved with one of the second: the bits of a place
-    // turn once around those of its line.
-    for _ in 0..SIDE.ilog2() {
-        let mut turned = lines;
-        for (i, pair) in turned.as_chunks_mut::<2>().0.iter_mut().enumerate() {
-            *pair = interleaved(lines[i], lines[i + SIDE / 2]);
+    let last = SIDE - 1;
+    x.get(last.checked_mul(from_step)?.checked_add(last)?)?;
+    y.get(last.checked_mul(to_step)?.checked_add(last)?)?;
+    #[cfg(target_arch = "x86_64")]
+    {
+        let (from, to) = (x.as_ptr(), y.as_mut_ptr());
+        match size_of::<T>() {
+            // SAFETY: both sides hold a square of elements of one byte.
+            1 => unsafe {
+                crate::x86_64::squares::turn_bytes(from.cast(), from_step, to.cast(), to_step);
+                return Some(());
+            },
+            // SAFETY: both sides hold a square of elements of four bytes.
+            4 => unsafe {
+                crate::x86_64::squares::turn_words(from.cast(), from_step, to.cast(), to_step);
+                return Some(());
+            },
+            _ => {}
         }
-        lines = turned;
     }
-    for (c, line) in lines.iter().enumerate() {
-        *y.get_mut(c * to_step..)?.first_chunk_mut()? = *line;
+    for c in 0..SIDE {
+        for r in 0..SIDE {
+            y[c * to_step + r] = x[r * from_step + c];
+        }
     }
     Some(())
-}
-
-#[inline(always)]
-fn interleaved<T: Copy>(a: [T; SIDE], b: [T; SIDE]) -> [[T; SIDE]; 2] {
-    [0, 1].map(
-        #[inline(always)]
-        |half| {
-            std::array::from_fn(
-                #[inline(always)]
-                |i| {
-                    let from = half * SIDE / 2 + i / 2;
-                    if i % 2 == 0 { a[from] } else { b[from] }
-                },
-            )
-        },
-    )
 }
 
 #[cfg(test)]
@@ -52,15 +45,21 @@ mod tests {
 
     #[test]
     fn rows_become_columns() {
-        let x: Vec<u16> = (0..20 * 16).collect();
-        let mut y = vec![0; 17 * 16];
-        turn_square(&x, 20, &mut y, 17).unwrap();
-        for r in 0..SIDE {
-            for c in 0..SIDE {
-                assert_eq!(y[c * 17 + r], x[r * 20 + c]);
+        fn check<T: Copy + Default + PartialEq + std::fmt::Debug>(of: impl Fn(usize) -> T) {
+            let x: Vec<T> = (0..20 * 15 + 16).map(of).collect();
+            let mut y = vec![T::default(); 17 * 15 + 16];
+            turn_square(&x, 20, &mut y, 17).unwrap();
+            for r in 0..SIDE {
+                for c in 0..SIDE {
+                    assert_eq!(y[c * 17 + r], x[r * 20 + c]);
+                }
             }
+            assert!(turn_square(&x[..315], 20, &mut y, 17).is_none());
+            assert!(turn_square(&x, 20, &mut y[..270], 17).is_none());
         }
-        assert!(turn_square(&x[..315], 20, &mut y, 17).is_none());
-        assert!(turn_square(&x, 20, &mut y[..270], 17).is_none());
+        check(|i| (i * 37 % 251) as u8);
+        check(|i| i as u16);
+        check(|i| i as u32);
+        check(|i| i as u64);
     }
 }

@@ -23,8 +23,9 @@ pub(crate) fn matmul(
     scratch: &mut [u8],
     mut y: CodesOut<'_>,
 ) {
-    let panels = matmul.pack(b, scratch);
-    let (codes, terms) = (panels.codes, panels.terms);
+    let (codes, terms) = scratch.split_at_mut(matmul.panels() * matmul.panel_bytes());
+    pack(matmul, b, codes, terms);
+    let (codes, terms): (&[u8], &[u8]) = (codes, terms);
     let end = End::new(matmul);
     let depth = matmul.depth;
     let rows = y.len() / matmul.columns.max(1);
@@ -58,6 +59,52 @@ pub(crate) fn matmul(
                 ),
             }
         }
+    }
+}
+
+/// Packs `b` as [`MatmulCodes`] says.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn pack(matmul: &MatmulCodes, b: &[u8], codes: &mut [u8], terms: &mut [u8]) {
+    let (depth, columns) = (matmul.depth, matmul.columns);
+    let (to_signed, zero_a, both) = matmul.packing();
+    let flip = _mm_set1_epi8(to_signed as i8);
+    let ones = _mm512_set1_epi8(1);
+    for panel in 0..matmul.panels() {
+        let first = panel * LANES;
+        let mask: __mmask16 = !0 >> (LANES - LANES.min(columns - first));
+        let mut sums = _mm512_setzero_si512();
+        for group in 0..depth.div_ceil(4) {
+            let mut rows = [_mm_setzero_si128(); 4];
+            for (r, row) in rows.iter_mut().enumerate().take(depth - 4 * group) {
+                let from = b[(4 * group + r) * columns + first..].as_ptr();
+                // SAFETY: the mask covers what the row has from this column on.
+                *row = _mm_xor_si128(unsafe { _mm_maskz_loadu_epi8(mask, from.cast()) }, flip);
+            }
+            let [a, b, c, d] = rows;
+            let low = [_mm_unpacklo_epi8(a, b), _mm_unpacklo_epi8(c, d)];
+            let high = [_mm_unpackhi_epi8(a, b), _mm_unpackhi_epi8(c, d)];
+            let quarters = [
+                _mm_unpacklo_epi16(low[0], low[1]),
+                _mm_unpackhi_epi16(low[0], low[1]),
+                _mm_unpacklo_epi16(high[0], high[1]),
+                _mm_unpackhi_epi16(high[0], high[1]),
+            ];
+            let to = &mut codes[panel * matmul.panel_bytes() + group * BYTES..][..BYTES];
+            // SAFETY: four times 16 bytes are written and read.
+            unsafe {
+                for (n, quarter) in quarters.into_iter().enumerate() {
+                    _mm_storeu_si128(to.as_mut_ptr().add(16 * n).cast(), quarter);
+                }
+                let group = _mm512_loadu_si512(to.as_ptr().cast());
+                sums = _mm512_dpbusd_epi32(sums, ones, group);
+            }
+        }
+        let sums = _mm512_mullo_epi32(sums, _mm512_set1_epi32(-zero_a));
+        let to = &mut terms[panel * BYTES..][..BYTES];
+        let term = _mm512_add_epi32(sums, _mm512_set1_epi32(both));
+        // SAFETY: 64 bytes.
+        unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), term) };
     }
 }
 

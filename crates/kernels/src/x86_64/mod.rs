@@ -16,6 +16,7 @@ pub(crate) mod avx512bwvnni_i8;
 pub(crate) mod avx512vnni_i8;
 pub(crate) mod codes;
 pub(crate) mod depthwise;
+pub(crate) mod squares;
 pub(crate) mod ymm_dense_i8;
 mod ymm_dot;
 pub(crate) mod ymm_sparse_i8;
