@@ -7,12 +7,14 @@ use crate::{CodesOut, MatmulCodes};
 
 /// Rows of a tile.
 const ROWS: usize = 10;
+/// Rows of the tiles behind the last whole one.
+const FEWER_ROWS: usize = 4;
 /// Panels of a tile, so that one broadcast activation feeds two products.
 const PANELS: usize = 2;
 /// Bytes of a register.
 const BYTES: usize = 64;
 
-type Sums<const N: usize> = [[__m512i; ROWS]; N];
+type Sums<const R: usize, const N: usize> = [[__m512i; R]; N];
 
 /// Lengths are those that [`MatmulCodes::run`] checks.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,fma")]
@@ -25,40 +27,63 @@ pub(crate) fn matmul(
 ) {
     let (codes, terms) = scratch.split_at_mut(matmul.panels() * matmul.panel_bytes());
     pack(matmul, b, codes, terms);
-    let (codes, terms): (&[u8], &[u8]) = (codes, terms);
-    let end = End::new(matmul);
-    let depth = matmul.depth;
+    let right = Right {
+        matmul,
+        codes,
+        terms,
+        end: End::new(matmul),
+    };
     let rows = y.len() / matmul.columns.max(1);
-    for first in (0..rows).step_by(ROWS) {
-        let count = ROWS.min(rows - first);
-        let mut of_rows: [&[u8]; ROWS] = [&[]; ROWS];
-        let mut of_row_terms = [0; ROWS];
-        for r in 0..ROWS {
-            // Rows that there are not repeat the last one.
-            of_rows[r] = &a[(first + r.min(count - 1)) * depth..][..depth];
-            of_row_terms[r] = matmul.row_term(of_rows[r]);
+    let mut first = 0;
+    while first < rows {
+        first += match rows - first {
+            ROWS.. => right.rows::<ROWS>(a, first, &mut y),
+            FEWER_ROWS.. => right.rows::<FEWER_ROWS>(a, first, &mut y),
+            _ => right.rows::<1>(a, first, &mut y),
+        };
+    }
+}
+
+/// The second factor, packed, and how sums become results.
+struct Right<'a> {
+    matmul: &'a MatmulCodes,
+    codes: &'a [u8],
+    terms: &'a [u8],
+    end: End,
+}
+
+impl Right<'_> {
+    /// `R` rows of the product, from `first` on.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+    fn rows<const R: usize>(&self, a: &[u8], first: usize, y: &mut CodesOut<'_>) -> usize {
+        let depth = self.matmul.depth;
+        let a = &a[first * depth..][..R * depth];
+        let mut row_terms = [0; R];
+        for r in 0..R {
+            row_terms[r] = self.matmul.row_term(&a[r * depth..][..depth]);
         }
-        for panel in (0..matmul.panels()).step_by(PANELS) {
-            let each = matmul.panel_bytes();
-            let codes = &codes[panel * each..];
-            let terms = &terms[panel * BYTES..];
+        for panel in (0..self.matmul.panels()).step_by(PANELS) {
+            let each = self.matmul.panel_bytes();
+            let codes = &self.codes[panel * each..];
             let tile = Tile {
                 first,
-                count,
                 panel,
-                row_terms: &of_row_terms,
-                terms,
+                row_terms: &row_terms,
+                terms: &self.terms[panel * BYTES..],
             };
-            match matmul.panels() - panel {
-                1 => end.put(matmul, &tile, &sums::<1>(&of_rows, codes, each), &mut y),
-                _ => end.put(
-                    matmul,
-                    &tile,
-                    &sums::<PANELS>(&of_rows, codes, each),
-                    &mut y,
-                ),
+            match self.matmul.panels() - panel {
+                1 => {
+                    let sums = sums::<R, 1>(a, depth, &codes[..each]);
+                    self.end.put(self.matmul, &tile, &sums, y);
+                }
+                _ => {
+                    let sums = sums::<R, PANELS>(a, depth, &codes[..PANELS * each]);
+                    self.end.put(self.matmul, &tile, &sums, y);
+                }
             }
         }
+        R
     }
 }
 
@@ -108,24 +133,24 @@ fn pack(matmul: &MatmulCodes, b: &[u8], codes: &mut [u8], terms: &mut [u8]) {
     }
 }
 
-/// The sums of products of 10 rows and `N` panels of `each` bytes.
+/// The sums of products of `R` rows, which lie back to back, and `N` panels.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn sums<const N: usize>(rows: &[&[u8]; ROWS], codes: &[u8], each: usize) -> Sums<N> {
-    let depth = rows[0].len();
-    let codes = &codes[..N * each];
-    let mut acc = [[_mm512_setzero_si512(); ROWS]; N];
-    let at = rows.map(<[u8]>::as_ptr);
+fn sums<const R: usize, const N: usize>(a: &[u8], depth: usize, codes: &[u8]) -> Sums<R, N> {
+    let each = codes.len() / N;
+    let mut acc = [[_mm512_setzero_si512(); R]; N];
     for g in 0..depth / 4 {
         // SAFETY: each panel has a register for every four codes of a row, which each row has.
         unsafe {
             let group = codes.as_ptr().add(g * BYTES);
+            let rows = a.as_ptr().add(4 * g);
             let mut b = [_mm512_setzero_si512(); N];
             for n in 0..N {
                 b[n] = _mm512_loadu_si512(group.add(n * each).cast());
             }
-            for r in 0..ROWS {
-                let four = _mm512_set1_epi32(at[r].add(4 * g).cast::<i32>().read_unaligned());
+            for r in 0..R {
+                let four = rows.add(r * depth).cast::<i32>().read_unaligned();
+                let four = _mm512_set1_epi32(four);
                 for n in 0..N {
                     acc[n][r] = _mm512_dpbusd_epi32(acc[n][r], four, b[n]);
                 }
@@ -133,18 +158,18 @@ fn sums<const N: usize>(rows: &[&[u8]; ROWS], codes: &[u8], each: usize) -> Sums
         }
     }
     if !depth.is_multiple_of(4) {
-        let mut fours = [0; ROWS];
-        for (four, row) in fours.iter_mut().zip(rows) {
+        let mut fours = [0; R];
+        for r in 0..R {
             let mut bytes = [0; 4];
-            let rest = &row[depth / 4 * 4..];
+            let rest = &a[r * depth..][depth / 4 * 4..depth];
             bytes[..rest.len()].copy_from_slice(rest);
-            *four = i32::from_ne_bytes(bytes);
+            fours[r] = i32::from_ne_bytes(bytes);
         }
         for n in 0..N {
             // SAFETY: the last register of a panel holds what is left, zeros behind it.
             let b =
                 unsafe { _mm512_loadu_si512(codes.as_ptr().add((n + 1) * each - BYTES).cast()) };
-            for r in 0..ROWS {
+            for r in 0..R {
                 acc[n][r] = _mm512_dpbusd_epi32(acc[n][r], _mm512_set1_epi32(fours[r]), b);
             }
         }
@@ -153,11 +178,10 @@ fn sums<const N: usize>(rows: &[&[u8]; ROWS], codes: &[u8], each: usize) -> Sums
 }
 
 /// Where the sums of a tile go, and what the zero points add.
-struct Tile<'a> {
+struct Tile<'a, const R: usize> {
     first: usize,
-    count: usize,
     panel: usize,
-    row_terms: &'a [i32; ROWS],
+    row_terms: &'a [i32; R],
     /// Of the columns, from the first panel on, as bytes.
     terms: &'a [u8],
 }
@@ -192,11 +216,11 @@ impl End {
     /// Finishes and writes the sums of a tile.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-    fn put<const N: usize>(
+    fn put<const R: usize, const N: usize>(
         &self,
         matmul: &MatmulCodes,
-        tile: &Tile<'_>,
-        sums: &Sums<N>,
+        tile: &Tile<'_, R>,
+        sums: &Sums<R, N>,
         y: &mut CodesOut<'_>,
     ) {
         for (n, sums) in sums.iter().enumerate() {
@@ -206,7 +230,7 @@ impl End {
             let terms = &tile.terms[n * BYTES..][..BYTES];
             // SAFETY: 16 terms are 64 bytes.
             let terms = unsafe { _mm512_loadu_si512(terms.as_ptr().cast()) };
-            for r in 0..tile.count {
+            for r in 0..R {
                 let at = (tile.first + r) * matmul.columns + first;
                 let row = _mm512_set1_epi32(tile.row_terms[r]);
                 let sum = _mm512_add_epi32(_mm512_add_epi32(sums[r], row), terms);
