@@ -188,9 +188,7 @@ impl DenseI8 {
             let codes = IntOut::Codes(y.reborrow(), requantize, &After::Nothing);
             // SAFETY: as below.
             unsafe { run(self, x, outputs, codes) };
-            return y
-                .runs()
-                .try_for_each(|run| look_up_in_place(self.isa, table, run));
+            return y.each_run(|run| look_up_in_place(self.isa, table, run));
         }
         // SAFETY: `pack` checked the instruction set, the lines above the shapes.
         unsafe { run(self, x, outputs, out) };

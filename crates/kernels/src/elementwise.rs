@@ -241,10 +241,10 @@ pub fn nhwc_to_nchw<T: Copy>(channels: usize, x: &[T], y: &mut [T]) -> Result<()
 
 /// `x[rows, cols] -> y[cols, rows]`, in squares that fit the first cache.
 fn transpose<T: Copy>(rows: usize, cols: usize, x: &[T], y: &mut [T]) {
-    for r0 in (0..rows).step_by(SIDE) {
-        for c0 in (0..cols).step_by(SIDE) {
-            let is_whole = r0 + SIDE <= rows && c0 + SIDE <= cols;
+    for r0 in starts(rows) {
+        for c0 in starts(cols) {
             let to = &mut y[c0 * rows + r0..];
+            let is_whole = rows >= SIDE && cols >= SIDE;
             if is_whole && turn_square(&x[r0 * cols + c0..], cols, to, rows).is_some() {
                 continue;
             }
@@ -255,6 +255,12 @@ fn transpose<T: Copy>(rows: usize, cols: usize, x: &[T], y: &mut [T]) {
             }
         }
     }
+}
+
+/// Where squares begin along a side: the last one over the one before, rather than beyond the end.
+fn starts(side: usize) -> impl Iterator<Item = usize> {
+    let last = side.saturating_sub(SIDE);
+    (0..side).step_by(SIDE).map(move |start| start.min(last))
 }
 
 #[cfg(test)]
