@@ -1,5 +1,6 @@
 //! The steps of a plan over an arena.
 
+mod blocks;
 mod codes;
 mod elementwise;
 mod lanes;
@@ -61,7 +62,7 @@ pub fn run_step(
             count,
         } => call.average_pool(arena, window, *batch, *count),
         Action::GlobalAveragePool { batch } => call.global_average_pool(arena, *batch),
-        Action::Map(function) => call.map(arena, *function),
+        Action::Map { function, codes } => call.map(arena, *function, *codes),
         Action::Binary {
             function,
             nest,
@@ -69,12 +70,14 @@ pub fn run_step(
         } => call.binary(arena, *function, nest, *clamp),
         Action::Select(nest) => call.select(arena, nest),
         Action::Cast => call.cast(arena),
-        Action::Softmax(axis) => call.softmax(arena, *axis),
+        Action::Softmax { axis, codes } => call.softmax(arena, *axis, *codes),
         Action::Normalize {
             moments,
             epsilon,
             width,
-        } => call.normalize(arena, *moments, *epsilon, *width),
+            addend,
+            codes,
+        } => call.normalize(arena, (*moments, *epsilon, *width), *addend, *codes),
         Action::Reduce { kind, axis } => call.reduce(arena, *kind, *axis),
         Action::Gather { extent, bytes } => call.gather(arena, *extent, *bytes),
         Action::Product(product) => call.product(arena, product),

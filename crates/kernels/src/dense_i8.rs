@@ -1,9 +1,10 @@
 use std::ops::Range;
 
 use crate::{
-    IntOut, Isa, KernelError, MAX_DEPTH, Patches, Rows,
+    After, IntOut, Isa, KernelError, MAX_DEPTH, Patches, Rows,
     buffer::Aligned,
     error::{check_len, product},
+    lookup::look_up_in_place,
     range::check_outputs,
     sparse_i8::{ROWS_ONLY, check_line},
     table::{self, DenseI8Fn, DenseI8PatchesFn, Entry, Kernel},
@@ -34,6 +35,8 @@ pub(crate) const PANEL: usize = 16;
 /// ```
 #[derive(Debug, Clone)]
 pub struct DenseI8 {
+    /// What was packed for; its kernel may be of a lesser set.
+    isa: Isa,
     kernel: &'static Kernel,
     entry: DenseEntry,
     outputs: usize,
@@ -135,6 +138,7 @@ impl DenseI8 {
             *bias = bias.wrapping_add(constant);
         }
         Ok(Self {
+            isa,
             kernel,
             entry,
             outputs,
@@ -184,6 +188,13 @@ impl DenseI8 {
         check_len("activation line", self.line, x.line())?;
         check_len("activation columns", self.depth, x.depth())?;
         self.check(x.pixels(), &outputs, &out)?;
+        if let IntOut::Codes(mut y, requantize, After::Table(table)) = out {
+            // A tile has some codes of each pixel, which would be looked up one by one.
+            let codes = IntOut::Codes(y.reborrow(), requantize, &After::Nothing);
+            // SAFETY: as below.
+            unsafe { run(self, x, outputs, codes) };
+            return y.each_run(|run| look_up_in_place(self.isa, table, run));
+        }
         // SAFETY: `pack` checked the instruction set, the lines above the shapes.
         unsafe { run(self, x, outputs, out) };
         Ok(())

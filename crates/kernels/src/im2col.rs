@@ -209,6 +209,7 @@ fn inside<T: Copy>(length: usize) -> Inside<T> {
         7 => lines::<T, 7>,
         9 => lines::<T, 9>,
         15 => lines::<T, 15>,
+        18 => lines::<T, 18>,
         21 => lines::<T, 21>,
         _ => |row, image, length, pitch| {
             for (to, from) in row.chunks_exact_mut(length).zip(image.chunks(pitch)) {

@@ -74,6 +74,7 @@ mod slab;
 mod softmax;
 mod sparse_f32;
 mod sparse_i8;
+mod squares;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -91,7 +92,7 @@ pub use crew::Crew;
 pub use dense_f32::DenseF32;
 pub use dense_i8::DenseI8;
 pub use depthwise::{DepthwiseF32, DepthwiseI8};
-pub use elementwise::{Affine, nchw_to_nhwc, nhwc_to_nchw};
+pub use elementwise::{Affine, add, nchw_to_nhwc, nhwc_to_nchw};
 pub use epilogue::{Clamp, Dequantize, IntOut, Requantize};
 pub use error::KernelError;
 pub use gather::gather;

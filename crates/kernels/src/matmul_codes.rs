@@ -22,18 +22,18 @@ const MAX_DEPTH: usize = 33_025;
 pub struct MatmulCodes {
     a: Codes,
     b: Codes,
-    factor: f32,
-    end: Option<Rounding>,
-    depth: usize,
-    columns: usize,
+    pub(crate) factor: f32,
+    pub(crate) end: Option<Rounding>,
+    pub(crate) depth: usize,
+    pub(crate) columns: usize,
 }
 
 /// Packed columns.
-pub(crate) struct Panels<'a> {
+struct Panels<'a> {
     /// `[panel][k / 4][16][4]`.
-    pub(crate) codes: &'a [u8],
+    codes: &'a [u8],
     /// What the zero points add to the sums of each column, as bytes of i32.
-    pub(crate) terms: &'a [u8],
+    terms: &'a [u8],
 }
 
 impl MatmulCodes {
@@ -79,11 +79,21 @@ impl MatmulCodes {
         Ok(matmul)
     }
 
-    fn panels(&self) -> usize {
+    /// The same product with real results `by` times as large, if that gives the bits of multiplying them
+    /// afterwards: it does by a power of two.
+    pub fn scaled(self, by: f32) -> Option<Self> {
+        let factor = self.factor * by;
+        // Sums are integers, so that no result is smaller than the factor.
+        let exact = is_power_of_two(by) && factor.is_normal() && self.factor.is_normal();
+        let largest = factor.abs() * (MAX_DEPTH as f32 * 65_025.0);
+        (exact && self.end.is_none() && largest.is_finite()).then_some(Self { factor, ..self })
+    }
+
+    pub(crate) fn panels(&self) -> usize {
         self.columns.div_ceil(LANES)
     }
 
-    fn panel_bytes(&self) -> usize {
+    pub(crate) fn panel_bytes(&self) -> usize {
         self.depth.div_ceil(4) * 4 * LANES
     }
 
@@ -132,8 +142,8 @@ impl MatmulCodes {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `require` found the instruction set on this processor, and the lengths of all
             // operands were checked.
-            Isa::Avx512Vnni => unsafe {
-                crate::x86_64::codes::matmul_avx512(self, a, b, scratch, y)
+            Isa::Avx512BwVnni | Isa::Avx512Vnni => unsafe {
+                crate::x86_64::avx512_matmul_codes::matmul(self, a, b, scratch, y)
             },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `require` found the instruction set on this processor.
@@ -159,12 +169,9 @@ impl MatmulCodes {
         for first in (0..rows).step_by(R) {
             let count = R.min(rows - first);
             let a = &a[first * self.depth..][..count * self.depth];
-            let zero_b = self.b.zero_point - 128;
             let mut terms = [0i32; R];
             for (r, term) in terms.iter_mut().enumerate().take(count) {
-                let row = &a[r * self.depth..][..self.depth];
-                let sum: i32 = row.iter().map(|&a| i32::from(a)).sum();
-                *term = -zero_b * sum;
+                *term = self.row_term(&a[r * self.depth..][..self.depth]);
             }
             for panel in 0..self.panels() {
                 let codes = &panels.codes[panel * self.panel_bytes()..][..self.panel_bytes()];
@@ -184,13 +191,27 @@ impl MatmulCodes {
         }
     }
 
+    /// What the second zero point adds to all sums of a row of `a`.
+    #[inline(always)]
+    pub(crate) fn row_term(&self, row: &[u8]) -> i32 {
+        let sum: i32 = row.iter().map(|&a| i32::from(a)).sum();
+        (128 - self.b.zero_point) * sum
+    }
+
+    /// What makes signed codes of those of `b`, the zero point of `a`, and what both zero points add to
+    /// every sum.
+    #[inline(always)]
+    pub(crate) fn packing(&self) -> (u8, i32, i32) {
+        let zero_a = self.a.zero_point;
+        let both = self.depth as i32 * zero_a * (self.b.zero_point - 128);
+        (self.b.flip ^ 0x80, zero_a, both)
+    }
+
     /// Packs `b`: what lies beyond its rows and columns is 0.
     #[inline(always)]
     fn pack<'s>(&self, b: &[u8], scratch: &'s mut [u8]) -> Panels<'s> {
         let (codes, terms) = scratch.split_at_mut(self.panels() * self.panel_bytes());
-        let to_signed = self.b.flip ^ 0x80;
-        let zero_a = self.a.zero_point;
-        let both = self.depth as i32 * zero_a * (self.b.zero_point - 128);
+        let (to_signed, zero_a, both) = self.packing();
         for panel in 0..self.panels() {
             let first = panel * LANES;
             let lanes = LANES.min(self.columns - first);
@@ -239,6 +260,11 @@ impl MatmulCodes {
     }
 }
 
+/// Whether a number is 1 times a power of two, and normal.
+fn is_power_of_two(x: f32) -> bool {
+    x.is_normal() && x.to_bits() & 0x007f_ffff == 0
+}
+
 /// One row, 16 columns.
 #[inline(always)]
 pub(crate) fn portable_tile(a: &[u8], depth: usize, codes: &[u8]) -> [[i32; LANES]; 1] {
@@ -274,6 +300,16 @@ mod tests {
         assert!(run(&[0; 3], &[0; 6], &mut scratch).is_err());
         assert!(run(&[0; 2], &[0; 5], &mut scratch).is_err());
         assert!(run(&[0; 2], &[0; 6], &mut scratch[..127]).is_err());
+    }
+
+    #[test]
+    fn powers_of_two_go_into_the_factor() {
+        let codes = Codes::unsigned(0).unwrap();
+        let real = MatmulCodes::new(codes, codes, 0.3, None, (2, 3)).unwrap();
+        assert_eq!(real.scaled(0.125).unwrap().factor, 0.3 / 8.0);
+        assert!(real.scaled(0.3).is_none() && real.scaled(f32::MIN_POSITIVE).is_none());
+        let to_codes = MatmulCodes::new(codes, codes, 0.3, Some(codes), (2, 3)).unwrap();
+        assert!(to_codes.scaled(0.5).is_none());
     }
 
     #[test]

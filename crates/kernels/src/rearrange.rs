@@ -2,10 +2,13 @@
 
 use std::ops::Range;
 
-use crate::{Isa, KernelError, Nest, error::check_len, multiversion, nest::place};
-
-/// Extent of the blocks in which rows and columns change places: both sides stay in the first cache.
-const BLOCK: usize = 16;
+use crate::{
+    Isa, KernelError, Nest,
+    error::check_len,
+    multiversion,
+    nest::place,
+    squares::{SIDE, turn_square},
+};
 
 /// One axis of a walk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,7 +133,7 @@ fn walk<T: Copy>(nest: &Nest<2>, x: &[T], y: &mut [T]) {
     }
 }
 
-/// `y[l·to_step + c] = x[l + c·from_step]`, in blocks.
+/// `y[l·to_step + c] = x[l + c·from_step]`, in squares that stay in the first cache.
 #[inline(always)]
 pub(crate) fn turn<T: Copy>(
     [lines, count]: [usize; 2],
@@ -139,10 +142,17 @@ pub(crate) fn turn<T: Copy>(
     y: &mut [T],
     to_step: usize,
 ) {
-    for l0 in (0..lines).step_by(BLOCK) {
-        let lines = l0..lines.min(l0 + BLOCK);
-        for c0 in (0..count).step_by(BLOCK) {
-            let c1 = count.min(c0 + BLOCK);
+    for l0 in (0..lines).step_by(SIDE) {
+        let lines = l0..lines.min(l0 + SIDE);
+        for c0 in (0..count).step_by(SIDE) {
+            let c1 = count.min(c0 + SIDE);
+            let is_whole = lines.len() == SIDE && c1 - c0 == SIDE;
+            if let (true, Ok(step)) = (is_whole, usize::try_from(from_step)) {
+                let (from, to) = (lines.start + c0 * step, lines.start * to_step + c0);
+                if turn_square(&x[from..], step, &mut y[to..], to_step).is_some() {
+                    continue;
+                }
+            }
             for l in lines.clone() {
                 let y = &mut y[l * to_step + c0..l * to_step + c1];
                 for (c, y) in y.iter_mut().enumerate() {

@@ -235,6 +235,29 @@ impl<'a, T> RowsMut<'a, T> {
         unsafe { std::slice::from_raw_parts_mut(self.start.add(r * self.stride), self.cols) }
     }
 
+    /// The same rows, for a while.
+    pub(crate) fn reborrow(&mut self) -> RowsMut<'_, T> {
+        RowsMut { ..*self }
+    }
+
+    /// Calls `body` with all rows, with those that lie back to back as one.
+    pub(crate) fn each_run<E>(
+        &mut self,
+        mut body: impl FnMut(&mut [T]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if self.cols != self.stride {
+            return (0..self.rows).try_for_each(|r| body(self.row_mut(r)));
+        }
+        let (rows, cols) = (1, self.rows * self.cols);
+        let mut all = RowsMut {
+            rows,
+            cols,
+            stride: cols,
+            ..*self
+        };
+        body(all.row_mut(0))
+    }
+
     #[cfg(target_arch = "x86_64")]
     pub(crate) fn as_mut_ptr(&mut self) -> *mut T {
         self.start
@@ -297,6 +320,21 @@ mod tests {
         y.row_mut(0).fill(1);
         y.row_mut(1).fill(2);
         assert_eq!(data, [1, 1, 0, 2, 2]);
+        let mut y = RowsMut::strided(&mut data, 2, 2, 3).unwrap();
+        let fill = |row: &mut [i32]| {
+            row.fill(3);
+            Ok::<(), ()>(())
+        };
+        y.reborrow().each_run(fill).unwrap();
+        assert_eq!(data, [3, 3, 0, 3, 3]);
+        let mut y = RowsMut::new(&mut data, 2, 2).unwrap();
+        let mut lengths = Vec::new();
+        y.each_run(|run| {
+            lengths.push(run.len());
+            Ok::<(), ()>(())
+        })
+        .unwrap();
+        assert_eq!(lengths, [4]);
     }
 
     #[test]

@@ -58,7 +58,8 @@ fn row(x: &[f32], y: &mut [f32]) {
         #[inline(always)]
         |y| y,
     );
-    y.iter_mut().for_each(|y| *y /= sum);
+    let inverse = 1.0 / sum;
+    y.iter_mut().for_each(|y| *y *= inverse);
 }
 
 /// Columns of `[extent, run]`, some at a time.

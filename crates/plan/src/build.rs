@@ -1,6 +1,7 @@
 //! One plan being made: values, the buffers that hold them, and steps.
 
 mod borders;
+mod chain;
 mod codes;
 mod elementwise;
 mod floats;
@@ -38,6 +39,8 @@ pub struct Build<'p> {
     pieces_of: Vec<usize>,
     pieces: Vec<Lifetime>,
     steps: Vec<Step>,
+    /// Steps whose work others have taken over.
+    dropped: BTreeSet<usize>,
     /// Layers whose steps lack their packed weights.
     packings: Vec<Packing<'p>>,
     /// The piece that is each step's working memory.
@@ -75,6 +78,7 @@ impl<'p> Build<'p> {
             pieces_of: Vec::new(),
             pieces: Vec::new(),
             steps: Vec::new(),
+            dropped: BTreeSet::new(),
             packings: Vec::new(),
             scratch_of: Vec::new(),
             inputs: Vec::new(),
@@ -134,11 +138,17 @@ impl<'p> Build<'p> {
         for (step, scratch) in self.steps.iter_mut().zip(&self.scratch_of) {
             step.scratch = scratch.map(|piece| (offsets[piece], self.pieces[piece].bytes));
         }
+        let is_kept = |(index, step)| (!self.dropped.contains(&index)).then_some(step);
         Ok(Plan {
             isa: self.planner.isa(),
             inputs: self.inputs,
             outputs,
-            steps: self.steps,
+            steps: self
+                .steps
+                .into_iter()
+                .enumerate()
+                .filter_map(is_kept)
+                .collect(),
             buffers: self.buffers,
             arena_bytes,
             fork_us: self.planner.costs().fork_us,
@@ -324,8 +334,8 @@ impl<'p> Build<'p> {
 /// not measured: enough to know which are worth several threads.
 fn typical_ns(action: &Action) -> f64 {
     match action {
-        Action::Softmax(_) => 1.2,
-        Action::Map(_) => 0.7,
+        Action::Softmax { .. } => 1.2,
+        Action::Map { .. } => 0.7,
         Action::Normalize { .. } | Action::Reduce { .. } => 0.5,
         Action::Binary { .. } | Action::Select(_) | Action::Cast | Action::Rearrange { .. } => 0.2,
         // Single elements are looked up one by one.

@@ -34,7 +34,7 @@ mod weights;
 pub use cost::{Costs, KernelCost, Level, Load, TileCost};
 pub use error::PlanError;
 pub use plan::{
-    Action, Buffer, Choice, Layout, Operand, Operands, Plan, Port, Product, Recurrent, Refused,
-    Step, Tail,
+    Action, Addend, BLOCK, Buffer, Choice, Layout, Operand, Operands, Plan, Port, Product,
+    Recurrent, Refused, Step, Tail,
 };
 pub use planner::Planner;

@@ -238,9 +238,9 @@ impl Action {
     pub fn is_exact(&self) -> bool {
         !matches!(
             self,
-            Self::Map(_)
+            Self::Map { .. }
                 | Self::Binary { .. }
-                | Self::Softmax(_)
+                | Self::Softmax { .. }
                 | Self::Normalize { .. }
                 | Self::Reduce { .. }
                 | Self::Product(_)
@@ -248,6 +248,21 @@ impl Action {
                 | Self::Resample(_)
         )
     }
+}
+
+/// Most elements that lie between two operators which one step computes, block by block: they stay in the
+/// first cache.
+pub const BLOCK: usize = 2048;
+
+/// What is added to rows before they are normalized.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Addend {
+    /// Nothing.
+    None,
+    /// f32.
+    Real,
+    /// Codes.
+    Codes(Affine),
 }
 
 /// What a step does. Images are `[n, h, w, c]`.
@@ -307,7 +322,12 @@ pub enum Action {
         batch: usize,
     },
     /// A function of each element.
-    Map(Function),
+    Map {
+        /// The function.
+        function: Function,
+        /// How its results become codes, if they do.
+        codes: Option<Affine>,
+    },
     /// A function of the elements of two f32 that broadcast.
     Binary {
         /// The function.
@@ -322,10 +342,19 @@ pub enum Action {
     /// The same numbers of another type.
     Cast,
     /// Shares that add up to 1 along an axis.
-    Softmax(Axis),
+    Softmax {
+        /// The axis.
+        axis: Axis,
+        /// How the shares become codes, if they do; only of rows of at most [`BLOCK`].
+        codes: Option<Affine>,
+    },
     /// Rows made free of their moments, then scaled and shifted by the other
     /// inputs.
     Normalize {
+        /// What is added to the rows before: the fourth input.
+        addend: Addend,
+        /// How the results become codes, if they do; only of rows of at most [`BLOCK`].
+        codes: Option<Affine>,
         /// Which moments.
         moments: Moments,
         /// Added to the variance.

@@ -9,12 +9,19 @@ use secateur_model::DType;
 const GRANULE: usize = 64;
 
 impl Call<'_> {
-    pub(super) fn map(&self, arena: &mut [u8], function: Function) -> Result<(), EngineError> {
+    pub(super) fn map(
+        &self,
+        arena: &mut [u8],
+        function: Function,
+        codes: Option<Affine>,
+    ) -> Result<(), EngineError> {
         let parts = self.apart(arena)?;
         let x = self.elements::<f32>(self.operand(&parts.reads, 0)?)?;
         self.share(parts.out, x.len(), GRANULE, |range, y| {
             let x = x.get(range).ok_or_else(|| self.misplaced())?;
-            self.kernel(function.map(self.plan.isa, x, self.elements_mut(y)?))
+            self.in_blocks(codes, 1, y, |part, y| {
+                self.kernel(function.map(self.plan.isa, &x[part], y))
+            })
         })
     }
 

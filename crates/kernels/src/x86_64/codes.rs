@@ -2,14 +2,13 @@
 //! and lookups by permutations of bytes.
 
 use std::arch::x86_64::{
-    __m512i, _mm512_dpbusd_epi32, _mm512_loadu_si512, _mm512_mask_blend_epi8,
-    _mm512_mask_permutexvar_epi8, _mm512_mask_storeu_epi8, _mm512_maskz_loadu_epi8,
-    _mm512_movepi8_mask, _mm512_permutex2var_epi8, _mm512_permutexvar_epi8, _mm512_set1_epi32,
-    _mm512_setzero_si512, _mm512_storeu_si512,
+    __m512i, _mm512_loadu_si512, _mm512_mask_blend_epi8, _mm512_mask_permutexvar_epi8,
+    _mm512_mask_storeu_epi8, _mm512_maskz_loadu_epi8, _mm512_movepi8_mask,
+    _mm512_permutex2var_epi8, _mm512_permutexvar_epi8, _mm512_storeu_si512,
 };
 use std::ops::Range;
 
-use crate::matmul_codes::{LANES, portable_tile};
+use crate::matmul_codes::portable_tile;
 use crate::{AddCodes, CodesOut, MatmulCodes, MeanCodes, PadCount, Window2d};
 
 #[target_feature(enable = "avx2,fma")]
@@ -151,61 +150,4 @@ pub(crate) fn matmul_avx2(
     y: CodesOut<'_>,
 ) {
     matmul.body(a, b, scratch, y, portable_tile);
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni,fma")]
-pub(crate) fn matmul_avx512(
-    matmul: &MatmulCodes,
-    a: &[u8],
-    b: &[u8],
-    scratch: &mut [u8],
-    y: CodesOut<'_>,
-) {
-    matmul.body(a, b, scratch, y, |a, depth, codes| {
-        matmul_tile(a, depth, codes)
-    });
-}
-
-/// Rows of a tile.
-const ROWS: usize = 12;
-
-/// Up to 12 rows of `depth` codes by one panel; rows that `a` does not have repeat its last one.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni,fma")]
-fn matmul_tile(a: &[u8], depth: usize, codes: &[u8]) -> [[i32; LANES]; ROWS] {
-    let mut acc = [_mm512_setzero_si512(); ROWS];
-    let rows = a.len().checked_div(depth).unwrap_or(0).max(1);
-    let mut row = [a; ROWS];
-    for (r, row) in row.iter_mut().enumerate() {
-        *row = &a[r.min(rows - 1) * depth..][..depth];
-    }
-    let (groups, _) = codes.as_chunks::<{ 4 * LANES }>();
-    let whole = depth / 4;
-    for (g, group) in groups.iter().enumerate().take(whole) {
-        // SAFETY: a group is 64 bytes, and `4·g + 4 ≤ depth` bytes of each row are read.
-        unsafe {
-            let b = _mm512_loadu_si512(group.as_ptr().cast());
-            for r in 0..ROWS {
-                let four = row[r].as_ptr().add(4 * g).cast::<i32>().read_unaligned();
-                acc[r] = _mm512_dpbusd_epi32(acc[r], _mm512_set1_epi32(four), b);
-            }
-        }
-    }
-    if let Some(group) = groups.get(whole) {
-        // SAFETY: a group is 64 bytes.
-        let b = unsafe { _mm512_loadu_si512(group.as_ptr().cast()) };
-        for r in 0..ROWS {
-            let mut four = [0; 4];
-            let rest = &row[r][4 * whole..];
-            four[..rest.len()].copy_from_slice(rest);
-            let four = _mm512_set1_epi32(i32::from_ne_bytes(four));
-            acc[r] = _mm512_dpbusd_epi32(acc[r], four, b);
-        }
-    }
-    let mut sums = [[0; LANES]; ROWS];
-    for (sums, acc) in sums.iter_mut().zip(acc) {
-        // SAFETY: 16 lanes of 32 bits are 64 bytes.
-        unsafe { _mm512_storeu_si512(sums.as_mut_ptr().cast(), acc) };
-    }
-    sums
 }

@@ -37,7 +37,16 @@ impl Build<'_> {
         };
         match (&node.op, function_of(&node.op)) {
             (_, Some(function)) if from == DType::F32 => {
-                self.unary(node, Action::Map(function), *dtype, shape, "map")?;
+                self.unary(
+                    node,
+                    Action::Map {
+                        function,
+                        codes: None,
+                    },
+                    *dtype,
+                    shape,
+                    "map",
+                )?;
             }
             (Op::Cast { .. }, _) if has_cast(from, *dtype) => {
                 self.unary(node, Action::Cast, *dtype, shape, "cast")?;
@@ -59,6 +68,9 @@ impl Build<'_> {
         };
         if !self.are([a, b], DType::F32)? {
             return Ok(false);
+        }
+        if clamp == Clamp::NONE && self.scale_behind_product(node, function, shape)? {
+            return Ok(true);
         }
         let refused = |e| Self::kernel_error(node, e);
         let clamp = kernel_clamp(clamp).map_err(refused)?;

@@ -77,13 +77,19 @@ impl Build<'_> {
         true
     }
 
-    /// The step of the layer that computes the codes in a buffer, if only this node reads them.
-    fn layer_before(&self, node: &Node, name: &str, buffer: usize) -> Option<usize> {
+    /// The step that computes what is in a buffer, if only this node reads it.
+    pub(super) fn step_before(&self, node: &Node, name: &str, buffer: usize) -> Option<usize> {
         let reader = self.planner.draft().only_reader(name)?;
         let piece = self.pieces_of[buffer];
         let writes = |outputs: &[usize]| outputs.iter().any(|&b| self.pieces_of[b] == piece);
         let step = self.steps.iter().rposition(|s| writes(&s.outputs))?;
         let is_read = self.pieces[piece].last > step;
+        (reader.name == node.name && !is_read).then_some(step)
+    }
+
+    /// The step of the layer that computes the codes in a buffer, if only this node reads them.
+    fn layer_before(&self, node: &Node, name: &str, buffer: usize) -> Option<usize> {
+        let step = self.step_before(node, name, buffer)?;
         let is_codes = matches!(self.buffers[buffer].dtype, DType::U8 | DType::I8);
         let is_layer = matches!(
             self.steps[step].action,
@@ -95,8 +101,7 @@ impl Build<'_> {
                 ..
             }
         );
-        let is_alone = reader.name == node.name && !is_read;
-        (is_alone && is_codes && is_layer).then_some(step)
+        (is_codes && is_layer).then_some(step)
     }
 
     /// Whether a buffer is there before a step, is not read by it, and by nothing behind it but

@@ -4,7 +4,7 @@
 use super::Build;
 use super::place::{Place, axis_of};
 use crate::PlanError;
-use crate::plan::{Action, Layout, Operand};
+use crate::plan::{Action, Addend, BLOCK, Layout, Operand};
 use secateur_kernels::{Moments, Reduction};
 use secateur_model::ops::TypedShape;
 use secateur_model::{self as model, DType, Node, Op, Shape};
@@ -71,7 +71,13 @@ impl Build<'_> {
         };
         let from = self.in_layout(x, layout)?;
         let to = self.define(y, DType::F32, &shape, layout)?;
-        self.simple(&node.name, Action::Softmax(axis), &[from], to, "softmax");
+        self.simple(
+            &node.name,
+            Action::Softmax { axis, codes: None },
+            &[from],
+            to,
+            "softmax",
+        );
         Ok(true)
     }
 
@@ -97,16 +103,31 @@ impl Build<'_> {
                 return Ok(false);
             }
         }
-        let inputs = vec![
-            Operand::Buffer(self.plain(x)?),
+        let rows = self.plain(x)?;
+        let mut inputs = vec![
+            Operand::Buffer(rows),
             self.operand(node.input(1))?,
             self.operand(node.input(2))?,
         ];
+        let sum = match width <= BLOCK {
+            true => self.sum_before(node, x, rows),
+            false => None,
+        };
+        let addend = match sum {
+            Some(sum) => {
+                inputs[0] = Operand::Buffer(sum.first);
+                inputs.push(Operand::Buffer(sum.second));
+                sum.addend
+            }
+            None => Addend::None,
+        };
         let to = self.define(y, DType::F32, shape, Layout::Plain)?;
         let action = Action::Normalize {
             moments,
             epsilon,
             width,
+            addend,
+            codes: None,
         };
         self.unweighted(&node.name, action, inputs, to, "normalize_rows");
         Ok(true)

@@ -1,6 +1,6 @@
 //! The steps of a node, other than the multiplying layers.
 
-use super::{Build, Cost};
+use super::{Build, Cost, following};
 use crate::PlanError;
 use crate::draft::{Arithmetic, Clamp, Fused, OnCodes};
 use crate::geometry::{touches_image, window2d};
@@ -164,7 +164,10 @@ impl<'p> Build<'p> {
                     return Ok(false);
                 };
                 let clamp = kernel_clamp(clamp).map_err(|e| Self::kernel_error(node, e))?;
-                let action = Action::Map(Function::Clamp(clamp));
+                let action = Action::Map {
+                    function: Function::Clamp(clamp),
+                    codes: None,
+                };
                 self.unary(node, action, *dtype, shape, "clamp")?;
             }
             Op::QuantizeLinear { .. } | Op::DequantizeLinear { .. } => {
@@ -182,7 +185,23 @@ impl<'p> Build<'p> {
                 if codes != q.dtype || real != DType::F32 {
                     return Ok(false);
                 }
-                self.unary(node, action, *dtype, shape, kernel)?;
+                // Bytes turn at a quarter of the cost of what is made of them.
+                let layout = match quantize || !draft.is_output(y) {
+                    true => self.present_layout(x),
+                    false => Layout::Plain,
+                };
+                let from = self.in_layout(x, layout)?;
+                let result = following::Result {
+                    node,
+                    name: y,
+                    dtype: *dtype,
+                    shape,
+                    layout,
+                };
+                if !(quantize && self.quantize_behind(result, affine, from)) {
+                    let to = self.define(y, *dtype, shape, layout)?;
+                    self.simple(&node.name, action, &[from], to, kernel);
+                }
             }
             _ => return Ok(false),
         }
@@ -295,7 +314,10 @@ impl<'p> Build<'p> {
             let to = self.define(y, *dtype, shape, Layout::Plain)?;
             let name = format!("{}: bounds", node.name);
             let clamp = kernel_clamp(fused.clamp).map_err(|e| Self::kernel_error(node, e))?;
-            let action = Action::Map(Function::Clamp(clamp));
+            let action = Action::Map {
+                function: Function::Clamp(clamp),
+                codes: None,
+            };
             self.simple(&name, action, &[from], to, "clamp");
         }
         Ok(())
