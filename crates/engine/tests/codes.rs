@@ -326,3 +326,66 @@ fn attention_multiplies_codes() {
     let kernels = [MOVE, MOVE, MOVE, CONV, TABLE, CONV];
     check(&net.graph, &[2, 9, 12], net.unit(8.0), &kernels);
 }
+
+#[test]
+fn steps_of_reals_take_sums_factors_and_quantizers_along() {
+    for signed in [false, true] {
+        let mut net = Net::new(signed);
+        let x = net.input(2.0);
+        let turned = net.op(
+            Op::Transpose {
+                perm: Some(vec![0, 2, 1]),
+            },
+            &[&x],
+        );
+        let scores = net.op(Op::MatMul, &[&x, &turned]);
+        let four = net.constant(Tensor::scalar_f32(4.0));
+        let scores = net.op(Op::Div, &[&scores, &four]);
+        let softmax = Op::Softmax {
+            axis: -1,
+            flattened: false,
+        };
+        let weights = net.op(softmax, &[&scores]);
+        let weights = net.pair(&weights, 1.0);
+        let mixed = net.op(Op::MatMul, &[&weights, &x]);
+        let sum = net.op(Op::Add, &[&mixed, &x]);
+        let ones = net.floats(&[1.5; 12]);
+        let bias = net.floats(&[0.25; 12]);
+        let normalized = Op::LayerNormalization {
+            axis: -1,
+            epsilon: 1e-5,
+        };
+        let normalized = net.op(normalized, &[&sum, &ones, &bias]);
+        let normalized = net.pair(&normalized, 4.0);
+        net.output(&normalized);
+        let dims = [2, 9, 12];
+        let x = Tensor::f32(&dims, support::noise(dims.iter().product(), 7)).unwrap();
+        let meant = secateur_model::eval(&net.graph, &[("input", x.clone())]).unwrap();
+        for (isa, threads) in Isa::available().flat_map(|isa| [(isa, 1), (isa, 2)]) {
+            let options = SessionOptions {
+                threads: Some(threads),
+                isa: Some(isa),
+                calibrate: Some(false),
+                ..SessionOptions::default()
+            };
+            let session = Session::new(&net.graph, &options).unwrap();
+            let found = session.run(&[("input", &x)]).unwrap();
+            let pairs = meant[0].as_f32().unwrap().iter();
+            for (meant, found) in pairs.zip(found[0].as_f32().unwrap()) {
+                let apart = (meant - found).abs();
+                assert!(apart <= net.unit(4.0) * 1.001, "{isa}: {meant} {found}");
+            }
+            let bound = session.bind(&[x.shape().clone()]).unwrap();
+            let kernels: Vec<&str> = bound
+                .plan()
+                .steps
+                .iter()
+                .map(|s| s.choice.kernel.as_str())
+                .collect();
+            let count = |kernel: &str| kernels.iter().filter(|k| **k == kernel).count();
+            assert_eq!(count("quantize"), 1, "{kernels:?}");
+            assert_eq!(count("broadcast"), 0, "{kernels:?}");
+            assert!(kernels.len() <= 8, "{kernels:?}");
+        }
+    }
+}

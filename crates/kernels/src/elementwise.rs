@@ -20,16 +20,7 @@ use crate::{
 pub struct Affine {
     scale: f32,
     zero_point: i32,
-    /// `1 / scale`, of scales in whose neighbourhood nothing underflows.
-    inverse: Option<f32>,
 }
-
-/// Scales by which a quotient is had from products: remainders of what is more than a quarter of them and
-/// less than [`MOST_STEPS`] times as much are normal numbers.
-const SCALES: std::ops::RangeInclusive<f32> = 1e-18..=1e18;
-
-/// No code is so many steps from another.
-const MOST_STEPS: f32 = 1024.0;
 
 impl Affine {
     /// `real = (q - zero_point) · scale`.
@@ -49,11 +40,7 @@ impl Affine {
                 reason: "needed -128..=255",
             });
         }
-        Ok(Self {
-            scale,
-            zero_point,
-            inverse: SCALES.contains(&scale).then(|| 1.0 / scale),
-        })
+        Ok(Self { scale, zero_point })
     }
 
     /// `saturate(round_half_even(quotient) + zero_point)` to `lo..=hi`; NaN gives the zero point.
@@ -72,30 +59,13 @@ impl Affine {
     #[inline(always)]
     fn quantize<T>(self, isa: Isa, x: &[f32], y: &mut [T], range: [i32; 2], of: impl Fn(i32) -> T) {
         let [lo, hi] = range;
-        // Loops own what they read: behind references, every byte that is written might change it.
-        let Some(inverse) = self.inverse.filter(|_| isa.has_fused()) else {
-            return multiversion::run(
-                isa,
-                #[inline(always)]
-                move || {
-                    for (y, &x) in y.iter_mut().zip(x) {
-                        *y = of(self.code(x / self.scale, lo, hi));
-                    }
-                },
-            );
-        };
-        let most = MOST_STEPS * self.scale;
-        let bounds = Clamp {
-            lo: -most,
-            hi: most,
-        };
         multiversion::run(
             isa,
+            // The loop owns what it reads: behind references, every byte that is written might change it.
             #[inline(always)]
             move || {
                 for (y, &x) in y.iter_mut().zip(x) {
-                    let quotient = quotient(bounds.apply(x), self.scale, inverse);
-                    *y = of(self.code(quotient, lo, hi));
+                    *y = of(self.code(x / self.scale, lo, hi));
                 }
             },
         );
@@ -205,16 +175,6 @@ pub fn add(isa: Isa, a: &[f32], b: &[f32], y: &mut [f32]) -> Result<(), KernelEr
     Ok(())
 }
 
-/// `x / scale`, rounded as a division rounds it (Markstein): the first quotient may be off by two units
-/// of its last place, the second by one, and from such a one the exact remainder gives the nearest. Five
-/// products take a third of the time of a division.
-#[inline(always)]
-fn quotient(x: f32, scale: f32, inverse: f32) -> f32 {
-    let first = x * inverse;
-    let second = (-first).mul_add(scale, x).mul_add(inverse, first);
-    (-second).mul_add(scale, x).mul_add(inverse, second)
-}
-
 /// `[c, pixels] -> [pixels, c]`: one NCHW image to NHWC.
 ///
 /// # Errors
@@ -319,16 +279,6 @@ mod tests {
                 affine.quantize_i8(isa, &x, &mut q).unwrap();
                 assert_eq!(q, expected, "{isa} {scale:e}");
             }
-        }
-    }
-
-    #[test]
-    fn quotients_are_those_of_a_division() {
-        for i in 0..2_000_000u32 {
-            let bits = |n: u32| f32::from_bits(0x3f80_0000 | n.wrapping_mul(0x9e37_79b9) >> 9);
-            let (x, scale) = (bits(i), bits(i ^ 0x5555_1234));
-            let found = quotient(x, scale, 1.0 / scale);
-            assert_eq!(found, x / scale, "{x:e} {scale:e}");
         }
     }
 

@@ -107,11 +107,6 @@ impl Isa {
         })
     }
 
-    /// Whether a fused multiply-add is one instruction.
-    pub(crate) fn has_fused(self) -> bool {
-        !matches!(self, Isa::Generic | Isa::Simd128)
-    }
-
     /// What the set's int8 kernels leave to the bias of an output.  Arm's products are i8 × i8: kernels
     /// multiply `w·(x - 128)`, which lacks `128·w`.  AVX2 multiplies `|w|·(127 - x)` where `w` is negative,
     /// which lacks `127·w`, and else as Arm.
