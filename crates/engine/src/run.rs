@@ -13,8 +13,8 @@ mod simple;
 
 use crate::EngineError;
 use crate::arena::{Reads, apart, bytes_of, read, views, write};
-use crate::team::{Flat, Team, Units};
-use secateur_kernels::KernelError;
+use crate::team::{ByRows, Flat, Team, Units, blocks};
+use secateur_kernels::{KernelError, RowsMut};
 use secateur_model::{Node, Tensor, ops};
 use secateur_plan::{Action, Buffer, Operand, Operands, Plan, Step};
 use std::ops::Range;
@@ -216,6 +216,37 @@ impl<'a> Call<'a> {
             scratch_each: 0,
         };
         all.share(self.team, &|range, out, _| work(range, out.bytes))
+    }
+
+    /// Shares the pixels of all images, rows of `row_bytes` of `y`: `work(image, pixels, rows)`.
+    fn share_pixels(
+        &self,
+        [batch, pixels]: [usize; 2],
+        row_bytes: usize,
+        y: &mut [u8],
+        work: impl Fn(usize, Range<usize>, RowsMut<'_, u8>) -> Result<(), EngineError> + Sync,
+    ) -> Result<(), EngineError> {
+        /// Pixels that a thread takes at once.
+        const GRANULE: usize = 16;
+        let all = Units {
+            range: 0..batch * pixels,
+            granule: GRANULE,
+            out: ByRows {
+                out: self.kernel(RowsMut::new(y, batch * pixels, row_bytes))?,
+                each: 1,
+            },
+            scratch: &mut [],
+            scratch_each: 0,
+        };
+        all.share(self.team, &|range, part, _| {
+            let mut rest = part.out;
+            for (image, pixels) in blocks(range, pixels, pixels) {
+                let (now, later) = rest.split_rows(pixels.len());
+                rest = later;
+                work(image, pixels, now)?;
+            }
+            Ok(())
+        })
     }
 
     /// Elements of a view.

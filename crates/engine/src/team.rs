@@ -72,11 +72,8 @@ pub struct Flat<'a> {
 impl Cut for Flat<'_> {
     fn cut(self, units: usize) -> (Self, Self) {
         let (now, later) = self.bytes.split_at_mut(units * self.each);
-        let part = |bytes| Flat {
-            bytes,
-            each: self.each,
-        };
-        (part(now), part(later))
+        let each = self.each;
+        (Self { bytes: now, each }, Self { bytes: later, each })
     }
 }
 
@@ -91,11 +88,8 @@ pub struct ByRows<'a> {
 impl Cut for ByRows<'_> {
     fn cut(self, units: usize) -> (Self, Self) {
         let (now, later) = self.out.split_rows(units * self.each);
-        let part = |out| ByRows {
-            out,
-            each: self.each,
-        };
-        (part(now), part(later))
+        let each = self.each;
+        (Self { out: now, each }, Self { out: later, each })
     }
 }
 
@@ -110,11 +104,8 @@ pub struct ByColumns<'a> {
 impl Cut for ByColumns<'_> {
     fn cut(self, units: usize) -> (Self, Self) {
         let (now, later) = self.out.split_columns(units * self.each);
-        let part = |out| ByColumns {
-            out,
-            each: self.each,
-        };
-        (part(now), part(later))
+        let each = self.each;
+        (Self { out: now, each }, Self { out: later, each })
     }
 }
 

@@ -1,6 +1,5 @@
 use crate::{KernelError, error::product};
 use std::marker::PhantomData;
-use std::ops::Range;
 use std::ptr::NonNull;
 
 /// A matrix read by rows: `rows × cols`, consecutive rows `stride` elements apart.
@@ -133,21 +132,6 @@ impl<'a, T> Rows<'a, T> {
     pub fn row(&self, r: usize) -> &'a [T] {
         debug_assert!(r < self.rows);
         &self.data[r * self.stride..][..self.cols]
-    }
-
-    /// Some of the rows; as with slices, more than there are panic.
-    pub fn part(&self, rows: Range<usize>) -> Self {
-        assert!(
-            rows.start <= rows.end && rows.end <= self.rows,
-            "rows {rows:?} of {}",
-            self.rows
-        );
-        let first = (rows.start * self.stride).min(self.data.len());
-        Self {
-            data: &self.data[first..],
-            rows: rows.len(),
-            ..*self
-        }
     }
 
     pub(crate) fn data(&self) -> &'a [T] {
@@ -367,12 +351,5 @@ mod tests {
         let (odd, rest) = right.split_columns(1);
         assert!(odd.cast::<f32>().is_err() && rest.cast::<i32>().is_err());
         assert_eq!(data, [0, 0, 0, -7, 0, 0]);
-    }
-
-    #[test]
-    fn rows_are_parted() {
-        let x = Rows::strided(&[1, 2, 0, 3, 4], 2, 2, 3).unwrap();
-        assert_eq!(x.part(1..2).row(0), [3, 4]);
-        assert_eq!(x.part(2..2).rows(), 0);
     }
 }

@@ -10,8 +10,6 @@ use std::ops::Range;
 
 /// Bytes of a cache line, which two threads shall not both write to.
 const LINE: usize = 64;
-/// Pixels of a depthwise convolution that a thread takes at once.
-const PIXELS: usize = 16;
 
 /// How a layer is shared.
 struct Shared<'a, 'b> {
@@ -287,36 +285,20 @@ impl Call<'_> {
         };
         let (pixels, length) = (window.pixels(), window.image_len() * size);
         let row_bytes = window.channels * self.item_size()?;
-        let units = Units {
-            range: 0..batch * pixels,
-            granule: PIXELS,
-            out: ByRows {
-                out: self.kernel(RowsMut::new(y, batch * pixels, row_bytes))?,
-                each: 1,
-            },
-            scratch: &mut [],
-            scratch_each: 0,
-        };
-        units.share(self.team, &|range, part, _| {
-            let mut rest = part.out;
-            for (image, pixels) in blocks(range, pixels, pixels) {
-                let (now, later) = rest.split_rows(pixels.len());
-                rest = later;
-                let image = x.get(image * length..(image + 1) * length);
-                let image = image.ok_or_else(|| self.misplaced())?;
-                match (&layer.filters, &layer.finish) {
-                    (Filters::F32(filters), Finish::Float(clamp)) => {
-                        let (x, y) = (self.floats(image)?, self.kernel(now.cast())?);
-                        self.kernel(filters.run(x, pixels, *clamp, y))?;
-                    }
-                    (Filters::I8(filters), finish) => {
-                        let y = self.int_out(finish, &After::Nothing, now)?;
-                        self.kernel(filters.run(image, pad, pixels, y))?;
-                    }
-                    (Filters::F32(_), _) => return Err(self.misplaced()),
+        self.share_pixels([batch, pixels], row_bytes, y, |image, pixels, y| {
+            let image = x.get(image * length..(image + 1) * length);
+            let image = image.ok_or_else(|| self.misplaced())?;
+            match (&layer.filters, &layer.finish) {
+                (Filters::F32(filters), Finish::Float(clamp)) => {
+                    let (x, y) = (self.floats(image)?, self.kernel(y.cast())?);
+                    self.kernel(filters.run(x, pixels, *clamp, y))
                 }
+                (Filters::I8(filters), finish) => {
+                    let y = self.int_out(finish, &After::Nothing, y)?;
+                    self.kernel(filters.run(image, pad, pixels, y))
+                }
+                (Filters::F32(_), _) => Err(self.misplaced()),
             }
-            Ok(())
         })
     }
 

@@ -2,16 +2,12 @@
 
 use super::Call;
 use crate::EngineError;
-use crate::team::{ByRows, Units, blocks};
 use secateur_kernels::{
     self as kernels, Element, KernelError, PadCount, RowsMut, Window2d, interleave, nchw_to_nhwc,
     nhwc_to_nchw,
 };
 use secateur_model::DType;
 use std::ops::Range;
-
-/// Windows that a thread takes at once.
-const GRANULE: usize = 16;
 
 impl Call<'_> {
     pub(super) fn max_pool(
@@ -66,26 +62,10 @@ impl Call<'_> {
     ) -> Result<(), EngineError> {
         let (pixels, length) = (window.pixels(), window.image_len());
         let row_bytes = window.channels * size_of::<T>();
-        let units = Units {
-            range: 0..batch * pixels,
-            granule: GRANULE,
-            out: ByRows {
-                out: self.kernel(RowsMut::new(y, batch * pixels, row_bytes))?,
-                each: 1,
-            },
-            scratch: &mut [],
-            scratch_each: 0,
-        };
-        units.share(self.team, &|range, part, _| {
-            let mut rest = part.out;
-            for (image, pixels) in blocks(range, pixels, pixels) {
-                let (now, later) = rest.split_rows(pixels.len());
-                rest = later;
-                let image = x.get(image * length..(image + 1) * length);
-                let image = image.ok_or_else(|| self.misplaced())?;
-                self.kernel(pool(image, pixels, self.kernel(now.cast())?))?;
-            }
-            Ok(())
+        self.share_pixels([batch, pixels], row_bytes, y, |image, pixels, y| {
+            let image = x.get(image * length..(image + 1) * length);
+            let image = image.ok_or_else(|| self.misplaced())?;
+            self.kernel(pool(image, pixels, self.kernel(y.cast())?))
         })
     }
 
