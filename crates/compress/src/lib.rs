@@ -8,6 +8,7 @@ pub mod histogram;
 pub mod prune;
 pub mod quantize;
 pub mod recipe;
+pub mod record;
 pub mod run;
 pub mod share;
 
@@ -17,5 +18,6 @@ pub use histogram::{ActivationScale, Histogram};
 pub use prune::{Allocation, prune};
 pub use quantize::{Granularity, Range, quantize_weights};
 pub use recipe::Recipe;
+pub use record::RunRecord;
 pub use run::{Observer, Report, StepReport, run};
 pub use share::{Init, share};

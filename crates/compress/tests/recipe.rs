@@ -54,10 +54,10 @@ fn a_network_is_pruned_shared_and_quantized_with_little_loss() {
     let (small, report) = go();
     assert_eq!(go().0, small);
 
-    let before = evaluate(&dense, &data.test).unwrap().top1_error_percent();
-    let after = evaluate(&small, &data.test).unwrap().top1_error_percent();
+    let before = evaluate(&dense, &data.test).unwrap().error_percent();
+    let after = evaluate(&small, &data.test).unwrap().error_percent();
     assert!(after < before + 2.0, "{before} -> {after}: {report:?}");
-    let kinds: Vec<&str> = report.steps.iter().map(|s| s.kind).collect();
+    let kinds: Vec<&str> = report.steps.iter().map(|s| s.kind.as_str()).collect();
     assert_eq!(kinds, ["prune", "share", "quantize"]);
     let weight = small.weight("fc1.weight").unwrap();
     assert_eq!(weight.kept(), 1920);

@@ -1,15 +1,15 @@
 //! Training: batches, loss, gradients, steps.
 
+use crate::batch::{Augment, batch_of};
 use crate::latent::LatentWeights;
-use crate::score::{check_input, constants};
+use crate::loss::{Distill, Objective};
+use crate::score::check_input;
 use crate::trace::{self, BatchStatistics, Mode, Value};
 use crate::{Optimiser, Schedule, TrainError};
-use burn::tensor::{Tensor, activation};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use secateur_data::Dataset;
-use secateur_data::augment::CropFlip;
 use secateur_model::{Constant, Graph, Support, Values, Weight};
 use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
@@ -19,30 +19,6 @@ use std::ops::ControlFlow;
 pub fn epochs_for(epochs: f32, min_steps: usize, images: usize, batch: usize) -> f32 {
     let per_epoch = (images / batch.max(1)).max(1);
     epochs.max(min_steps as f32 / per_epoch as f32)
-}
-
-/// How images are varied between epochs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Augment {
-    /// Not at all.
-    #[default]
-    None,
-    /// Moved by up to so many pixels each way, black moving in.
-    Shift(usize),
-    /// Moved, and half of them mirrored.
-    ShiftMirror(usize),
-}
-
-/// Learning from another network's answers:
-/// `alpha · CE + (1 − alpha) · T² · KL` (Hinton et al. 2015).
-#[derive(Debug, Clone)]
-pub struct Distill {
-    /// The network whose answers are learned.
-    pub teacher: Graph,
-    /// Weight of the labels.
-    pub alpha: f32,
-    /// Softness of the answers.
-    pub temperature: f32,
 }
 
 /// How to train.
@@ -145,16 +121,13 @@ pub fn fit(
             "epochs and batch must be positive".into(),
         ));
     }
-    let output = graph
-        .outputs
-        .first()
-        .map(|o| o.name.clone())
-        .unwrap_or_default();
+    let objective = Objective::new(
+        graph,
+        data,
+        options.label_smoothing,
+        options.distill.as_ref(),
+    )?;
     let statistics_names = running_statistics(graph);
-    let teacher = options.distill.as_ref().map(|d| (d, constants(&d.teacher)));
-    if let Some(distill) = &options.distill {
-        check_input(&distill.teacher, data)?;
-    }
     let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
     let mut latent = LatentWeights::new(graph);
     let mut running: HashMap<String, Vec<f32>> = statistics_names
@@ -197,32 +170,9 @@ pub fn fit(
                 statistics: &mut statistics,
                 seed: options.seed.wrapping_add(step as u64),
             },
-            std::slice::from_ref(&output),
+            objective.wanted(),
         )?;
-        let logits = rows(values.get(&output), &output, batch)?;
-        let classes = logits.dims()[1];
-        let targets = one_hot(data, indices, classes, options.label_smoothing)?;
-        let loss = match &teacher {
-            None => cross_entropy(logits, targets),
-            Some((distill, constants)) => {
-                let name = distill
-                    .teacher
-                    .outputs
-                    .first()
-                    .map(|o| o.name.clone())
-                    .unwrap_or_default();
-                let wanted = std::slice::from_ref(&name);
-                let answers =
-                    trace::run(&distill.teacher, input, constants, Mode::Evaluate, wanted)?;
-                let t = distill.temperature;
-                let soft = activation::softmax(rows(answers.get(&name), &name, batch)? / t, 1);
-                if soft.dims() != logits.dims() {
-                    return Err(TrainError::Setting("the teacher has other classes".into()));
-                }
-                let hard = cross_entropy(logits.clone(), targets) * distill.alpha;
-                hard + cross_entropy(logits / t, soft) * ((1.0 - distill.alpha) * t * t)
-            }
-        };
+        let loss = objective.loss(&values, data, indices, input)?;
         let value = trace::to_vec(loss.clone().inner())
             .first()
             .copied()
@@ -235,11 +185,6 @@ pub fn fit(
             });
         }
 
-        if !loss.is_tracked() {
-            return Err(TrainError::Setting(format!(
-                "output `{output}` depends on no weight: there is nothing to train"
-            )));
-        }
         let mut gradients = loss.backward();
         let rate = options.learning_rate * options.schedule.factor(step as f32 / total as f32);
         for (name, l) in latent.iter_mut() {
@@ -302,66 +247,4 @@ fn follow(running: &mut HashMap<String, Vec<f32>>, batch: &BatchStatistics) {
                 .for_each(|(o, n)| *o += PART * (n - *o));
         }
     }
-}
-
-fn batch_of(
-    data: &Dataset,
-    indices: &[usize],
-    augment: Augment,
-    rng: &mut ChaCha8Rng,
-) -> Result<Value, TrainError> {
-    let mut pixels = vec![0.0; indices.len() * data.image_len()];
-    data.gather(indices, &mut pixels);
-    let crop = match augment {
-        Augment::None => None,
-        Augment::Shift(pad) => Some(CropFlip { pad, mirror: false }),
-        Augment::ShiftMirror(pad) => Some(CropFlip { pad, mirror: true }),
-    };
-    if let Some(crop) = crop {
-        crop.apply(&mut pixels, [data.channels, data.height, data.width], rng)
-            .map_err(|e| TrainError::Setting(e.to_string()))?;
-    }
-    let dims = [indices.len(), data.channels, data.height, data.width];
-    Ok(Value::new(pixels, &dims))
-}
-
-/// The value as one row for each of `batch` images.
-fn rows(value: Option<&Value>, name: &str, batch: usize) -> Result<Tensor<2>, TrainError> {
-    let dims = value.map_or(&[][..], |v| &v.dims);
-    match (value, dims) {
-        (Some(v), &[n, classes]) if n == batch => Ok(v.flat.clone().reshape([n, classes])),
-        _ => Err(TrainError::Setting(format!(
-            "output `{name}` must be [{batch}, classes] to be trained, found {dims:?}"
-        ))),
-    }
-}
-
-fn one_hot(
-    data: &Dataset,
-    indices: &[usize],
-    classes: usize,
-    smoothing: f32,
-) -> Result<Tensor<2>, TrainError> {
-    let rest = smoothing / classes.max(1) as f32;
-    let mut targets = vec![rest; indices.len() * classes];
-    for (row, &index) in indices.iter().enumerate() {
-        let label = data.labels()[index] as usize;
-        if label >= classes {
-            return Err(TrainError::Data {
-                data: data.name.clone(),
-                what: "label",
-                needed: format!("below the network's {classes} outputs"),
-                found: label.to_string(),
-            });
-        }
-        targets[row * classes + label] += 1.0 - smoothing;
-    }
-    let dims = [indices.len(), classes];
-    Ok(Value::new(targets, &dims).flat.reshape(dims))
-}
-
-/// Mean over the rows of `−Σ target · log softmax(z)`.
-fn cross_entropy(logits: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
-    let rows = logits.dims()[0] as f32;
-    (activation::log_softmax(logits, 1) * targets).sum() / -rows
 }

@@ -4,16 +4,20 @@
 //! what compression decided: the form of each weight is its constraint.
 #![recursion_limit = "256"]
 
+mod batch;
 mod error;
 mod fit;
 mod latent;
+mod loss;
 mod ops;
 mod optimiser;
 mod score;
 mod trace;
 
+pub use batch::Augment;
 pub use error::TrainError;
-pub use fit::{Augment, Distill, FitOptions, FitReport, Hooks, Quiet, epochs_for, fit};
+pub use fit::{FitOptions, FitReport, Hooks, Quiet, epochs_for, fit};
 pub use latent::LatentWeights;
+pub use loss::Distill;
 pub use optimiser::{Optimiser, Schedule};
 pub use score::{Score, evaluate, logits, observe};

@@ -22,7 +22,7 @@ pub struct Score {
 
 impl Score {
     /// Wrong answers in percent.
-    pub fn top1_error_percent(&self) -> f64 {
+    pub fn error_percent(&self) -> f64 {
         100.0 * (self.samples - self.correct) as f64 / self.samples.max(1) as f64
     }
 }

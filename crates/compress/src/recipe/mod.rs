@@ -1,0 +1,259 @@
+//! Recipes: an ordered list of steps, as TOML.
+
+mod prune;
+mod quantize;
+mod retrain;
+mod share;
+
+pub use prune::{AllocationSettings, PruneOverride, PruneSchedule, PruneStep};
+pub use quantize::{Biases, QuantizeStep};
+pub use retrain::{DistillSettings, OptimiserSetting, Retrain};
+pub use share::{ShareOverride, ShareStep};
+
+use crate::CompressError;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+///
+/// ```
+/// use secateur_compress::Recipe;
+/// let recipe = Recipe::builtin("deep-compression")?;
+/// let kinds: Vec<&str> = recipe.steps.iter().map(|s| s.kind()).collect();
+/// assert_eq!(kinds, ["prune", "share", "quantize", "encode"]);
+/// # Ok::<(), secateur_compress::CompressError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// The recipe's name.
+    pub name: String,
+    /// What is done, in this order.
+    #[serde(rename = "step")]
+    pub steps: Vec<Step>,
+}
+
+/// One step of a recipe.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Step {
+    /// Train as the network stands.
+    Train(TrainStep),
+    /// Remove connections, and retrain.
+    Prune(PruneStep),
+    /// Give each layer few values, and retrain them.
+    Share(ShareStep),
+    /// Integers for weights and activations.
+    Quantize(QuantizeStep),
+    /// How the file is coded.
+    Encode(EncodeStep),
+}
+
+impl Step {
+    /// The step's name in a recipe.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Train(_) => "train",
+            Self::Prune(_) => "prune",
+            Self::Share(_) => "share",
+            Self::Quantize(_) => "quantize",
+            Self::Encode(_) => "encode",
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Train(step) => step.retrain.check(),
+            Self::Prune(step) => step.check(),
+            Self::Share(step) => step.check(),
+            Self::Quantize(step) => step.check(),
+            Self::Encode(_) => Ok(()),
+        }
+    }
+}
+
+/// Train as the network stands.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainStep {
+    /// How.
+    pub retrain: Retrain,
+}
+
+/// Which trade the file's coders make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StoreSetting {
+    /// Fewest bytes, however slowly they are read.
+    Smallest,
+    /// Few bytes; large weights within 3 % of the fewest where that is fast to read.
+    #[default]
+    Small,
+    /// Fast to read.
+    Fast,
+}
+
+/// How the file is coded.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EncodeStep {
+    /// Which trade.
+    #[serde(default)]
+    pub store: StoreSetting,
+}
+
+/// The recipes that come with the library: name and text.
+pub const BUILTIN: [(&str, &str); 3] = [
+    (
+        "deep-compression",
+        include_str!("../../../../recipes/deep-compression.toml"),
+    ),
+    ("int8", include_str!("../../../../recipes/int8.toml")),
+    (
+        "prune-only",
+        include_str!("../../../../recipes/prune-only.toml"),
+    ),
+];
+
+impl Recipe {
+    /// A recipe that comes with the library.
+    ///
+    /// # Errors
+    /// A name that is none of [`BUILTIN`].
+    pub fn builtin(name: &str) -> Result<Self, CompressError> {
+        let Some((_, text)) = BUILTIN.iter().find(|(n, _)| *n == name) else {
+            let known: Vec<&str> = BUILTIN.iter().map(|(n, _)| *n).collect();
+            return Err(CompressError::Recipe {
+                place: name.to_owned(),
+                reason: format!("no such recipe; there are {}", known.join(", ")),
+            });
+        };
+        Self::from_toml(text, name)
+    }
+
+    /// Reads a recipe; `place` names it in errors.
+    ///
+    /// # Errors
+    /// Text that is not TOML, an unknown step or key, an order that makes no
+    /// sense, a setting out of range.
+    pub fn from_toml(text: &str, place: &str) -> Result<Self, CompressError> {
+        let wrong = |reason: String| CompressError::Recipe {
+            place: place.to_owned(),
+            reason,
+        };
+        let recipe: Self = toml::from_str(text).map_err(|e| wrong(e.to_string()))?;
+        recipe.check().map_err(wrong)?;
+        Ok(recipe)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let mut done: Vec<&str> = Vec::new();
+        for (index, step) in self.steps.iter().enumerate() {
+            let kind = step.kind();
+            let before = |other: &str| done.contains(&other);
+            let because = match kind {
+                _ if before("encode") => Some("the file is encoded last"),
+                "prune" if before("share") || before("quantize") => {
+                    Some("shared or quantized weights cannot be pruned; prune first")
+                }
+                "share" if before("share") => Some("the weights are shared already"),
+                "share" if before("quantize") => {
+                    Some("quantized weights have few values already; share first")
+                }
+                "quantize" if before("quantize") => Some("the network is quantized already"),
+                _ => None,
+            };
+            if let Some(reason) = because {
+                return Err(format!("step {} ({kind}): {reason}", index + 1));
+            }
+            step.check()
+                .map_err(|e| format!("step {} ({kind}): {e}", index + 1))?;
+            done.push(kind);
+        }
+        match done.is_empty() {
+            true => Err("a recipe needs at least one [[step]]".into()),
+            false => Ok(()),
+        }
+    }
+}
+
+/// What is set for networks of this name.
+fn for_network<'a, T>(settings: &'a BTreeMap<String, T>, network: &str) -> Option<&'a T> {
+    let mut found = settings.iter().filter(|(p, _)| matches(p, network));
+    found.next().map(|(_, setting)| setting)
+}
+
+/// Whether a name matches a pattern in which `*` stands for any run.
+///
+/// Each part between stars is looked for where the last one ended: the earliest
+/// place leaves the most for what follows, so none needs to be tried again.
+fn matches(pattern: &str, name: &str) -> bool {
+    let Some((head, tail)) = pattern.split_once('*') else {
+        return pattern == name;
+    };
+    let Some(mut rest) = name.strip_prefix(head) else {
+        return false;
+    };
+    let (middle, end) = tail.rsplit_once('*').unwrap_or(("", tail));
+    for part in middle.split('*') {
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        Recipe::from_toml(text, "r.toml").unwrap_err().to_string()
+    }
+
+    #[test]
+    fn built_in_recipes_read() {
+        for (name, _) in BUILTIN {
+            assert_eq!(Recipe::builtin(name).unwrap().name, name);
+        }
+        assert!(Recipe::builtin("nope").is_err());
+    }
+
+    #[test]
+    fn networks_have_their_own_settings() {
+        let recipe = Recipe::builtin("deep-compression").unwrap();
+        let Step::Prune(step) = &recipe.steps[0] else {
+            panic!("the first step prunes");
+        };
+        let per_layer = |name| matches!(step.resolve(name).0, AllocationSettings::PerLayer(_));
+        assert!(per_layer("lenet-300-100"));
+        assert!(!per_layer("resnet-20"));
+        assert!(matches("a*c*", "abcd") && !matches("a*c", "abcd"));
+        assert!(matches("*b*b*", "abcb") && !matches("*b*b*b", "abcb"));
+        assert!(!matches("ab*ba", "aba") && matches("ab*ba", "abba"));
+        assert!(!matches(&"*a".repeat(60), &"a".repeat(59)));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_a_reason() {
+        let step = |s: &str| format!("name = \"x\"\n{s}");
+        let unknown = error(&step("[[step]]\nkind = \"melt\""));
+        assert!(
+            unknown.contains("melt") && unknown.contains("r.toml"),
+            "{unknown}"
+        );
+        let quantize = "[[step]]\nkind = \"quantize\"\nweight_bits = 8\n";
+        let prune = "[[step]]\nkind = \"prune\"\nallocation = { uniform = 0.5 }\n";
+        let order = error(&step(&format!("{quantize}{prune}")));
+        assert!(order.contains("prune first"), "{order}");
+        let bits = error(&step("[[step]]\nkind = \"quantize\"\nweight_bits = 1\n"));
+        assert!(bits.contains("found 1"), "{bits}");
+        let density = error(&step(
+            "[[step]]\nkind = \"prune\"\nallocation = { global = 2.0 }\n",
+        ));
+        assert!(density.contains("density"), "{density}");
+        let key = error(&step(&format!("{prune}densty = 3\n")));
+        assert!(key.contains("densty"), "{key}");
+        assert!(error("name = \"x\"\nstep = []").contains("at least one"));
+    }
+}

@@ -1,0 +1,147 @@
+//! A recipe carried out.
+
+mod prune;
+mod quantize;
+mod retrain;
+mod share;
+
+use crate::CompressError;
+use crate::recipe::{Recipe, Step};
+use secateur_data::Dataset;
+use secateur_model::{Constant, Graph, Weight};
+use secateur_train::{TrainError, evaluate};
+use serde::{Deserialize, Serialize};
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+/// What a recipe did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// One for each step.
+    pub steps: Vec<StepReport>,
+}
+
+/// What one step did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepReport {
+    /// The step's kind.
+    pub kind: String,
+    /// Time it took.
+    pub seconds: f64,
+    /// Weights of the network that are not zero.
+    pub nonzeros: usize,
+    /// Wrong answers on the validation images, in percent.
+    pub validation_error_percent: f64,
+}
+
+/// Told what happens; may stop it.
+pub trait Observer {
+    /// A step begins.
+    fn begin(&mut self, step: usize, steps: usize, kind: &'static str) {
+        let _ = (step, steps, kind);
+    }
+
+    /// Training within the step goes on; `Break` stops the recipe.
+    fn progress(&mut self, done: usize, total: usize, loss: f32) -> ControlFlow<()> {
+        let _ = (done, total, loss);
+        ControlFlow::Continue(())
+    }
+
+    /// A step is done.
+    fn end(&mut self, report: &StepReport) {
+        let _ = report;
+    }
+}
+
+/// Carries out a recipe: trains on `train`, and scores each step on
+/// `validation`, which nothing is trained on. The network as it was given is the
+/// teacher of every distillation.
+///
+/// # Errors
+/// A step that is refused, a training that fails, an observer that stops it.
+pub fn run(
+    graph: Graph,
+    train: &Dataset,
+    validation: &Dataset,
+    recipe: &Recipe,
+    seed: u64,
+    observer: &mut dyn Observer,
+) -> Result<(Graph, Report), CompressError> {
+    let teacher = graph.clone();
+    let mut graph = graph;
+    let mut steps = Vec::with_capacity(recipe.steps.len());
+    for (index, step) in recipe.steps.iter().enumerate() {
+        let kind = step.kind();
+        observer.begin(index, recipe.steps.len(), kind);
+        let start = Instant::now();
+        let mut stage = Stage {
+            place: format!("{} ({kind})", index + 1),
+            teacher: &teacher,
+            train,
+            seed: seed.wrapping_mul(1000).wrapping_add(index as u64),
+            round: Round {
+                index: 0,
+                rounds: 1,
+            },
+            observer,
+        };
+        match step {
+            Step::Train(step) => stage.retrain(&mut graph, Some(&step.retrain))?,
+            Step::Prune(step) => stage.prune(&mut graph, step)?,
+            Step::Share(step) => stage.share(&mut graph, step)?,
+            Step::Quantize(step) => stage.quantize(&mut graph, step)?,
+            Step::Encode(_) => {}
+        }
+        let score = evaluate(&graph, validation).map_err(|e| stage.failed(e))?;
+        let report = StepReport {
+            kind: kind.to_owned(),
+            seconds: start.elapsed().as_secs_f64(),
+            nonzeros: graph.weights().map(|(_, w)| w.nonzeros()).sum(),
+            validation_error_percent: score.error_percent(),
+        };
+        observer.end(&report);
+        steps.push(report);
+    }
+    graph.metadata.insert("recipe".into(), recipe.name.clone());
+    Ok((graph, Report { steps }))
+}
+
+/// What every step needs.
+struct Stage<'a> {
+    place: String,
+    teacher: &'a Graph,
+    train: &'a Dataset,
+    seed: u64,
+    round: Round,
+    observer: &'a mut dyn Observer,
+}
+
+/// Which of a step's equally long trainings is under way.
+#[derive(Clone, Copy)]
+struct Round {
+    index: usize,
+    rounds: usize,
+}
+
+impl Stage<'_> {
+    fn failed(&self, error: TrainError) -> CompressError {
+        CompressError::Train {
+            step: self.place.clone(),
+            error,
+        }
+    }
+}
+
+fn replace_weights(
+    graph: &mut Graph,
+    names: Vec<String>,
+    f: impl Fn(&Weight) -> Result<Weight, CompressError>,
+) -> Result<(), CompressError> {
+    for name in names {
+        if let Some(weight) = graph.weight(&name) {
+            let weight = f(weight)?;
+            graph.constants.insert(name, Constant::Weight(weight));
+        }
+    }
+    Ok(())
+}

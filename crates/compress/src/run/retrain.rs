@@ -1,0 +1,88 @@
+//! Training within a step.
+
+use super::prune::Gradual;
+use super::{Observer, Round, Stage};
+use crate::CompressError;
+use crate::recipe::Retrain;
+use secateur_model::Graph;
+use secateur_train::{
+    Augment, Distill, FitOptions, Hooks, LatentWeights, TrainError, epochs_for, fit,
+};
+use std::ops::ControlFlow;
+
+impl Stage<'_> {
+    pub(super) fn retrain(
+        &mut self,
+        graph: &mut Graph,
+        retrain: Option<&Retrain>,
+    ) -> Result<(), CompressError> {
+        self.retrain_with(graph, retrain, None)
+    }
+
+    pub(super) fn retrain_with(
+        &mut self,
+        graph: &mut Graph,
+        retrain: Option<&Retrain>,
+        gradual: Option<Gradual<'_>>,
+    ) -> Result<(), CompressError> {
+        let Some(retrain) = retrain else {
+            return Ok(());
+        };
+        let options = FitOptions {
+            epochs: epochs_for(
+                retrain.epochs,
+                retrain.min_steps,
+                self.train.len(),
+                retrain.batch,
+            ),
+            batch: retrain.batch,
+            optimiser: retrain.optimiser.into(),
+            learning_rate: retrain.learning_rate,
+            weight_decay: retrain.weight_decay,
+            augment: match retrain.shift {
+                0 => Augment::None,
+                pixels => Augment::Shift(pixels),
+            },
+            distill: retrain.distill.as_ref().map(|d| Distill {
+                teacher: self.teacher.clone(),
+                alpha: d.alpha,
+                temperature: d.temperature,
+            }),
+            seed: self.seed,
+            ..FitOptions::default()
+        };
+        let mut hooks = StageHooks {
+            observer: self.observer,
+            round: self.round,
+            gradual,
+        };
+        let result = fit(graph, self.train, &options, &mut hooks);
+        result.map(|_| ()).map_err(|e| self.failed(e))
+    }
+}
+
+struct StageHooks<'a> {
+    observer: &'a mut dyn Observer,
+    round: Round,
+    gradual: Option<Gradual<'a>>,
+}
+
+impl Hooks for StageHooks<'_> {
+    fn before_step(
+        &mut self,
+        step: usize,
+        total: usize,
+        weights: &mut LatentWeights,
+    ) -> Result<(), TrainError> {
+        match &self.gradual {
+            Some(gradual) => gradual.before_step(step, total, weights),
+            None => Ok(()),
+        }
+    }
+
+    fn after_step(&mut self, step: usize, total: usize, loss: f32) -> ControlFlow<()> {
+        let Round { index, rounds } = self.round;
+        self.observer
+            .progress(index * total + step + 1, rounds * total, loss)
+    }
+}
