@@ -3,6 +3,7 @@
 //! Invariant: deterministic for a seed; a zero stays a zero through every step.
 
 pub mod activations;
+pub mod channels;
 pub mod error;
 pub mod histogram;
 pub mod prune;

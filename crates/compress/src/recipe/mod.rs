@@ -186,7 +186,7 @@ fn for_network<'a, T>(settings: &'a BTreeMap<String, T>, network: &str) -> Optio
 ///
 /// Each part between stars is looked for where the last one ended: the earliest
 /// place leaves the most for what follows, so none needs to be tried again.
-fn matches(pattern: &str, name: &str) -> bool {
+pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     let Some((head, tail)) = pattern.split_once('*') else {
         return pattern == name;
     };
