@@ -85,7 +85,10 @@ impl Uses {
             Op::MatMul => {
                 // Either factor may be computed.
                 if let Some(right) = node.input(1)
-                    && let Some(axis) = channels.values.get(right).and_then(|a| a.len().checked_sub(2))
+                    && let Some(axis) = channels
+                        .values
+                        .get(right)
+                        .and_then(|a| a.len().checked_sub(2))
                 {
                     self.need_all(channels, right, axis, levels, graph.weight(right).is_some());
                 }
@@ -98,8 +101,8 @@ impl Uses {
             return;
         };
         let level = levels.get(name).filter(|level| level.axis == axis);
-        let folds_any = !matches!(node.op, Op::MatMul)
-            && reader.as_ref().is_some_and(|r| r.folds(graph, node));
+        let folds_any =
+            !matches!(node.op, Op::MatMul) && reader.as_ref().is_some_and(|r| r.folds(graph, node));
         for (position, atom) in roots.into_iter().enumerate() {
             let value = level.and_then(|level| level.value(position));
             let unread = reader.as_ref().is_some_and(|r| !r.reads(position));
@@ -178,7 +181,10 @@ fn raise_bias(
     let Some(bias) = levels::bias(graph, node, gain.len()) else {
         return Ok(());
     };
-    let raised = bias.iter().zip(gain).map(|(&b, g)| (f64::from(b) + g) as f32);
+    let raised = bias
+        .iter()
+        .zip(gain)
+        .map(|(&b, g)| (f64::from(b) + g) as f32);
     let raised = Weight::dense(Shape::new(&[gain.len()])?, raised.collect())?;
     let readers = |name: &str| {
         let reads = |n: &&Node| n.reads().any(|read| read == name);

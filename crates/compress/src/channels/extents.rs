@@ -27,7 +27,10 @@ pub(super) fn follow(trace: &mut Trace<'_>, node: &Node) {
         }
         for origin in trace.origins.get(name).cloned().unwrap_or_default() {
             if let Origin::Extent(axis) = origin {
-                trace.fix(&axis, &format!("`{}` computes with their number", node.name));
+                trace.fix(
+                    &axis,
+                    &format!("`{}` computes with their number", node.name),
+                );
             }
         }
     }

@@ -138,7 +138,11 @@ impl Channels {
                 continue;
             }
             // Layers that share a channel share all: the earliest group takes the others.
-            let met: BTreeSet<usize> = atoms.iter().filter_map(|a| group_of.get(a)).copied().collect();
+            let met: BTreeSet<usize> = atoms
+                .iter()
+                .filter_map(|a| group_of.get(a))
+                .copied()
+                .collect();
             let home = met.first().copied().unwrap_or_else(|| {
                 groups.push(Group {
                     weights: Vec::new(),

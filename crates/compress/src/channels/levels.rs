@@ -19,7 +19,12 @@ impl Level {
     /// The value of a channel, if it is known and a number.
     pub(super) fn value(&self, channel: usize) -> Option<f32> {
         let known = self.known.get(channel).copied().unwrap_or_default();
-        self.tensor.as_f32().ok()?.get(channel).copied().filter(|_| known)
+        self.tensor
+            .as_f32()
+            .ok()?
+            .get(channel)
+            .copied()
+            .filter(|_| known)
     }
 
     fn of(axis: usize, rank: usize, values: &[Option<f32>]) -> Option<Self> {
@@ -39,7 +44,11 @@ impl Level {
 
     /// The same with only those channels known that are zero.
     fn zeros(&self) -> Option<Self> {
-        let values: Vec<Option<f32>> = self.values().iter().map(|v| v.filter(|v| *v == 0.0)).collect();
+        let values: Vec<Option<f32>> = self
+            .values()
+            .iter()
+            .map(|v| v.filter(|v| *v == 0.0))
+            .collect();
         Self::of(self.axis, self.tensor.shape().rank(), &values)
     }
 }
@@ -74,7 +83,11 @@ fn level(
     match &node.op {
         Op::Conv { .. } | Op::Gemm { .. } | Op::MatMul => {
             let reader = Reader::of(graph, node)?;
-            let axis = if reader.is_image { 1 } else { rank.checked_sub(1)? };
+            let axis = if reader.is_image {
+                1
+            } else {
+                rank.checked_sub(1)?
+            };
             let first = first.filter(|level| level.axis == axis);
             Level::of(axis, rank, &reader.outputs(graph, node, first))
         }
@@ -92,7 +105,8 @@ fn level(
                 None => 0.0,
                 Some(_) => *shapes.constant(node.input(2)?)?.as_f32().ok()?.first()?,
             };
-            let same = shapes.shape(input)?.get(first?.axis) == shapes.shape(node.output(0)?)?.get(first?.axis);
+            let same = shapes.shape(input)?.get(first?.axis)
+                == shapes.shape(node.output(0)?)?.get(first?.axis);
             first?.zeros().filter(|_| fill == 0.0 && same)
         }
         Op::Flatten { .. } | Op::Reshape { .. } | Op::Squeeze | Op::Unsqueeze => {
@@ -157,21 +171,30 @@ fn elementwise(
             if (from_end(level), level.known.len()) != channels {
                 return None;
             }
-            known.iter_mut().zip(&level.known).for_each(|(k, l)| *k &= l);
+            known
+                .iter_mut()
+                .zip(&level.known)
+                .for_each(|(k, l)| *k &= l);
             tensors.insert(name, level.tensor.clone());
         } else {
             // Of constants, what is no vector of channels would make other extents.
             tensors.insert(name, graph.constants.get(name)?.to_tensor());
         }
     }
-    let read: Vec<Option<&Tensor>> = node.inputs.iter().map(|n| tensors.get(n.as_str())).collect();
+    let read: Vec<Option<&Tensor>> = node
+        .inputs
+        .iter()
+        .map(|n| tensors.get(n.as_str()))
+        .collect();
     let mut first_only = node.clone();
     first_only.outputs.truncate(1);
     let tensor = ops::evaluate(&first_only, &read).ok()?.pop()?;
     let axis = rank.checked_sub(channels.0)?;
     let mut dims = vec![1; rank];
     *dims.get_mut(axis)? = channels.1;
-    let finite = tensor.as_f32().map_or(true, |v| v.iter().all(|x| x.is_finite()));
+    let finite = tensor
+        .as_f32()
+        .map_or(true, |v| v.iter().all(|x| x.is_finite()));
     (tensor.shape().dims() == dims && finite).then_some(Level {
         axis,
         tensor,
@@ -257,7 +280,10 @@ impl Reader {
             is_image,
             groups,
             exact,
-            sums: chunks.clone().map(|c| c.iter().map(|&v| f64::from(v)).sum()).collect(),
+            sums: chunks
+                .clone()
+                .map(|c| c.iter().map(|&v| f64::from(v)).sum())
+                .collect(),
             reads: chunks.map(|c| c.iter().any(|&v| v != 0.0)).collect(),
             columns: dims[1],
         }

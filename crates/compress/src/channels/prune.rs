@@ -144,7 +144,9 @@ fn target(channels: &Channels, group: &Group, cut: &ChannelCut) -> usize {
     let share = own.map_or(cut.keep, |(_, share)| *share);
     let of = group.channels.len();
     // Where whole groups go together, each is several positions of the axis.
-    let positions = channels.roots(group.name(), group.axes[0]).map_or(of, |r| r.len());
+    let positions = channels
+        .roots(group.name(), group.axes[0])
+        .map_or(of, |r| r.len());
     let step = (cut.round_to * of).div_ceil(positions.max(1)).max(1);
     let wanted = ((of as f64 * share).round() as usize).max(1);
     wanted.next_multiple_of(step).min(of)
@@ -200,7 +202,8 @@ fn lengths(weight: &Weight, axis: usize) -> Vec<f64> {
     let squares = values.iter().map(|&v| f64::from(v) * f64::from(v));
     let mut sums = sums(squares, weight.shape(), axis);
     let mean = sums.iter().sum::<f64>() / sums.len().max(1) as f64;
-    sums.iter_mut().for_each(|s| *s /= mean.max(f64::MIN_POSITIVE));
+    sums.iter_mut()
+        .for_each(|s| *s /= mean.max(f64::MIN_POSITIVE));
     sums
 }
 

@@ -100,7 +100,10 @@ impl Channels {
                     .iter()
                     .filter_map(|name| self.values.get(name)?.get(*axis))
                     .collect();
-                if parts.iter().all(|part| self.extent(part, pick) == part.extent()) {
+                if parts
+                    .iter()
+                    .all(|part| self.extent(part, pick) == part.extent())
+                {
                     return Ok(());
                 }
                 let extents = parts.iter().map(|part| self.extent(part, pick) as i64);

@@ -230,7 +230,12 @@ mod tests {
             };
             let values = [
                 Values::F32(codes.iter().map(|&c| f32::from(c) / 3.0).collect()),
-                Values::F16(codes.iter().map(|&c| half::f16::from_f32(c.into())).collect()),
+                Values::F16(
+                    codes
+                        .iter()
+                        .map(|&c| half::f16::from_f32(c.into()))
+                        .collect(),
+                ),
                 int(Scale::PerTensor(0.5)),
                 int(Scale::PerChannel((1..=rows).map(|r| r as f32).collect())),
                 int(Scale::PerColumn((1..=columns).map(|c| c as f32).collect())),

@@ -89,9 +89,7 @@ impl<'g> Trace<'g> {
         };
         for input in &graph.inputs {
             if let Some(shape) = trace.shapes.shape(&input.name) {
-                trace
-                    .values
-                    .insert(input.name.clone(), Axis::plain(shape));
+                trace.values.insert(input.name.clone(), Axis::plain(shape));
             }
         }
         for (index, node) in graph.nodes.iter().enumerate() {
@@ -134,7 +132,11 @@ impl<'g> Trace<'g> {
         let result = rules::apply(self, index, node).and_then(|outputs| {
             let agree = node.outputs.iter().zip(&outputs).all(|(name, axes)| {
                 let shape = self.shapes.shape(name);
-                name.is_empty() || shape.is_some_and(|s| s.iter().eq(axes.iter().map(Axis::extent).collect::<Vec<_>>().iter()))
+                name.is_empty()
+                    || shape.is_some_and(|s| {
+                        s.iter()
+                            .eq(axes.iter().map(Axis::extent).collect::<Vec<_>>().iter())
+                    })
             });
             match agree && outputs.len() >= node.outputs.len() {
                 true => Ok(outputs),
@@ -230,7 +232,9 @@ impl<'g> Trace<'g> {
             return still;
         }
         let still = self.atoms.fresh(1)[0];
-        let reason = self.atoms.reason("it stands beside what is no channel".into());
+        let reason = self
+            .atoms
+            .reason("it stands beside what is no channel".into());
         self.atoms.fix(still, reason);
         *self.still.insert(still)
     }
@@ -242,7 +246,9 @@ impl<'g> Trace<'g> {
         }
         match (a, b) {
             (Axis::Of(a), Axis::Of(b)) => {
-                a.iter().zip(&**b).for_each(|(&a, &b)| self.atoms.join(a, b));
+                a.iter()
+                    .zip(&**b)
+                    .for_each(|(&a, &b)| self.atoms.join(a, b));
             }
             (axis, Axis::Plain(_)) | (Axis::Plain(_), axis) => self.fix(axis, why),
         }

@@ -83,11 +83,7 @@ pub(super) fn quantize(
 }
 
 /// The positions of an axis are computed together.
-pub(super) fn fixed_at(
-    trace: &mut Trace<'_>,
-    node: &Node,
-    axis: i64,
-) -> Result<Vec<Axis>, Fixed> {
+pub(super) fn fixed_at(trace: &mut Trace<'_>, node: &Node, axis: i64) -> Result<Vec<Axis>, Fixed> {
     let mut axes = trace.axes(node, 0)?;
     let axis = place(axis, axes.len())?;
     let why = format!("`{}` takes all of them together", node.name);

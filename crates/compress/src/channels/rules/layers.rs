@@ -151,7 +151,11 @@ fn image(trace: &mut Trace<'_>, node: &Node, input: usize) -> Result<Vec<Axis>, 
     // The output's spatial extents are others, but as plain.
     let shape = node.output(0).and_then(|name| trace.shapes.shape(name));
     let spatial = shape.map(Axis::plain).unwrap_or_default();
-    Ok(axes[..2].iter().cloned().chain(spatial.into_iter().skip(2)).collect())
+    Ok(axes[..2]
+        .iter()
+        .cloned()
+        .chain(spatial.into_iter().skip(2))
+        .collect())
 }
 
 fn bias(trace: &mut Trace<'_>, node: &Node, channels: &Axis) -> Result<(), Fixed> {
@@ -165,11 +169,7 @@ fn bias(trace: &mut Trace<'_>, node: &Node, channels: &Axis) -> Result<(), Fixed
 }
 
 /// Of each of the lists, the positions of one group go together.
-fn join_groups(
-    trace: &mut Trace<'_>,
-    groups: usize,
-    lists: &[&Arc<[Atom]>],
-) -> Result<(), Fixed> {
+fn join_groups(trace: &mut Trace<'_>, groups: usize, lists: &[&Arc<[Atom]>]) -> Result<(), Fixed> {
     let divides = |list: &&Arc<[Atom]>| list.len().checked_rem(groups) == Some(0);
     if !lists.iter().all(divides) {
         return Fixed::because("groups do not divide its channels");

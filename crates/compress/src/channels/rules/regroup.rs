@@ -9,11 +9,7 @@ use std::sync::Arc;
 /// The output's axes. A channel that is merged with axes behind or before it is
 /// all the positions it comes to; where an axis is parted, the outer part has the
 /// channels: whole runs of them, as heads are.
-pub(super) fn apply(
-    trace: &mut Trace<'_>,
-    index: usize,
-    node: &Node,
-) -> Result<Vec<Axis>, Fixed> {
+pub(super) fn apply(trace: &mut Trace<'_>, index: usize, node: &Node) -> Result<Vec<Axis>, Fixed> {
     let from = trace.axes(node, 0)?;
     let shape = node.output(0).and_then(|name| trace.shapes.shape(name));
     let extents = shape
@@ -23,7 +19,9 @@ pub(super) fn apply(
         return Fixed::because("it is empty");
     }
     let mut to: Vec<Axis> = extents.iter().map(|&extent| Axis::Plain(extent)).collect();
-    let inner: Vec<usize> = (0..from.len()).filter(|&at| from[at].extent() > 1).collect();
+    let inner: Vec<usize> = (0..from.len())
+        .filter(|&at| from[at].extent() > 1)
+        .collect();
     let outer: Vec<usize> = (0..to.len()).filter(|&at| extents[at] > 1).collect();
     let (mut i, mut o) = (0, 0);
     while i < inner.len() && o < outer.len() {
@@ -42,7 +40,10 @@ pub(super) fn apply(
             }
         }
         (i, o) = (i + 1, o + 1);
-        let run: Vec<Axis> = inner[first_in..i].iter().map(|&at| from[at].clone()).collect();
+        let run: Vec<Axis> = inner[first_in..i]
+            .iter()
+            .map(|&at| from[at].clone())
+            .collect();
         let parts: Vec<usize> = outer[first_out..o].iter().map(|&at| extents[at]).collect();
         if let Some((at, axis)) = regroup(trace, &run, &parts)? {
             to[outer[first_out + at]] = axis;

@@ -22,12 +22,18 @@ struct Case {
 
 impl Case {
     fn inputs(&self) -> Vec<(&str, Shape)> {
-        self.inputs.iter().map(|(n, s)| (n.as_str(), s.clone())).collect()
+        self.inputs
+            .iter()
+            .map(|(n, s)| (n.as_str(), s.clone()))
+            .collect()
     }
 
     fn images(&self, seed: u64) -> Vec<(&str, Tensor)> {
         let tensor = |s: &Shape| Tensor::f32(s, noise(s.elements(), seed)).unwrap();
-        self.inputs.iter().map(|(n, s)| (n.as_str(), tensor(s))).collect()
+        self.inputs
+            .iter()
+            .map(|(n, s)| (n.as_str(), tensor(s)))
+            .collect()
     }
 }
 
@@ -47,7 +53,10 @@ fn cases() -> Vec<Case> {
         let Some(dims) = &graph.inputs[0].dims else {
             panic!("inputs are known");
         };
-        let dims: Vec<usize> = dims.iter().map(|d| d.to_string().parse().unwrap()).collect();
+        let dims: Vec<usize> = dims
+            .iter()
+            .map(|d| d.to_string().parse().unwrap())
+            .collect();
         Case {
             inputs: vec![("x".into(), shape(&dims))],
             graph,
@@ -62,7 +71,9 @@ fn lively(mut graph: Graph) -> Graph {
         if let Constant::Weight(weight) = constant
             && weight.shape().rank() == 1
         {
-            let centre = f32::from(u8::from(name.ends_with("scale") || name.ends_with("variance")));
+            let centre = f32::from(u8::from(
+                name.ends_with("scale") || name.ends_with("variance"),
+            ));
             let values = noise(weight.shape().elements(), index as u64 + 1);
             let values = values.iter().map(|v| centre + 0.3 * v).collect();
             *weight = Weight::dense(weight.shape().clone(), values).unwrap();
@@ -90,8 +101,11 @@ fn with_zeros(case: &Case, channels: &Channels, pick: &Pick, seed: u64) -> Vec<T
             Op::Recurrent(_) => Some(2),
             _ => None,
         };
-        let mut read: Vec<Option<Tensor>> =
-            node.inputs.iter().map(|name| values.get(name).cloned()).collect();
+        let mut read: Vec<Option<Tensor>> = node
+            .inputs
+            .iter()
+            .map(|name| values.get(name).cloned())
+            .collect();
         if let Some(axis) = summed
             && let Some(roots) = channels.roots(&node.inputs[0], axis)
             && let Some(x) = &read[0]
@@ -110,7 +124,11 @@ fn with_zeros(case: &Case, channels: &Channels, pick: &Pick, seed: u64) -> Vec<T
             values.insert(name.clone(), tensor);
         }
     }
-    case.graph.outputs.iter().map(|o| values[&o.name].clone()).collect()
+    case.graph
+        .outputs
+        .iter()
+        .map(|o| values[&o.name].clone())
+        .collect()
 }
 
 fn assert_close(found: &[Tensor], expected: &[Tensor], what: &str) {
@@ -130,9 +148,15 @@ fn random_pick(channels: &Channels, share: f32, seed: u64) -> Pick {
     let mut guard = Guard::new(channels);
     let all: Vec<_> = channels.groups().iter().flat_map(|g| &g.channels).collect();
     let chances = noise(all.len(), seed);
-    let chosen = all.iter().zip(chances).filter(|(_, chance)| (chance + 1.0) / 2.0 < share);
+    let chosen = all
+        .iter()
+        .zip(chances)
+        .filter(|(_, chance)| (chance + 1.0) / 2.0 < share);
     Pick {
-        gone: chosen.map(|(c, _)| c.atom).filter(|&a| guard.remove(a)).collect(),
+        gone: chosen
+            .map(|(c, _)| c.atom)
+            .filter(|&a| guard.remove(a))
+            .collect(),
         ..Pick::default()
     }
 }
@@ -183,10 +207,16 @@ fn groups_are_what_they_should_be() {
 fn what_is_fixed_says_why() {
     let reason = |graph: &Graph, group: usize| {
         let channels = Channels::of(graph, &[]);
-        channels.groups()[group].fixed().unwrap_or_default().to_owned()
+        channels.groups()[group]
+            .fixed()
+            .unwrap_or_default()
+            .to_owned()
     };
     let computed = reason(&networks::computed(), 2);
-    assert!(computed.contains("computes with their number"), "{computed}");
+    assert!(
+        computed.contains("computes with their number"),
+        "{computed}"
+    );
     let given = reason(&networks::branches(), 4);
     assert!(given.contains("the network gives it out"), "{given}");
     let mut unknown = networks::shuffle();
@@ -206,7 +236,12 @@ fn residual_stages_are_one_group_each() {
     // Three stages and nine blocks' inner convolutions, and the classes.
     assert_eq!(sizes, [10, 16, 16, 16, 16, 32, 32, 32, 32, 64, 64, 64, 64]);
     let stage = &channels.groups()[0];
-    let weights = ["conv1.weight", "stage1.1.conv2.weight", "stage1.2.conv2.weight", "stage1.3.conv2.weight"];
+    let weights = [
+        "conv1.weight",
+        "stage1.1.conv2.weight",
+        "stage1.2.conv2.weight",
+        "stage1.3.conv2.weight",
+    ];
     assert_eq!(stage.weights, weights);
 }
 
@@ -222,9 +257,20 @@ fn shares_and_multiples_are_kept() {
     };
     let kept = prune_channels(&mut net, &inputs, &cut, Importance::Magnitude).unwrap();
     let counts: Vec<(usize, usize)> = kept.iter().map(|k| (k.kept, k.of)).collect();
-    let expected = [(32, 64), (32, 64), (64, 128), (64, 128), (32, 256), (32, 256), (10, 10)];
+    let expected = [
+        (32, 64),
+        (32, 64),
+        (64, 128),
+        (64, 128),
+        (32, 256),
+        (32, 256),
+        (10, 10),
+    ];
     assert_eq!(counts, expected);
-    assert_eq!(net.weight("conv3_2.weight").unwrap().shape().dims(), [32, 32, 3, 3]);
+    assert_eq!(
+        net.weight("conv3_2.weight").unwrap().shape().dims(),
+        [32, 32, 3, 3]
+    );
 
     let mut depthwise = networks::groups();
     let cut = ChannelCut {
@@ -284,7 +330,9 @@ fn clear_rows(graph: &mut Graph, name: &str, rows: &[usize]) {
         values[row * columns..][..columns].fill(0.0);
     }
     let weight = Weight::dense(weight.shape().clone(), values).unwrap();
-    graph.constants.insert(name.into(), Constant::Weight(weight));
+    graph
+        .constants
+        .insert(name.into(), Constant::Weight(weight));
 }
 
 fn clear_columns(graph: &mut Graph, name: &str, gone: &[usize]) {
@@ -297,7 +345,9 @@ fn clear_columns(graph: &mut Graph, name: &str, gone: &[usize]) {
         }
     }
     let weight = Weight::dense(weight.shape().clone(), values).unwrap();
-    graph.constants.insert(name.into(), Constant::Weight(weight));
+    graph
+        .constants
+        .insert(name.into(), Constant::Weight(weight));
 }
 
 #[test]
@@ -313,7 +363,10 @@ fn constants_of_dead_channels_reach_the_next_bias() {
     };
     let removed = remove_dead(&mut net, &case.inputs()).unwrap();
     assert_eq!(removed, 6);
-    assert_eq!(net.weight("conv2.weight").unwrap().shape().dims(), [49, 18, 5, 5]);
+    assert_eq!(
+        net.weight("conv2.weight").unwrap().shape().dims(),
+        [49, 18, 5, 5]
+    );
     assert_eq!(net.weight("fc1.weight").unwrap().shape().dims(), [497, 49]);
     let outputs = |net: &Graph| eval(net, &case.images(4)).unwrap();
     assert_close(&outputs(&net), &outputs(&case.graph), "lenet-5");
@@ -332,14 +385,18 @@ fn a_constant_stays_where_zeros_are_padded_around_it() {
         let variance = net.weight("conv1_1.norm.variance").unwrap().to_f32()[5];
         biases[5] = bias + means[5] * scale / (variance + 1e-5).sqrt();
         let weight = Weight::dense(shape(&[64]), biases).unwrap();
-        net.constants.insert("conv1_1.norm.bias".into(), Constant::Weight(weight));
+        net.constants
+            .insert("conv1_1.norm.bias".into(), Constant::Weight(weight));
         net
     };
     let inputs = [("input", shape(&[1, 3, 8, 8]))];
     assert_eq!(remove_dead(&mut build(1.0), &inputs).unwrap(), 0);
     let mut net = build(-1.0);
     assert_eq!(remove_dead(&mut net, &inputs).unwrap(), 1);
-    assert_eq!(net.weight("conv1_1.norm.mean").unwrap().shape().dims(), [63]);
+    assert_eq!(
+        net.weight("conv1_1.norm.mean").unwrap().shape().dims(),
+        [63]
+    );
 }
 
 proptest! {

@@ -73,7 +73,10 @@ impl Net {
     }
 
     pub fn conv(&mut self, x: &str, from: usize, to: usize, size: usize, groups: usize) -> String {
-        let (w, b) = (self.weight(&[to, from / groups, size, size]), self.weight(&[to]));
+        let (w, b) = (
+            self.weight(&[to, from / groups, size, size]),
+            self.weight(&[to]),
+        );
         let window = Window::new(&[size, size]).pad(&[size / 2; 4]);
         self.op(Op::Conv { window, groups }, &[x, &w, &b])
     }
@@ -163,8 +166,16 @@ pub fn excite() -> Graph {
     let mut net = Net::new("excite", &[2, 3, 5, 5]);
     let a = net.conv("x", 3, 8, 3, 1);
     let scale = net.weight(&[8]);
-    let norm = [net.weight(&[8]), net.weight(&[8]), net.tensor(Tensor::f32(&[8], vec![1.5; 8]).unwrap())];
-    let norm: Vec<&str> = [&a, &scale].into_iter().chain(&norm).map(String::as_str).collect();
+    let norm = [
+        net.weight(&[8]),
+        net.weight(&[8]),
+        net.tensor(Tensor::f32(&[8], vec![1.5; 8]).unwrap()),
+    ];
+    let norm: Vec<&str> = [&a, &scale]
+        .into_iter()
+        .chain(&norm)
+        .map(String::as_str)
+        .collect();
     let a = net.op(Op::BatchNormalization { epsilon: 1e-5 }, &norm);
     let pooled = net.op(Op::GlobalAveragePool, &[&a]);
     let axes = net.ints(&[2, 3]);
@@ -175,7 +186,12 @@ pub fn excite() -> Graph {
     let gate = net.op(Op::Sigmoid, &[&gate]);
     let gate = net.op(Op::Unsqueeze, &[&gate, &axes]);
     let a = net.op(Op::Mul, &[&a, &gate]);
-    let last = net.op(Op::Transpose { perm: Some(vec![0, 2, 3, 1]) }, &[&a]);
+    let last = net.op(
+        Op::Transpose {
+            perm: Some(vec![0, 2, 3, 1]),
+        },
+        &[&a],
+    );
     let (w, b) = (net.weight(&[8, 6]), net.weight(&[6]));
     let a = net.op(Op::MatMul, &[&last, &w]);
     let a = net.op(Op::Add, &[&b, &a]);
@@ -207,7 +223,12 @@ pub fn attention() -> Graph {
     };
     let weights = net.op(softmax, &[&scores]);
     let y = net.op(Op::MatMul, &[&weights, &heads[2]]);
-    let y = net.op(Op::Transpose { perm: Some(vec![0, 2, 1, 3]) }, &[&y]);
+    let y = net.op(
+        Op::Transpose {
+            perm: Some(vec![0, 2, 1, 3]),
+        },
+        &[&y],
+    );
     let to = net.ints(&[0, 0, 12]);
     let y = net.op(Op::Reshape { allow_zero: false }, &[&y, &to]);
     let y = project(&mut net, &y, 12, 6);
@@ -260,8 +281,17 @@ pub fn audio() -> Graph {
     };
     let q = net.op(quantize, &[&a, &scale, &zero]);
     let a = net.op(dequantize, &[&q, &scale, &zero]);
-    let steps = net.op(Op::Transpose { perm: Some(vec![2, 0, 1]) }, &[&a]);
-    let (w, r, b) = (net.weight(&[1, 16, 6]), net.weight(&[1, 16, 4]), net.weight(&[1, 32]));
+    let steps = net.op(
+        Op::Transpose {
+            perm: Some(vec![2, 0, 1]),
+        },
+        &[&a],
+    );
+    let (w, r, b) = (
+        net.weight(&[1, 16, 6]),
+        net.weight(&[1, 16, 4]),
+        net.weight(&[1, 32]),
+    );
     let lstm = Op::Recurrent(Box::new(Recurrent {
         cell: Cell::Lstm,
         direction: Direction::Forward,
@@ -314,5 +344,13 @@ pub fn computed() -> Graph {
 }
 
 pub fn hand_made() -> Vec<Graph> {
-    vec![branches(), groups(), excite(), attention(), shuffle(), audio(), computed()]
+    vec![
+        branches(),
+        groups(),
+        excite(),
+        attention(),
+        shuffle(),
+        audio(),
+        computed(),
+    ]
 }
