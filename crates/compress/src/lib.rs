@@ -14,6 +14,7 @@ pub mod run;
 pub mod share;
 
 pub use activations::quantize_activations;
+pub use channels::{ChannelCut, Channels, Importance, prune_channels, remove_dead};
 pub use error::CompressError;
 pub use histogram::{ActivationScale, Histogram};
 pub use prune::{Allocation, prune};

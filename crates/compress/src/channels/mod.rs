@@ -10,6 +10,7 @@ mod dead;
 mod extents;
 mod groups;
 mod levels;
+mod permute;
 mod prune;
 mod rules;
 mod select;
@@ -19,7 +20,8 @@ mod trace;
 
 pub use dead::remove_dead;
 pub use groups::{Channel, Channels, Group};
-pub use prune::{ChannelCut, Importance, KeptChannels, prune_channels};
+pub use permute::{Packing, permute_for_engine};
+pub use prune::{ChannelCut, Importance, KeptChannels, Schedule, prune_channels};
 
 #[cfg(test)]
 mod tests;

@@ -77,47 +77,105 @@ pub fn prune_channels(
     cut: &ChannelCut,
     importance: Importance<'_>,
 ) -> Result<Vec<KeptChannels>, CompressError> {
-    check(cut)?;
-    let channels = Channels::of(graph, inputs);
-    for pattern in cut.groups.keys() {
-        let known = channels.groups().iter().flat_map(|g| &g.weights);
-        if !known.clone().any(|name| matches(pattern, name)) {
-            return Err(CompressError::Refused {
-                step: "channels",
-                reason: format!("no layer that makes channels is named `{pattern}`"),
-            });
-        }
-    }
-    let mut pick = Pick::default();
-    let mut guard = Guard::new(&channels);
-    let mut kept = Vec::with_capacity(channels.groups().len());
-    for group in channels.groups() {
-        let of = group.channels.len();
-        let mut left = of;
-        if group.fixed().is_none() {
-            let worth = worth(graph, &channels, group, importance)?;
-            let mut order: Vec<usize> = (0..of).collect();
-            order.sort_by(|&a, &b| worth[a].total_cmp(&worth[b]).then(b.cmp(&a)));
-            let target = target(&channels, group, cut);
-            for at in order {
-                let atom = group.channels[at].atom;
-                if left > target && guard.remove(atom) {
-                    pick.gone.insert(atom);
-                    left -= 1;
-                }
+    Schedule::new(graph, inputs, cut.clone())?.cut(graph, inputs, 1.0, importance)
+}
+
+/// A cut that is made in several, with training between them.
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    cut: ChannelCut,
+    /// Channels of each group before the first cut, by the group's name.
+    before: BTreeMap<String, usize>,
+}
+
+impl Schedule {
+    /// The shares are of the graph as it is now.
+    ///
+    /// # Errors
+    /// A share outside `0 < keep <= 1`, a name that no group has.
+    pub fn new(
+        graph: &Graph,
+        inputs: &[(&str, Shape)],
+        cut: ChannelCut,
+    ) -> Result<Self, CompressError> {
+        check(&cut)?;
+        let channels = Channels::of(graph, inputs);
+        for pattern in cut.groups.keys() {
+            let mut known = channels.groups().iter().flat_map(|g| &g.weights);
+            if !known.any(|name| matches(pattern, name)) {
+                return Err(CompressError::Refused {
+                    step: "channels",
+                    reason: format!("no layer that makes channels is named `{pattern}`"),
+                });
             }
         }
-        kept.push(KeptChannels {
-            weights: group.weights.clone(),
-            kept: left,
-            of,
-            fixed: group.fixed().map(str::to_owned),
-        });
+        let size = |g: &Group| (g.name().to_owned(), g.channels.len());
+        Ok(Self {
+            cut,
+            before: channels.groups().iter().map(size).collect(),
+        })
     }
-    if !pick.gone.is_empty() {
-        *graph = channels.select(graph, &pick)?;
+
+    /// Cuts to the share that is reached after `part` (0 to 1) of the cuts: so that
+    /// equal parts keep equal shares of what is left.
+    ///
+    /// # Errors
+    /// As [`prune_channels`].
+    pub fn cut(
+        &self,
+        graph: &mut Graph,
+        inputs: &[(&str, Shape)],
+        part: f64,
+        importance: Importance<'_>,
+    ) -> Result<Vec<KeptChannels>, CompressError> {
+        let channels = Channels::of(graph, inputs);
+        let mut pick = Pick::default();
+        let mut guard = Guard::new(&channels);
+        let mut kept = Vec::with_capacity(channels.groups().len());
+        for group in channels.groups() {
+            let of = group.channels.len();
+            let mut left = of;
+            if group.fixed().is_none() {
+                let worth = worth(graph, &channels, group, importance)?;
+                let mut order: Vec<usize> = (0..of).collect();
+                order.sort_by(|&a, &b| worth[a].total_cmp(&worth[b]).then(b.cmp(&a)));
+                let target = self.target(&channels, group, part);
+                for at in order {
+                    let atom = group.channels[at].atom;
+                    if left > target && guard.remove(atom) {
+                        pick.gone.insert(atom);
+                        left -= 1;
+                    }
+                }
+            }
+            kept.push(KeptChannels {
+                weights: group.weights.clone(),
+                kept: left,
+                of,
+                fixed: group.fixed().map(str::to_owned),
+            });
+        }
+        if !pick.gone.is_empty() {
+            *graph = channels.select(graph, &pick)?;
+        }
+        Ok(kept)
     }
-    Ok(kept)
+
+    /// Channels of a group that are to stay.
+    fn target(&self, channels: &Channels, group: &Group, part: f64) -> usize {
+        let cut = &self.cut;
+        let named = |pattern: &str| group.weights.iter().any(|name| matches(pattern, name));
+        let own = cut.groups.iter().find(|(pattern, _)| named(pattern));
+        let share = own.map_or(cut.keep, |(_, share)| *share).powf(part);
+        let of = group.channels.len();
+        let before = self.before.get(group.name()).copied().unwrap_or(of);
+        // Where several positions go together, fewer channels make the multiple.
+        let positions = channels.roots(group.name(), group.axes[0]);
+        let positions = positions.map_or(of, |roots| roots.len()).max(1);
+        let step = (cut.round_to * of).div_ceil(positions).max(1);
+        let wanted = ((before as f64 * share).round() as usize).max(1);
+        wanted.next_multiple_of(step).min(of)
+    }
 }
 
 fn check(cut: &ChannelCut) -> Result<(), CompressError> {
@@ -135,21 +193,6 @@ fn check(cut: &ChannelCut) -> Result<(), CompressError> {
         0 => Err(wrong("round_to", "at least 1", "0".into())),
         _ => Ok(()),
     }
-}
-
-/// Channels of a group that are to stay.
-fn target(channels: &Channels, group: &Group, cut: &ChannelCut) -> usize {
-    let named = |pattern: &str| group.weights.iter().any(|name| matches(pattern, name));
-    let own = cut.groups.iter().find(|(pattern, _)| named(pattern));
-    let share = own.map_or(cut.keep, |(_, share)| *share);
-    let of = group.channels.len();
-    // Where whole groups go together, each is several positions of the axis.
-    let positions = channels
-        .roots(group.name(), group.axes[0])
-        .map_or(of, |r| r.len());
-    let step = (cut.round_to * of).div_ceil(positions.max(1)).max(1);
-    let wanted = ((of as f64 * share).round() as usize).max(1);
-    wanted.next_multiple_of(step).min(of)
 }
 
 /// What each channel of a group is worth.

@@ -40,7 +40,7 @@ impl Channels {
     }
 
     /// The positions of an axis that are taken; `None` where they are all, in order.
-    fn positions(&self, axis: &Axis, pick: &Pick) -> Option<Vec<usize>> {
+    pub(super) fn positions(&self, axis: &Axis, pick: &Pick) -> Option<Vec<usize>> {
         let Axis::Of(atoms) = axis else {
             return None;
         };

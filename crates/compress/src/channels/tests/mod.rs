@@ -3,8 +3,9 @@
 mod networks;
 
 use super::groups::{Channels, Guard};
+use super::permute::{classes, signatures};
 use super::select::Pick;
-use super::{ChannelCut, Importance, prune_channels, remove_dead};
+use super::{ChannelCut, Importance, permute_for_engine, prune_channels, remove_dead};
 use networks::{hand_made, noise};
 use proptest::prelude::*;
 use secateur_model::{Constant, Graph, Op, Shape, Tensor, Weight, eval, ops, zoo};
@@ -177,6 +178,62 @@ fn any_subset_gives_what_zeroed_channels_give() {
             assert_close(&found, &expected, &case.graph.name);
         }
     }
+}
+
+#[test]
+fn any_order_gives_the_same() {
+    for case in cases() {
+        let channels = Channels::of(&case.graph, &case.inputs());
+        let signatures = signatures(&channels);
+        let mut pick = Pick::default();
+        for (at, group) in channels.groups().iter().enumerate() {
+            for class in classes(group, &signatures) {
+                let chances = noise(class.len(), at as u64 + 1);
+                let mut order: Vec<usize> = (0..class.len()).collect();
+                order.sort_by(|&a, &b| chances[a].total_cmp(&chances[b]));
+                pick.moved.extend(
+                    order
+                        .iter()
+                        .zip(&class)
+                        .map(|(&from, &to)| (to, class[from])),
+                );
+            }
+        }
+        let moved = channels.select(&case.graph, &pick).unwrap();
+        assert_ne!(moved, case.graph, "{}", case.graph.name);
+        let outputs = |graph: &Graph| eval(graph, &case.images(2)).unwrap();
+        assert_close(&outputs(&moved), &outputs(&case.graph), &case.graph.name);
+    }
+}
+
+#[test]
+fn rows_that_ask_alike_are_brought_together() {
+    // Even rows of the second layer read the first 64 inputs, odd rows the others.
+    let mut net = zoo::build("lenet-300-100", [1, 12, 12], 4, 1).unwrap();
+    let weight = net.weight("fc1.weight").unwrap();
+    let chances = noise(300 * 144, 3);
+    let values = (0..300 * 144).map(|at| {
+        let (row, column) = (at / 144, at % 144);
+        let own = (column < 64) == (row % 2 == 0);
+        if own && chances[at] > 0.7 {
+            chances[at]
+        } else {
+            0.0
+        }
+    });
+    let weight = Weight::dense(weight.shape().clone(), values.collect()).unwrap();
+    net.constants
+        .insert("fc1.weight".into(), Constant::Weight(weight));
+    let case = Case {
+        graph: net.clone(),
+        inputs: vec![("input".into(), shape(&[1, 1, 12, 12]))],
+    };
+    let packing = permute_for_engine(&mut net, &case.inputs()).unwrap();
+    assert!(packing.after < packing.before, "{packing:?}");
+    let outputs = |graph: &Graph| eval(graph, &case.images(2)).unwrap();
+    assert_close(&outputs(&net), &outputs(&case.graph), "ordered");
+    let again = permute_for_engine(&mut net, &case.inputs()).unwrap();
+    assert!(again.before == packing.after && again.after <= again.before);
 }
 
 /// The sizes of groups, those that are fixed negative.
