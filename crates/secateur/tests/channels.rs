@@ -23,10 +23,6 @@ fn noise(len: usize) -> Vec<f32> {
     (0..len).map(|_| next()).collect()
 }
 
-fn shape(dims: &[usize]) -> Shape {
-    Shape::new(dims).unwrap()
-}
-
 /// What the engine gives, held against the reference: the first outputs.
 fn run(graph: &Graph, inputs: &[(&str, Tensor)]) -> Vec<Tensor> {
     let options = SessionOptions {

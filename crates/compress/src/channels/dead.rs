@@ -82,24 +82,15 @@ impl Uses {
             Op::Conv { .. } => return,
             Op::ConvTranspose(conv) if conv.groups == 1 => (1, None),
             Op::Gemm { trans_a, .. } => (usize::from(!trans_a), Reader::of(graph, node)),
-            Op::MatMul => {
-                // Either factor may be computed.
-                if let Some(right) = node.input(1)
-                    && let Some(axis) = channels
-                        .values
-                        .get(right)
-                        .and_then(|a| a.len().checked_sub(2))
-                {
-                    self.need_all(channels, right, axis, levels, graph.weight(right).is_some());
-                }
-                (rank.saturating_sub(1), Reader::of(graph, node))
-            }
+            // Of two computed factors the first one's channels are the second one's.
+            Op::MatMul => (rank.saturating_sub(1), Reader::of(graph, node)),
             Op::Recurrent(_) => (2, None),
             _ => return,
         };
         let Some(roots) = channels.roots(name, axis) else {
             return;
         };
+        let reader = reader.filter(|reader| reader.inputs() == roots.len());
         let level = levels.get(name).filter(|level| level.axis == axis);
         let folds_any =
             !matches!(node.op, Op::MatMul) && reader.as_ref().is_some_and(|r| r.folds(graph, node));
@@ -108,25 +99,6 @@ impl Uses {
             let unread = reader.as_ref().is_some_and(|r| !r.reads(position));
             let folds = value.is_some_and(|v| v == 0.0 || folds_any);
             if !unread && !folds {
-                self.needed.insert(atom);
-            }
-        }
-    }
-
-    /// A factor's depth is needed where it is no weight's.
-    fn need_all(
-        &mut self,
-        channels: &Channels,
-        name: &str,
-        axis: usize,
-        levels: &BTreeMap<String, Level>,
-        is_weight: bool,
-    ) {
-        let level = levels.get(name).filter(|level| level.axis == axis);
-        let zero = |p: usize| level.and_then(|l| l.value(p)) == Some(0.0);
-        let roots = channels.roots(name, axis).unwrap_or_default();
-        for (position, atom) in roots.into_iter().enumerate() {
-            if !is_weight && !zero(position) {
                 self.needed.insert(atom);
             }
         }
@@ -154,7 +126,11 @@ fn fold(
             continue;
         };
         let level = levels.get(name).filter(|level| level.axis == axis);
-        for (position, atom) in channels.roots(name, axis).into_iter().flatten().enumerate() {
+        let roots = channels.roots(name, axis).unwrap_or_default();
+        if reader.inputs() != roots.len() {
+            continue;
+        }
+        for (position, atom) in roots.into_iter().enumerate() {
             let value = level.and_then(|level| level.value(position)).unwrap_or(0.0);
             if !gone.contains(&atom) || value == 0.0 || !reader.reads(position) {
                 continue;
@@ -186,12 +162,13 @@ fn raise_bias(
         .zip(gain)
         .map(|(&b, g)| (f64::from(b) + g) as f32);
     let raised = Weight::dense(Shape::new(&[gain.len()])?, raised.collect())?;
-    let readers = |name: &str| {
+    let alone = |name: &str| {
         let reads = |n: &&Node| n.reads().any(|read| read == name);
-        graph.nodes.iter().filter(reads).count()
+        let given = graph.outputs.iter().any(|output| output.name == name);
+        !given && graph.nodes.iter().filter(reads).count() == 1
     };
     let name = match node.input(2) {
-        Some(own) if readers(own) == 1 => own.to_owned(),
+        Some(own) if alone(own) => own.to_owned(),
         Some(shared) => graph.fresh_name(shared),
         None => graph.fresh_name(&format!("{}.bias", node.name)),
     };

@@ -1,7 +1,7 @@
 //! Extents that a graph computes with: Shape, and what picks and joins its elements.
 
 use super::trace::{Axis, Edit, Trace};
-use secateur_model::{Node, Op};
+use secateur_model::{DType, Node, Op};
 
 /// Where one element of a list of integers comes from.
 #[derive(Debug, Clone)]
@@ -68,6 +68,9 @@ fn moved(trace: &Trace<'_>, node: &Node) -> Option<Vec<Origin>> {
         }
         _ if !followed() => None,
         Op::Identity | Op::Unsqueeze | Op::Squeeze => of(0),
+        Op::Cast {
+            to: DType::I64 | DType::I32,
+        } => of(0),
         Op::Gather { axis: 0 } => {
             let (from, at) = (of(0)?, trace.integers(node, 1)?);
             let pick = |&at: &i64| {

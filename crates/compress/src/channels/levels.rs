@@ -255,6 +255,9 @@ impl Reader {
             return None;
         }
         let dims = weight.shape().dims();
+        if dims.len() < 2 {
+            return None;
+        }
         match &node.op {
             Op::Conv { groups, .. } => Some(Self::rows(weight, true, *groups, unpadded(&node.op))),
             Op::Gemm {
@@ -308,6 +311,11 @@ impl Reader {
         self.sums.len() / self.columns.max(1)
     }
 
+    /// Channels that it reads (ungrouped).
+    pub(super) fn inputs(&self) -> usize {
+        self.columns
+    }
+
     /// Whether any output reads an input channel (ungrouped).
     pub(super) fn reads(&self, input: usize) -> bool {
         (0..self.outputs_len()).any(|o| self.reads[o * self.columns + input])
@@ -342,7 +350,7 @@ impl Reader {
                 }
                 sum += self.sums[o * self.columns + i] * f64::from(value);
             }
-            Some(sum as f32)
+            Some(sum as f32).filter(|sum| sum.is_finite())
         };
         (0..outputs).map(one).collect()
     }

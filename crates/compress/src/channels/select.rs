@@ -87,7 +87,8 @@ impl Channels {
             Edit::Groups => {
                 let axis = node.input(1).and_then(|w| self.values.get(w)?.first());
                 let Some(axis) = axis else { return Ok(()) };
-                let scaled = |groups: usize| groups * self.extent(axis, pick) / axis.extent();
+                let scaled =
+                    |groups: usize| groups * self.extent(axis, pick) / axis.extent().max(1);
                 match &mut cut.nodes[index].op {
                     Op::Conv { groups, .. } => *groups = scaled(*groups),
                     Op::ConvTranspose(conv) => conv.groups = scaled(conv.groups),

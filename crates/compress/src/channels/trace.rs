@@ -58,6 +58,17 @@ pub(super) struct Producer {
     pub(super) axis: usize,
 }
 
+/// Positions of an axis that are followed: what a file declares is not yet there.
+const MAX_POSITIONS: usize = 1 << 24;
+
+/// Refuses an axis of more positions than are followed.
+pub(super) fn followed(positions: usize) -> Result<(), Fixed> {
+    match positions {
+        0..=MAX_POSITIONS => Ok(()),
+        _ => Fixed::because(format!("{positions} positions are too many to follow")),
+    }
+}
+
 /// What is known while the nodes are walked.
 pub(super) struct Trace<'g> {
     pub(super) graph: &'g Graph,
@@ -130,15 +141,14 @@ impl<'g> Trace<'g> {
     fn rule(&mut self, index: usize, node: &'g Node) -> Result<Vec<Vec<Axis>>, Fixed> {
         let edits = self.edits.len();
         let result = rules::apply(self, index, node).and_then(|outputs| {
-            let agree = node.outputs.iter().zip(&outputs).all(|(name, axes)| {
+            let more = node.outputs.iter().skip(outputs.len());
+            let all = more.clone().all(String::is_empty);
+            let agree = |(name, axes): (&String, &Vec<Axis>)| {
                 let shape = self.shapes.shape(name);
-                name.is_empty()
-                    || shape.is_some_and(|s| {
-                        s.iter()
-                            .eq(axes.iter().map(Axis::extent).collect::<Vec<_>>().iter())
-                    })
-            });
-            match agree && outputs.len() >= node.outputs.len() {
+                let extents = || axes.iter().map(Axis::extent).collect::<Vec<_>>();
+                name.is_empty() || shape.is_some_and(|s| s.dims() == extents())
+            };
+            match all && node.outputs.iter().zip(&outputs).all(agree) {
                 true => Ok(outputs),
                 false => Fixed::because("not all of its outputs are followed"),
             }
@@ -166,10 +176,12 @@ impl<'g> Trace<'g> {
             Constant::Weight(weight) => weight.shape().clone(),
             Constant::Tensor(tensor) => tensor.shape().clone(),
         };
+        let empty = shape.elements() == 0;
         let axes: Vec<Axis> = shape
             .iter()
             .map(|&extent| match extent {
-                0 | 1 => Axis::Plain(extent),
+                _ if empty => Axis::Plain(extent),
+                1 => Axis::Plain(extent),
                 _ => Axis::Of(self.atoms.fresh(extent).into()),
             })
             .collect();
@@ -220,10 +232,13 @@ impl<'g> Trace<'g> {
     }
 
     /// The atoms of an axis; those of a plain one are one atom that stays.
-    pub(super) fn atoms_of(&mut self, axis: &Axis) -> Arc<[Atom]> {
+    pub(super) fn atoms_of(&mut self, axis: &Axis) -> Result<Arc<[Atom]>, Fixed> {
         match axis {
-            Axis::Of(atoms) => Arc::clone(atoms),
-            Axis::Plain(extent) => vec![self.still(); *extent].into(),
+            Axis::Of(atoms) => Ok(Arc::clone(atoms)),
+            Axis::Plain(extent) => {
+                followed(*extent)?;
+                Ok(vec![self.still(); *extent].into())
+            }
         }
     }
 

@@ -105,6 +105,9 @@ pub struct EncodeStep {
     /// Which trade.
     #[serde(default)]
     pub store: StoreSetting,
+    /// Whether channels are put in an order that the engine's sparse form packs better.
+    #[serde(default)]
+    pub order_channels: bool,
 }
 
 /// The recipes that come with the library: name and text.

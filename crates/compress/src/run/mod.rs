@@ -92,7 +92,7 @@ pub fn run(
             Step::Prune(step) => stage.prune(&mut graph, step)?,
             Step::Share(step) => stage.share(&mut graph, step)?,
             Step::Quantize(step) => stage.quantize(&mut graph, step)?,
-            Step::Encode(_) => {}
+            Step::Encode(step) => stage.encode(&mut graph, step)?,
         }
         let score = evaluate(&graph, validation).map_err(|e| stage.failed(e))?;
         let report = StepReport {

@@ -1,7 +1,7 @@
 //! Layers: inputs are summed away, the weight's other axis makes new channels.
 
 use super::super::atoms::Atom;
-use super::super::trace::{Axis, Edit, Fixed, Trace};
+use super::super::trace::{Axis, Edit, Fixed, Trace, followed};
 use super::{elementwise, still_from};
 use secateur_model::Node;
 use secateur_model::ops::Recurrent;
@@ -23,7 +23,7 @@ pub(super) fn conv(
         return Ok(x);
     }
     trace.still_axes(&w[1..2], "it is a channel of every group");
-    let (inputs, outputs) = (trace.atoms_of(&x[1]), trace.atoms_of(&w[0]));
+    let (inputs, outputs) = (trace.atoms_of(&x[1])?, trace.atoms_of(&w[0])?);
     join_groups(trace, groups, &[&inputs, &outputs])?;
     trace.edits.push((index, Edit::Groups));
     bias(trace, node, &w[0])?;
@@ -53,9 +53,10 @@ pub(super) fn conv_transpose(
     }
     trace.produces(node, 1, 0);
     trace.still_axes(&w[1..2], "it is a channel of every group");
-    let inputs = trace.atoms_of(&x[1]);
+    let inputs = trace.atoms_of(&x[1])?;
     join_groups(trace, groups, &[&inputs])?;
     let (per_group, depth) = (inputs.len() / groups, w[1].extent());
+    followed(groups.saturating_mul(depth))?;
     let outputs: Arc<[Atom]> = inputs
         .chunks(per_group.max(1))
         .flat_map(|group| std::iter::repeat_n(group[0], depth))

@@ -79,7 +79,7 @@ pub(super) fn concat(trace: &mut Trace<'_>, node: &Node, axis: i64) -> Result<Ve
     let first = inputs.first().cloned().unwrap_or_default();
     let axis = place(axis, first.len())?;
     let mut output = first.clone();
-    let mut joined: Vec<Atom> = Vec::new();
+    let mut parts = Vec::with_capacity(inputs.len());
     for axes in &inputs {
         for (at, other) in axes.iter().enumerate() {
             if at != axis {
@@ -89,16 +89,18 @@ pub(super) fn concat(trace: &mut Trace<'_>, node: &Node, axis: i64) -> Result<Ve
                 }
             }
         }
-        let part = axes
-            .get(axis)
-            .ok_or_else(|| Fixed("its inputs are of several ranks".into()))?;
-        joined.extend(trace.atoms_of(part).iter());
+        let part = axes.get(axis);
+        parts.push(part.ok_or_else(|| Fixed("its inputs are of several ranks".into()))?);
     }
-    let channels = inputs.iter().any(|a| matches!(a[axis], Axis::Of(_)));
-    output[axis] = match channels {
-        true => Axis::Of(joined.into()),
-        false => Axis::Plain(joined.len()),
-    };
+    if parts.iter().all(|part| matches!(part, Axis::Plain(_))) {
+        output[axis] = Axis::Plain(parts.iter().map(|part| part.extent()).sum());
+        return Ok(output);
+    }
+    let mut joined: Vec<Atom> = Vec::new();
+    for part in parts {
+        joined.extend(trace.atoms_of(part)?.iter());
+    }
+    output[axis] = Axis::Of(joined.into());
     Ok(output)
 }
 

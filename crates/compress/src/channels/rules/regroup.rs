@@ -2,7 +2,7 @@
 
 use super::super::atoms::Atom;
 use super::super::extents;
-use super::super::trace::{Axis, Fixed, Trace};
+use super::super::trace::{Axis, Fixed, Trace, followed};
 use secateur_model::{Node, Op};
 use std::sync::Arc;
 
@@ -103,7 +103,8 @@ fn merge(trace: &mut Trace<'_>, run: &[Axis]) -> Result<Axis, Fixed> {
         }
         return Ok(Axis::Plain(total));
     };
-    let atoms = trace.atoms_of(&run[at]);
+    followed(total)?;
+    let atoms = trace.atoms_of(&run[at])?;
     let behind: usize = run[at + 1..].iter().map(Axis::extent).product();
     let position = |p: usize| atoms[p / behind % atoms.len()];
     Ok(Axis::Of((0..total).map(position).collect()))
