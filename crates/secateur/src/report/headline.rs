@@ -88,8 +88,8 @@ pub fn share(part: f64) -> String {
 fn points(difference: f64) -> (String, Option<bool>) {
     match difference {
         d if d.abs() < 0.005 => ("no change".to_owned(), Some(true)),
-        d if d < 0.0 => (format!("{:.2} points less", -d), Some(true)),
-        d => (format!("{d:.2} points more"), Some(false)),
+        d if d < 0.0 => (format!("−{:.2} points", -d), Some(true)),
+        d => (format!("+{d:.2} points"), Some(false)),
     }
 }
 
@@ -119,7 +119,7 @@ fn card(pair: &Pair) -> String {
         None => "",
     };
     format!(
-        "<div><div class=\"what\">{}</div><div class=\"big{class}\">{}</div>\
+        "<div class=\"card\"><div class=\"what\">{}</div><div class=\"big{class}\">{}</div>\
          <div class=\"from\">{} → <b>{}</b></div></div>",
         pair.what,
         escaped(verdict),
@@ -161,9 +161,9 @@ mod tests {
         assert_eq!(factor(100.0, 10.0, "smaller", "larger").0, "10.0× smaller");
         assert_eq!(factor(1.0, 2.0, "faster", "slower").0, "2.0× slower");
         assert_eq!(factor(575.0, 1.0, "smaller", "").0, "575× smaller");
-        assert_eq!(points(-0.064).0, "0.06 points less");
+        assert_eq!(points(-0.064).0, "−0.06 points");
         assert_eq!(points(0.0).0, "no change");
-        assert_eq!(points(0.2), ("0.20 points more".into(), Some(false)));
+        assert_eq!(points(0.2), ("+0.20 points".into(), Some(false)));
         assert_eq!(
             [share(0.0812), share(0.5), share(1.0)],
             ["8.1 %", "50 %", "100 %"]
