@@ -12,9 +12,16 @@ pub mod svg;
 mod time;
 mod weights;
 
-pub use examples::{Answer, BoxExample, ClassExample, Classes, Examples, Found, classes};
-pub use sensitivity::sensitivity_page;
+pub use examples::{Examples, classes};
 pub use time::Speed;
+#[allow(
+    unused_imports,
+    reason = "for networks that find boxes, and for the command `sensitivity`"
+)]
+pub use {
+    examples::{BoxExample, Found},
+    sensitivity::sensitivity_page,
+};
 
 use crate::units;
 use secateur_compress::record::{Point, RunRecord};

@@ -223,7 +223,6 @@ fn show(out: &Out, graph: &Graph, result: &Inspected) {
 
 /// What the bytes of a compressed file are spent on.
 fn spent(out: &Out, [weights, vectors]: [&[&Layer]; 2], file: &FileParts, bytes: u64) {
-    let figure = |bytes: usize| units::count(bytes);
     let mut rows: Vec<Vec<String>> = weights
         .iter()
         .filter_map(|layer| {
@@ -231,18 +230,18 @@ fn spent(out: &Out, [weights, vectors]: [&[&Layer]; 2], file: &FileParts, bytes:
             Some(vec![
                 layer.name.clone(),
                 coded.coder.unwrap_or("none").to_owned(),
-                figure(coded.support_bytes),
-                figure(coded.value_bytes),
-                figure(coded.parameter_bytes),
-                figure(coded.other_bytes),
-                figure(layer.bytes),
+                units::count(coded.support_bytes),
+                units::count(coded.value_bytes),
+                units::count(coded.parameter_bytes),
+                units::count(coded.other_bytes),
+                units::count(layer.bytes),
             ])
         })
         .collect();
     let mut line = |name: &str, bytes: usize| {
         let mut row = vec![String::new(); 7];
         row[0] = name.to_owned();
-        row[6] = figure(bytes);
+        row[6] = units::count(bytes);
         rows.push(row);
     };
     if !vectors.is_empty() {

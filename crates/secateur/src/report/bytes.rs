@@ -98,7 +98,6 @@ fn parts_bar(parts: &Parts, of: usize, bytes: usize) -> String {
 }
 
 fn table(file: &Summary) -> String {
-    let figure = |bytes: usize| units::count(bytes);
     let mut rows: Vec<Vec<String>> = file
         .weights
         .iter()
@@ -109,11 +108,11 @@ fn table(file: &Summary) -> String {
                 w.support.clone(),
                 w.values.to_owned(),
                 w.coder.map_or("–".to_owned(), |c| c.to_string()),
-                figure(w.parts.support),
-                figure(w.parts.values),
-                figure(w.parts.parameters),
-                figure(w.parts.rest),
-                figure(w.bytes),
+                units::count(w.parts.support),
+                units::count(w.parts.values),
+                units::count(w.parts.parameters),
+                units::count(w.parts.rest),
+                units::count(w.bytes),
                 format!("{per_weight:.2}"),
             ]
         })
@@ -127,7 +126,7 @@ fn table(file: &Summary) -> String {
     ] {
         let mut row = vec![String::new(); 10];
         row[0] = name.to_owned();
-        row[8] = figure(bytes);
+        row[8] = units::count(bytes);
         rows.push(row);
     }
     let headings = [

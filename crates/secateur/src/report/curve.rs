@@ -65,7 +65,7 @@ fn draw(record: &RunRecord, on: On, frame: Frame) -> String {
         &Axis {
             name: "bytes of the file",
             scale: x,
-            write: |v| bytes(v),
+            write: bytes,
         },
         &Axis {
             name: "error, %",
@@ -107,10 +107,9 @@ fn draw(record: &RunRecord, on: On, frame: Frame) -> String {
             _ if places.len() > 12 => continue,
             _ => (4.0, "minor"),
         };
-        let text = match (point.chosen, is_dense(point)) {
-            (true, _) => format!("{}: {}", point.name, units::bytes(point.bytes)),
-            (_, true) => format!("{}: {}", point.name, units::bytes(point.bytes)),
-            _ => point.name.clone(),
+        let text = match point.chosen || is_dense(point) {
+            true => format!("{}: {}", point.name, units::bytes(point.bytes)),
+            false => point.name.clone(),
         };
         plot.label((x, y), away, class, &text);
     }

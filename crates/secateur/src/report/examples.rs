@@ -19,6 +19,7 @@ pub enum Examples {
     /// Of classifiers.
     Classes(Classes),
     /// Of detectors.
+    #[allow(dead_code, reason = "for networks that find boxes")]
     Boxes(Vec<BoxExample>),
 }
 
@@ -53,6 +54,7 @@ pub struct Answer {
 }
 
 /// A picture and what two detectors find in it.
+#[allow(dead_code, reason = "for networks that find boxes")]
 pub struct BoxExample {
     /// The picture, as a data URI.
     pub picture: String,
@@ -63,6 +65,7 @@ pub struct BoxExample {
 }
 
 /// A thing in a picture.
+#[allow(dead_code, reason = "for networks that find boxes")]
 #[derive(Debug, Clone, PartialEq)]
 pub struct Found {
     pub label: String,

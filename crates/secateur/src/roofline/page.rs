@@ -132,7 +132,8 @@ fn draw(series: &[Series<'_>], points: &[Point<'_>], frame: Frame) -> String {
         let rate = series.roof.gb_per_s;
         // Where the slope comes out of the floor.
         let start = from.max(floor / rate);
-        let ridge = (peak / rate).clamp(start, to);
+        // A layer above every roof would put the floor there, too.
+        let ridge = (peak / rate).max(start).min(to);
         plot.line(
             &[(start, start * rate), (ridge, peak), (to, peak)],
             series.class,
