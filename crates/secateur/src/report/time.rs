@@ -93,9 +93,10 @@ pub fn time(run: &Run<'_>) -> Option<Section> {
 
 fn explained(roof: &Roof) -> String {
     format!(
-        "Each mark is a layer, its area the time it takes. It cannot be above its roof: on the slope it waits for bytes, \
-         under the flat part it multiplies as fast as the best dense kernel of its arithmetic. Only multiplies by weights \
-         that are not zero count. Rates {}.",
+        "Each mark is a layer, its area the time it takes. On the slope of its roof it waits for bytes, under the flat part \
+         it multiplies as fast as the best dense kernel of its arithmetic; a layer whose bytes stay in a nearer cache \
+         than those of the whole network may be above the slope. Only multiplies by weights that are not zero count. \
+         Rates {}.",
         match roof.measured {
             true => "were measured on this machine",
             false => "are those of typical machines",

@@ -167,8 +167,10 @@ fn mask(weight: &Weight, side: usize) -> Option<String> {
         1 => "a pixel a weight".to_owned(),
         _ => format!("a pixel for {down} × {across} weights"),
     };
+    // What is higher than it is wide would be as long as a page.
+    let tall = if height > width { " tall" } else { "" };
     Some(format!(
-        "<img class=\"mask under\" width=\"{width}\" height=\"{height}\" src=\"{address}\" alt=\"Which weights are left\"><p class=\"note\">{rows} × {columns}, {note}</p>"
+        "<img class=\"mask under{tall}\" width=\"{width}\" height=\"{height}\" src=\"{address}\" alt=\"Which weights are left\"><p class=\"note\">{rows} × {columns}, {note}</p>"
     ))
 }
 
@@ -186,7 +188,7 @@ fn eye(weight: &Weight, [channels, height, width]: [usize; 3]) -> Option<String>
     let unread = counts.iter().filter(|&&count| count == 0).count();
     let address = png::shades(width, height, &shades(&counts))?;
     Some(format!(
-        "<img class=\"mask eye\" width=\"{width}\" height=\"{height}\" src=\"{address}\" alt=\"Weights left for each pixel of the input\"><p class=\"note\">weights left for each pixel of the input, of {rows}; {unread} of {pixels} pixels are not read</p>"
+        "<img class=\"mask eye under\" width=\"{width}\" height=\"{height}\" src=\"{address}\" alt=\"Weights left for each pixel of the input\"><p class=\"note\">weights left for each pixel of the input, of {rows}; {unread} of {pixels} pixels are not read</p>"
     ))
 }
 
