@@ -57,6 +57,7 @@ Examples:
 Examples:
   secateur compress dense.onnx --data mnist -o small.sct
   secateur compress mine.onnx --data pictures/ --recipe int8 -o mine.sct
+  secateur compress dense.onnx --data mnist --html report.html -o small.sct
   secateur compress dense.onnx --data mnist --recipe my.toml --json run.json -o small.sct")]
     Compress(Compress),
     /// Show what is in a network's file

@@ -10,6 +10,7 @@ mod out;
 mod parse;
 mod picture;
 mod progress;
+mod report;
 mod roofline;
 mod score;
 mod units;

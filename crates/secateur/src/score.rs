@@ -21,6 +21,23 @@ pub struct Scored {
 
 /// Scores a network.
 pub fn score(graph: &Graph, data: &Dataset, bytes: u64) -> Result<Scored> {
+    let mut correct = 0;
+    each_output(graph, data, |image, row| {
+        correct += usize::from(best(row) == data.labels()[image] as usize);
+    })?;
+    Ok(Scored {
+        samples: data.len(),
+        top1_error_percent: 100.0 * (data.len() - correct) as f64 / data.len().max(1) as f64,
+        bytes,
+    })
+}
+
+/// Runs a classifier on all images, and tells each one's outputs.
+pub fn each_output(
+    graph: &Graph,
+    data: &Dataset,
+    mut tell: impl FnMut(usize, &[f32]),
+) -> Result<()> {
     let batch = network::fixed_batch(graph).unwrap_or(BATCH).max(1);
     let shape = network::shape_for(graph, data, batch)?;
     let session = Session::new(graph, &SessionOptions::default())?;
@@ -29,7 +46,6 @@ pub fn score(graph: &Graph, data: &Dataset, bytes: u64) -> Result<Scored> {
     let mut pixels = zeros(Shape::new(&shape)?.elements())?;
     let indices: Vec<usize> = (0..data.len()).collect();
     let mut bar = Bar::new("testing");
-    let mut correct = 0;
     for (index, images) in indices.chunks(batch).enumerate() {
         // The last batch is filled up by what was there before.
         let (filled, _) = pixels.split_at_mut(images.len() * data.image_len());
@@ -45,17 +61,13 @@ pub fn score(graph: &Graph, data: &Dataset, bytes: u64) -> Result<Scored> {
             );
         }
         for (row, &image) in first.chunks_exact(classes).zip(images) {
-            correct += usize::from(best(row) == data.labels()[image] as usize);
+            tell(image, row);
         }
         if bar.advance(index * batch, data.len()).is_break() {
             interrupt::check()?;
         }
     }
-    Ok(Scored {
-        samples: data.len(),
-        top1_error_percent: 100.0 * (data.len() - correct) as f64 / data.len().max(1) as f64,
-        bytes,
-    })
+    Ok(())
 }
 
 /// Room for all outputs.
@@ -81,6 +93,6 @@ pub fn run(bound: &Bound<'_>, input: &[f32], outputs: &mut [Vec<f32>]) -> Result
 }
 
 /// Index of the largest value; of equal ones the first.
-fn best(row: &[f32]) -> usize {
+pub fn best(row: &[f32]) -> usize {
     (0..row.len()).fold(0, |b, i| if row[i] > row[b] { i } else { b })
 }

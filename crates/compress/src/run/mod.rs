@@ -48,9 +48,9 @@ pub trait Observer {
         ControlFlow::Continue(())
     }
 
-    /// A step is done.
-    fn end(&mut self, report: &StepReport) {
-        let _ = report;
+    /// A step is done, and this is what it made of the network.
+    fn end(&mut self, report: &StepReport, graph: &Graph) {
+        let _ = (report, graph);
     }
 }
 
@@ -101,7 +101,7 @@ pub fn run(
             nonzeros: graph.weights().map(|(_, w)| w.nonzeros()).sum(),
             validation_error_percent: score.error_percent(),
         };
-        observer.end(&report);
+        observer.end(&report, &graph);
         steps.push(report);
     }
     graph.metadata.insert("recipe".into(), recipe.name.clone());

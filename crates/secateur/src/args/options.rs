@@ -133,6 +133,9 @@ pub struct Compress {
     /// The .sct file to write
     #[arg(short, long, value_name = "FILE", value_parser = parse::sct)]
     pub output: PathBuf,
+    /// Also show the run as a page: what was tried, bytes, weights, time, answers
+    #[arg(long, value_name = "FILE", value_parser = parse::html)]
+    pub html: Option<PathBuf>,
     #[command(flatten)]
     pub json: JsonArg,
 }

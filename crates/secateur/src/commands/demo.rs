@@ -117,6 +117,7 @@ fn compression(args: &Demo, set: KnownSet, dense: &Path, small: &Path) -> Compre
         store: None,
         scaling: Scaling::default(),
         output: small.to_owned(),
+        html: None,
         json: JsonArg::default(),
     }
 }
