@@ -68,7 +68,7 @@ pub(crate) fn load(dir: &Path, size: Option<[usize; 2]>) -> Result<Option<Split>
     let name = set_name(dir);
     let train = Part::read(&training, &classes, size)?;
     let normalize = measured(&train.pixels, size);
-    let set = |part: Part, validation| {
+    let set = |part: Part, validation: Vec<usize>| {
         let (classes, normalize) = (classes.clone(), normalize.clone());
         let [height, width] = size;
         let Part { pixels, boxes } = part;

@@ -32,7 +32,7 @@ pub fn run(args: &Compress) -> Result<()> {
         vec![
             what.to_owned(),
             units::bytes(score.bytes),
-            units::percent(score.top1_error_percent),
+            units::percent(score.error_percent()),
         ]
     };
     let rows = [
@@ -40,7 +40,7 @@ pub fn run(args: &Compress) -> Result<()> {
         row("after, .sct", &result.after),
     ];
     out.line("");
-    out.table(1, &["", "size", "test error"], &rows);
+    out.table(1, &["", "size", result.after.error_name()], &rows);
     out.line(format_args!(
         "\n{}: {:.1} times smaller, in {}",
         args.output.display(),
@@ -55,7 +55,7 @@ pub fn compress(args: &Compress, out: &Out) -> Result<Compressed> {
     file::check_output(&args.output)?;
     let recipe = read_recipe(&args.recipe)?;
     let mut dense = network::load(&args.network)?;
-    let mut data = secateur_data::load(&args.data)?;
+    let mut data = network::load_data(&dense, &args.data)?;
     let place = || args.network.display().to_string();
     picture::adapt(&mut data, &dense, &args.scaling).with_context(place)?;
     picture::record(&mut dense, &data.train);
