@@ -190,9 +190,8 @@ mod tests {
     /// A bright rectangle on black, and its box.
     fn rectangle(edges: [usize; 4]) -> (Vec<f32>, Object) {
         let [left, top, right, bottom] = edges;
-        let inside = |i: usize| {
-            (left..right).contains(&(i % 8)) && (top..bottom).contains(&(i / 8))
-        };
+        let inside =
+            |i: usize| (left..right).contains(&(i % 8)) && (top..bottom).contains(&(i / 8));
         let image = (0..64).map(|i| f32::from(u8::from(inside(i)))).collect();
         let [l, t, r, b] = edges.map(|e| e as f32 / 8.0);
         let object = Object {
@@ -206,7 +205,10 @@ mod tests {
     #[test]
     fn boxes_move_along() {
         let mut rng = ChaCha8Rng::seed_from_u64(4);
-        let crop = CropFlip { pad: 3, mirror: true };
+        let crop = CropFlip {
+            pad: 3,
+            mirror: true,
+        };
         let (mut hidden, mut gone) = (0, 0);
         for _ in 0..200 {
             let (mut image, object) = rectangle([1, 2, 4, 7]);

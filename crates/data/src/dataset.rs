@@ -221,7 +221,12 @@ impl Dataset {
         match self.validation.last() {
             Some(&last) if last >= self.len() => {
                 let needed = format!("below {}", self.len());
-                Err(DataError::malformed(place(), "validation image", needed, last))
+                Err(DataError::malformed(
+                    place(),
+                    "validation image",
+                    needed,
+                    last,
+                ))
             }
             _ => Ok(()),
         }
@@ -364,7 +369,9 @@ impl Dataset {
 }
 
 /// Each thing with what it is in.
-fn each<'a>((index, objects): (usize, &'a Vec<Object>)) -> impl Iterator<Item = (usize, &'a Object)> {
+fn each<'a>(
+    (index, objects): (usize, &'a Vec<Object>),
+) -> impl Iterator<Item = (usize, &'a Object)> {
     objects.iter().map(move |object| (index, object))
 }
 
@@ -467,7 +474,9 @@ mod tests {
         let (classes, n) = (vec!["a".into()], objects.len());
         let pixels = (0..n * 6).map(|i| i as u8).collect();
         let normalize = Normalize::unit(3);
-        Dataset::with_boxes("boxed", 1, 2, classes, pixels, objects, normalize, validation)
+        Dataset::with_boxes(
+            "boxed", 1, 2, classes, pixels, objects, normalize, validation,
+        )
     }
 
     fn object(class: u32, right: f32) -> Object {
@@ -483,13 +492,19 @@ mod tests {
         let objects: Vec<_> = (0..4).map(|i| vec![object(0, 1.0); i]).collect();
         let set = boxed(objects, vec![2, 0]).unwrap();
         let (rest, held) = set.split(1, 5);
-        assert_eq!((rest.raw_u8(0), held.raw_u8(1)), (set.raw_u8(1), set.raw_u8(2)));
+        assert_eq!(
+            (rest.raw_u8(0), held.raw_u8(1)),
+            (set.raw_u8(1), set.raw_u8(2))
+        );
         let Targets::Boxes(boxes) = held.targets() else {
             unreachable!("boxes stay boxes");
         };
         assert_eq!(boxes.iter().map(Vec::len).collect::<Vec<_>>(), [0, 2]);
         assert!(held.labels().is_empty() && held.len() == 2);
-        assert_eq!(set.split(0, 5), (set.subset(&[0, 1, 2, 3]), set.subset(&[])));
+        assert_eq!(
+            set.split(0, 5),
+            (set.subset(&[0, 1, 2, 3]), set.subset(&[]))
+        );
     }
 
     #[test]

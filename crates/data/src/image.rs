@@ -55,7 +55,12 @@ pub fn load_gray_or_rgb(
     width: usize,
 ) -> Result<Vec<u8>, DataError> {
     let picture = open(path)?;
-    scaled(&picture, channels, [height, width], path.display().to_string())
+    scaled(
+        &picture,
+        channels,
+        [height, width],
+        path.display().to_string(),
+    )
 }
 
 /// Decodes a picture's file.

@@ -66,8 +66,7 @@ pub fn load_sized(name_or_path: &str, size: Option<[usize; 2]>) -> Result<Split,
 }
 
 fn own(path: &Path, size: Option<[usize; 2]>) -> Result<Split, DataError> {
-    let needed =
-        "an .npz file, or a folder with x.npy and y.npy, IDX files, class folders of images or VOC's";
+    let needed = "an .npz file, or a folder with x.npy and y.npy, IDX files, class folders of images or VOC's";
     if path.is_file() {
         if path
             .extension()

@@ -185,7 +185,9 @@ fn list(dir: &Path, part: &str) -> Result<Option<Vec<String>>, DataError> {
         return Ok(None);
     }
     let text = fs::read_to_string(&path).map_err(DataError::io(&path))?;
-    let words = text.lines().filter_map(|line| line.split_whitespace().next());
+    let words = text
+        .lines()
+        .filter_map(|line| line.split_whitespace().next());
     Ok(Some(words.map(str::to_owned).collect()))
 }
 
@@ -218,7 +220,12 @@ fn annotated(
         }
         if !seen.insert(name.clone()) {
             let there = format!("{name} twice");
-            return Err(DataError::malformed(list(), "lists", "each name once", there));
+            return Err(DataError::malformed(
+                list(),
+                "lists",
+                "each name once",
+                there,
+            ));
         }
         let path = dir.join(ANNOTATIONS).join(format!("{name}.xml"));
         let place = path.display().to_string();
@@ -250,9 +257,8 @@ fn picture(dir: &Path, name: &str) -> Result<PathBuf, DataError> {
 
 /// Reads an annotation, `annotation/object/{name,difficult,bndbox}`. `place` is what errors call it.
 fn read(bytes: &[u8], place: &str) -> Result<Vec<Thing>, DataError> {
-    let malformed = |needed: &str, there: String| {
-        DataError::malformed(place, "annotation", needed, there)
-    };
+    let malformed =
+        |needed: &str, there: String| DataError::malformed(place, "annotation", needed, there);
     let text = std::str::from_utf8(bytes).map_err(|e| malformed("UTF-8", e.to_string()))?;
     // Entities could stand for far more text than the file has.
     let options = ParsingOptions {
@@ -307,7 +313,12 @@ fn number(node: Node<'_, '_>, name: &'static str, place: &str) -> Result<f32, Da
         Ok(x) if x.is_finite() => Ok(x),
         _ => {
             let there = format!("{text:?}");
-            Err(DataError::malformed(place, name, "a number of pixels", there))
+            Err(DataError::malformed(
+                place,
+                name,
+                "a number of pixels",
+                there,
+            ))
         }
     }
 }
@@ -337,7 +348,9 @@ fn measured(pixels: &[u8], [height, width]: [usize; 2]) -> Normalize {
         let total = counts.iter().sum::<u64>().max(1) as f64;
         let moment = |power| {
             let terms = counts.iter().enumerate();
-            let sum: f64 = terms.map(|(p, &n)| (p as f64 / 255.0).powi(power) * n as f64).sum();
+            let sum: f64 = terms
+                .map(|(p, &n)| (p as f64 / 255.0).powi(power) * n as f64)
+                .sum();
             sum / total
         };
         let mean = moment(1);
@@ -428,16 +441,27 @@ mod tests {
             ("<xmax>20", "<xmax>41", "b.xml: object 1: box"),
             ("<xmin>1", "<xmin>-1", "-1 to 20"),
             ("<xmin>1", "<xmin>21", "edges in order"),
-            ("<ymin>3.0", "<ymin>NaN", "ymin: needed a number of pixels, found \"NaN\""),
+            (
+                "<ymin>3.0",
+                "<ymin>NaN",
+                "ymin: needed a number of pixels, found \"NaN\"",
+            ),
             ("<ymin>3.0</ymin>", "", "ymin: needed an element"),
             ("cell", "tree", "one of cell as in train"),
             ("cell", "", "needed a word"),
             ("annotation>", "notes>", "an element `annotation`"),
             ("</annotation>", "", "needed XML"),
-            ("<annotation>", "<!DOCTYPE a [<!ENTITY b \"c\">]><annotation>", "needed XML"),
+            (
+                "<annotation>",
+                "<!DOCTYPE a [<!ENTITY b \"c\">]><annotation>",
+                "needed XML",
+            ),
         ] {
             let error = with(&ONE.replace(from, to));
-            assert!(error.contains("b.xml") && error.contains(expected), "{error}");
+            assert!(
+                error.contains("b.xml") && error.contains(expected),
+                "{error}"
+            );
         }
         let missing = message(&[("a", ONE)], &two);
         assert!(missing.contains("b.xml"), "{missing}");
@@ -453,9 +477,17 @@ mod tests {
         let dir = folder(&[("a", ONE), ("b", ONE)], &two);
         fs::remove_file(dir.path().join(PICTURES).join("b.png")).unwrap();
         let error = load(dir.path(), None).unwrap_err().to_string();
-        assert!(error.contains("b.jpg") && error.contains("a picture"), "{error}");
+        assert!(
+            error.contains("b.jpg") && error.contains("a picture"),
+            "{error}"
+        );
         fs::write(dir.path().join(PICTURES).join("b.jpg"), "no picture").unwrap();
-        assert!(load(dir.path(), None).unwrap_err().to_string().contains("b.jpg"));
+        assert!(
+            load(dir.path(), None)
+                .unwrap_err()
+                .to_string()
+                .contains("b.jpg")
+        );
     }
 
     proptest! {

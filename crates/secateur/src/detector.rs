@@ -68,7 +68,8 @@ fn outline(canvas: &mut RgbImage, detection: &Detection) {
     let (top, bottom) = (at(b.top, height), at(b.bottom, height));
     for y in top..bottom {
         for x in left..right {
-            let inside = x >= left + thick && x + thick < right && y >= top + thick && y + thick < bottom;
+            let inside =
+                x >= left + thick && x + thick < right && y >= top + thick && y + thick < bottom;
             if !inside {
                 canvas.put_pixel(x, y, colour);
             }

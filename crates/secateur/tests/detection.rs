@@ -45,7 +45,9 @@ fn rectangles(place: &Place) {
             let (width, height) = (9 + below(12), 9 + below(12));
             let left = below(31 - width) + if class == "red" { 32 } else { 0 };
             let top = below(48 - height);
-            for (x, y) in (left..left + width).flat_map(|x| (top..top + height).map(move |y| (x, y))) {
+            for (x, y) in
+                (left..left + width).flat_map(|x| (top..top + height).map(move |y| (x, y)))
+            {
                 picture.put_pixel(x, y, Rgb(colour));
             }
             objects += &format!(
@@ -84,22 +86,40 @@ fn a_detector_goes_all_the_way() {
     rectangles(&place);
     let fresh = zoo::build("ssd-small", [3, 48, 64], 2, 1).unwrap();
     onnx::save(&fresh, &place.path("fresh.onnx")).unwrap();
-    let trained = place.ok(&format!("train fresh.onnx --data voc {TRAIN} --epochs 16 -o dense.onnx --json train.json"));
-    assert!(trained.stdout.contains("16 x 72 images of voc"), "{trained:?}");
+    let trained = place.ok(&format!(
+        "train fresh.onnx --data voc {TRAIN} --epochs 16 -o dense.onnx --json train.json"
+    ));
+    assert!(
+        trained.stdout.contains("16 x 72 images of voc"),
+        "{trained:?}"
+    );
     assert!(map(&place.json("train.json")) > 85.0, "{trained:?}");
 
     let ran = place.ok("eval dense.onnx --data voc --task detection --json eval.json");
     let eval = place.json("eval.json");
     assert_eq!(
         keys(&eval),
-        ["bytes", "classes", "map_11_point_percent", "map_percent", "samples"]
+        [
+            "bytes",
+            "classes",
+            "map_11_point_percent",
+            "map_percent",
+            "samples"
+        ]
     );
-    assert!(ran.stdout.contains("mAP@0.5") && ran.stdout.contains("blue"), "{ran:?}");
-    assert_eq!((&eval["samples"], &eval["classes"][1]["objects"]), (&16.into(), &16.into()));
+    assert!(
+        ran.stdout.contains("mAP@0.5") && ran.stdout.contains("blue"),
+        "{ran:?}"
+    );
+    assert_eq!(
+        (&eval["samples"], &eval["classes"][1]["objects"]),
+        (&16.into(), &16.into())
+    );
     assert_eq!(map(&eval), map(&place.json("train.json")));
 
     place.write("tiny.toml", TINY);
-    let ran = place.ok("compress dense.onnx --data voc --recipe tiny.toml -o small.sct --json run.json");
+    let ran =
+        place.ok("compress dense.onnx --data voc --recipe tiny.toml -o small.sct --json run.json");
     assert!(ran.stdout.contains("100 % - test mAP"), "{ran:?}");
     let after = &place.json("run.json")["after"];
     assert!(map(after) > 70.0, "{after}");
@@ -107,14 +127,17 @@ fn a_detector_goes_all_the_way() {
     assert_eq!(map(&place.json("small.json")), map(after));
     place.ok("bench small.sct --threads 1 --repeats 3");
 
-    let ran = place.ok("run small.sct --input voc/JPEGImages/90.png -o boxes.png --json found.json");
+    let ran =
+        place.ok("run small.sct --input voc/JPEGImages/90.png -o boxes.png --json found.json");
     let found = place.json("found.json");
     assert_eq!(keys(&found), ["milliseconds", "objects"]);
     assert!(ran.stdout.contains("vermilion"), "{ran:?}");
     let red = found["objects"].as_array().unwrap();
     let red = red.iter().find(|object| object["class"] == "red").unwrap();
     assert!(red["right"].as_f64().unwrap() <= 64.0 && red["score"].as_f64().unwrap() >= 0.4);
-    let drawn = image::load_from_memory(&place.read("boxes.png")).unwrap().to_rgb8();
+    let drawn = image::load_from_memory(&place.read("boxes.png"))
+        .unwrap()
+        .to_rgb8();
     assert_eq!(drawn.dimensions(), (64, 48));
     assert!(drawn.pixels().any(|p| *p == Rgb([213, 94, 0])));
 
@@ -133,17 +156,38 @@ fn a_network_is_asked_what_it_can_answer() {
     onnx::save(&classifier, &place.path("classes.onnx")).unwrap();
     place.write("no.xml", "");
     for (words, expected) in [
-        ("eval dense.onnx --data digits --task detection", "its task is classification"),
-        ("eval three.onnx --data voc --task classification", "its task is detection"),
-        ("eval three.onnx --data voc", "3 classes of objects, voc has 2"),
-        ("eval classes.onnx --data voc", "the network finds no objects"),
-        ("train classes.onnx --data voc --epochs 1 -o no.onnx", "finds no objects"),
-        ("run dense.onnx --input voc/JPEGImages/1.png -o no.png", "-o draws boxes"),
+        (
+            "eval dense.onnx --data digits --task detection",
+            "its task is classification",
+        ),
+        (
+            "eval three.onnx --data voc --task classification",
+            "its task is detection",
+        ),
+        (
+            "eval three.onnx --data voc",
+            "3 classes of objects, voc has 2",
+        ),
+        (
+            "eval classes.onnx --data voc",
+            "the network finds no objects",
+        ),
+        (
+            "train classes.onnx --data voc --epochs 1 -o no.onnx",
+            "finds no objects",
+        ),
+        (
+            "run dense.onnx --input voc/JPEGImages/1.png -o no.png",
+            "-o draws boxes",
+        ),
         ("run three.onnx --input no.xml", "no.xml"),
     ] {
         let ran = place.run(words);
         assert_eq!(ran.code, Some(1), "{ran:?}");
         assert!(ran.stderr.contains(expected), "{ran:?}");
     }
-    assert_eq!(place.run("run three.onnx --input a.png --least 2").code, Some(2));
+    assert_eq!(
+        place.run("run three.onnx --input a.png --least 2").code,
+        Some(2)
+    );
 }

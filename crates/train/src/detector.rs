@@ -165,7 +165,12 @@ fn chosen<'a>(head: &Head, cells: &[Cell], objects: &'a [Object]) -> Vec<Option<
     let mut chosen: Vec<Option<(f32, f32, &Object)>> = vec![None; cells.len()];
     for object in objects {
         let b = object.bbox;
-        let pixels = [b.left * width, b.top * height, b.right * width, b.bottom * height];
+        let pixels = [
+            b.left * width,
+            b.top * height,
+            b.right * width,
+            b.bottom * height,
+        ];
         let [left, top, right, bottom] = pixels;
         let middle = [(left + right) / 2.0, (top + bottom) / 2.0];
         let size = ((right - left) * (bottom - top)).max(0.0).sqrt();
@@ -185,7 +190,8 @@ fn chosen<'a>(head: &Head, cells: &[Cell], objects: &'a [Object]) -> Vec<Option<
             .collect();
         if learners.is_empty() && !object.difficult {
             let fitting = (0..cells.len()).filter(|&i| fits(&cells[i]));
-            let nearer = |&a: &usize, &b: &usize| distance(&cells[a]).total_cmp(&distance(&cells[b]));
+            let nearer =
+                |&a: &usize, &b: &usize| distance(&cells[a]).total_cmp(&distance(&cells[b]));
             learners.extend(fitting.min_by(nearer));
         }
         for index in learners {
@@ -201,7 +207,10 @@ fn chosen<'a>(head: &Head, cells: &[Cell], objects: &'a [Object]) -> Vec<Option<
             }
         }
     }
-    chosen.into_iter().map(|c| c.map(|(_, _, object)| object)).collect()
+    chosen
+        .into_iter()
+        .map(|c| c.map(|(_, _, object)| object))
+        .collect()
 }
 
 fn sigmoid(z: f32) -> f32 {
@@ -229,7 +238,10 @@ fn misplaced(head: &Head, cell: &Cell, edges: &[f32], right: &BBox) -> (f32, [f3
     // Extents of the intersection and of the hull along both axes.
     let across = [b.left.max(right.left), b.right.min(right.right)];
     let down = [b.top.max(right.top), b.bottom.min(right.bottom)];
-    let both = [(across[1] - across[0]).max(0.0), (down[1] - down[0]).max(0.0)];
+    let both = [
+        (across[1] - across[0]).max(0.0),
+        (down[1] - down[0]).max(0.0),
+    ];
     let hull = [
         b.right.max(right.right) - b.left.min(right.left),
         b.bottom.max(right.bottom) - b.top.min(right.top),
@@ -265,7 +277,11 @@ fn misplaced(head: &Head, cell: &Cell, edges: &[f32], right: &BBox) -> (f32, [f3
             - union * by_around / (around * around);
         // The distance grows by itself as fast as what the cell says.
         let says = edges.get(edge).copied().unwrap_or(0.0);
-        let moves = if head.yields(says) { head.distance(cell, says) } else { 0.0 };
+        let moves = if head.yields(says) {
+            head.distance(cell, says)
+        } else {
+            0.0
+        };
         -by_giou * moves / [width, height][axis]
     });
     (1.0 - giou, slopes)
@@ -277,7 +293,11 @@ mod tests {
     use secateur_model::detection::Level;
 
     fn head() -> Head {
-        let level = |stride, smallest, largest| Level { stride, smallest, largest };
+        let level = |stride, smallest, largest| Level {
+            stride,
+            smallest,
+            largest,
+        };
         let levels = vec![level(8, 0.0, 30.0), level(16, 20.0, f32::INFINITY)];
         Head::new([48, 64], 2, levels, 0.5).unwrap()
     }
@@ -285,7 +305,11 @@ mod tests {
     fn object(class: u32, pixels: [f32; 4], difficult: bool) -> Object {
         let [l, t, r, b] = pixels;
         let bbox = BBox::new(l / 64.0, t / 48.0, r / 64.0, b / 48.0);
-        Object { class, bbox, difficult }
+        Object {
+            class,
+            bbox,
+            difficult,
+        }
     }
 
     /// Pseudo-random numbers in −2 … 2.
@@ -327,7 +351,10 @@ mod tests {
                 object(1, [20.0, 22.0, 63.0, 47.0], false),
                 object(1, [40.0, 2.0, 44.0, 6.0], false),
             ],
-            vec![object(1, [0.0, 0.0, 40.0, 47.0], true), object(0, [50.0, 30.0, 58.0, 41.0], false)],
+            vec![
+                object(1, [0.0, 0.0, 40.0, 47.0], true),
+                object(0, [50.0, 30.0, 58.0, 41.0], false),
+            ],
         ];
         let lesson = Lesson::of_objects(&head, &output, &objects);
         check_gradient(&lesson, &output);
@@ -368,7 +395,10 @@ mod tests {
         let output = noise(head.cell_count() * head.width());
         let lesson = Lesson::of_objects(&head, &output, &[objects]);
         assert_eq!(lesson.boxes.iter().flatten().count(), 4);
-        assert_eq!(lesson.sure.iter().filter(|q| q.is_nan()).count(), cells.len() - 4);
+        assert_eq!(
+            lesson.sure.iter().filter(|q| q.is_nan()).count(),
+            cells.len() - 4
+        );
         assert_eq!(lesson.weight, 4.0);
     }
 

@@ -172,7 +172,10 @@ fn shown_objects(data: &Dataset, indices: &[usize], moves: &[Moved]) -> Vec<Vec<
     let Targets::Boxes(boxes) = data.targets() else {
         return Vec::new();
     };
-    let moves = moves.iter().copied().chain(std::iter::repeat(Moved::default()));
+    let moves = moves
+        .iter()
+        .copied()
+        .chain(std::iter::repeat(Moved::default()));
     let shown = indices.iter().zip(moves);
     shown
         .map(|(&index, moved)| moved.objects(boxes.get(index).map_or(&[][..], Vec::as_slice)))
@@ -187,7 +190,9 @@ fn cells<'a>(
 ) -> Result<&'a Value, TrainError> {
     value.filter(|v| v.dims == needed).ok_or_else(|| {
         let found = value.map_or(&[][..], |v| &v.dims);
-        TrainError::Setting(format!("output `{name}` must be {needed:?} to find objects, found {found:?}"))
+        TrainError::Setting(format!(
+            "output `{name}` must be {needed:?} to find objects, found {found:?}"
+        ))
     })
 }
 

@@ -4,9 +4,7 @@
 use secateur_data::{Dataset, Normalize};
 use secateur_model::detection::{BBox, Object};
 use secateur_model::{Bitmask, Constant, Graph, Support, Values, Weight, zoo};
-use secateur_train::{
-    Augment, Distill, FitOptions, Optimiser, Quiet, Score, evaluate, fit,
-};
+use secateur_train::{Augment, Distill, FitOptions, Optimiser, Quiet, Score, evaluate, fit};
 
 const SIDE: usize = 48;
 
@@ -42,7 +40,17 @@ fn rectangles(pictures: usize, seed: u32) -> Dataset {
     }
     let classes = vec!["red".into(), "green".into()];
     let normalize = Normalize::new(vec![0.2; 3], vec![0.2; 3]).unwrap();
-    Dataset::with_boxes("rectangles", SIDE, SIDE, classes, pixels, boxes, normalize, vec![]).unwrap()
+    Dataset::with_boxes(
+        "rectangles",
+        SIDE,
+        SIDE,
+        classes,
+        pixels,
+        boxes,
+        normalize,
+        vec![],
+    )
+    .unwrap()
 }
 
 fn options(epochs: f32) -> FitOptions {
@@ -81,7 +89,10 @@ fn rectangles_are_found_and_a_seed_gives_the_same_bits() {
     assert!(found.error_percent() < 10.0, "{found:?}");
     assert!(found.loss < score(&fresh).loss);
     let short = options(1.0);
-    assert_eq!(trained(&fresh, &data, &short), trained(&fresh, &data, &short));
+    assert_eq!(
+        trained(&fresh, &data, &short),
+        trained(&fresh, &data, &short)
+    );
 
     // Half of a layer is taken away, and a little retraining with the dense network's help.
     let mut pruned = dense.clone();

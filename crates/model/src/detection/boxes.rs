@@ -116,15 +116,18 @@ mod tests {
 
     /// Counts the cells of a grid that boxes on its lines cover.
     fn counted(a: [u8; 4], b: [u8; 4]) -> f32 {
-        let within =
-            |x: u8, y: u8, c: [u8; 4]| c[0] <= x && x < c[2] && c[1] <= y && y < c[3];
+        let within = |x: u8, y: u8, c: [u8; 4]| c[0] <= x && x < c[2] && c[1] <= y && y < c[3];
         let (mut both, mut either) = (0, 0);
         for (x, y) in (0..16).flat_map(|x| (0..16).map(move |y| (x, y))) {
             let (in_a, in_b) = (within(x, y, a), within(x, y, b));
             both += u32::from(in_a && in_b);
             either += u32::from(in_a || in_b);
         }
-        if either == 0 { 0.0 } else { both as f32 / either as f32 }
+        if either == 0 {
+            0.0
+        } else {
+            both as f32 / either as f32
+        }
     }
 
     fn edges() -> impl Strategy<Value = [u8; 4]> {

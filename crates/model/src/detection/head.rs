@@ -96,8 +96,8 @@ impl Head {
             overlap,
         };
         let sides = input.iter().all(|side| (1..=MAX_SIDE).contains(side));
-        let counts = (1..=MAX_CLASSES).contains(&classes)
-            && (1..=MAX_LEVELS).contains(&head.levels.len());
+        let counts =
+            (1..=MAX_CLASSES).contains(&classes) && (1..=MAX_LEVELS).contains(&head.levels.len());
         let sound = |l: &Level| l.stride > 0 && l.smallest >= 0.0 && l.smallest <= l.largest;
         let sound = sides
             && counts

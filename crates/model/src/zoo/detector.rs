@@ -128,7 +128,7 @@ mod tests {
     use super::super::build;
     use super::*;
     use crate::eval;
-    
+
     #[test]
     fn there_is_a_row_for_every_cell() {
         let graph = build("ssd-small", [3, 40, 56], 2, 1).unwrap();
@@ -140,7 +140,9 @@ mod tests {
         // At first no cell is sure of anything.
         let values = found.as_f32().unwrap();
         assert!(head.decode(values, 0.5).is_empty());
-        let size = build("ssd-small", [3, 192, 256], 3, 1).unwrap().parameters();
+        let size = build("ssd-small", [3, 192, 256], 3, 1)
+            .unwrap()
+            .parameters();
         assert!((600_000..800_000).contains(&size), "{size}");
     }
 }

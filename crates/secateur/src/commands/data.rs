@@ -101,7 +101,10 @@ pub fn sample(data: &Dataset, index: usize, path: &Path) -> Result<String> {
             let class = data.classes[labels[index] as usize].clone();
             (png(&picture).with_context(no_picture)?, class)
         }
-        Targets::Boxes(boxes) => (boxed(&picture, &boxes[index])?, counted(data, &boxes[index])),
+        Targets::Boxes(boxes) => (
+            boxed(&picture, &boxes[index])?,
+            counted(data, &boxes[index]),
+        ),
     };
     file::write(path, &png)?;
     Ok(class)

@@ -155,12 +155,7 @@ fn table(out: &Out, result: &Compressed, dense: &Measured, small: &Measured) {
     };
     let (before, after) = (&result.before, &result.after);
     let rows = [
-        row(
-            "before (f32)",
-            before.bytes,
-            before.error_percent(),
-            dense,
-        ),
+        row("before (f32)", before.bytes, before.error_percent(), dense),
         row("after (.sct)", after.bytes, after.error_percent(), small),
         vec![
             String::new(),

@@ -67,6 +67,13 @@ fn show(out: &Out, classes: &[ClassScore]) {
             ]
         })
         .collect();
-    let headings = ["class", "objects", "met", "detections", "AP@0.5", "11-point"];
+    let headings = [
+        "class",
+        "objects",
+        "met",
+        "detections",
+        "AP@0.5",
+        "11-point",
+    ];
     out.table(1, &headings, &rows);
 }

@@ -43,7 +43,10 @@ pub fn run(args: &Run) -> Result<()> {
         return boxes::run(args, &graph, &head, &out);
     }
     if args.output.is_some() {
-        bail!("{}: -o draws boxes, and the network finds no objects", place());
+        bail!(
+            "{}: -o draws boxes, and the network finds no objects",
+            place()
+        );
     }
     let answers = answer_of(args, &graph)?;
     show(&out, &answers);
@@ -121,12 +124,7 @@ fn timed(graph: &Graph, pixels: &[f32], dims: &[usize]) -> Result<(Vec<f32>, f64
     Ok((outputs.into_iter().next().unwrap_or_default(), milliseconds))
 }
 
-fn classify(
-    graph: &Graph,
-    scores: Vec<f32>,
-    milliseconds: f64,
-    top: usize,
-) -> Answers {
+fn classify(graph: &Graph, scores: Vec<f32>, milliseconds: f64, top: usize) -> Answers {
     let probabilities = probabilities(graph, &scores);
     let mut ranked: Vec<usize> = (0..scores.len()).collect();
     ranked.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));

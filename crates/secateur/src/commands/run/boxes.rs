@@ -73,7 +73,11 @@ fn show(out: &Out, found: &Found, drawn: bool) {
         .iter()
         .map(|thing| {
             let edge = |pixels: f32| format!("{pixels:.0}");
-            let colour = if drawn { detector::colour(thing.index) } else { "" };
+            let colour = if drawn {
+                detector::colour(thing.index)
+            } else {
+                ""
+            };
             vec![
                 thing.class.clone(),
                 colour.into(),
