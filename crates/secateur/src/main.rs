@@ -3,6 +3,7 @@
 mod args;
 mod classifier;
 mod commands;
+mod detector;
 mod file;
 mod interrupt;
 mod network;

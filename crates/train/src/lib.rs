@@ -5,6 +5,7 @@
 #![recursion_limit = "256"]
 
 mod batch;
+mod detector;
 mod error;
 mod fit;
 mod latent;
@@ -20,4 +21,4 @@ pub use fit::{FitOptions, FitReport, Hooks, Quiet, epochs_for, fit};
 pub use latent::LatentWeights;
 pub use loss::Distill;
 pub use optimiser::{Optimiser, Schedule};
-pub use score::{Score, evaluate, logits, observe};
+pub use score::{Answers, Score, evaluate, logits, observe};

@@ -39,7 +39,7 @@ pub fn run(args: &Compress) -> Result<()> {
         vec![
             what.to_owned(),
             units::bytes(score.bytes),
-            units::percent(score.top1_error_percent),
+            units::percent(score.error_percent()),
         ]
     };
     let rows = [
@@ -47,7 +47,7 @@ pub fn run(args: &Compress) -> Result<()> {
         row("after, .sct", &result.after),
     ];
     out.line("");
-    out.table(1, &["", "size", "test error"], &rows);
+    out.table(1, &["", "size", result.after.error_name()], &rows);
     out.line(format_args!(
         "\n{}: {:.1} times smaller, in {}",
         args.output.display(),
@@ -67,7 +67,7 @@ pub fn compress(args: &Compress, out: &Out) -> Result<Compressed> {
     }
     let recipe = read_recipe(&args.recipe)?;
     let mut dense = network::load(&args.network)?;
-    let mut data = secateur_data::load(&args.data)?;
+    let mut data = network::load_data(&dense, &args.data)?;
     let place = || args.network.display().to_string();
     picture::adapt(&mut data, &dense, &args.scaling).with_context(place)?;
     picture::record(&mut dense, &data.train);
@@ -118,13 +118,13 @@ pub fn compress(args: &Compress, out: &Out) -> Result<Compressed> {
     if let Some(path) = &args.html {
         let validation_error_percent = match validation.is_empty() {
             true => None,
-            false => Some(score(&given, &validation, 0)?.top1_error_percent),
+            false => Some(score(&given, &validation, 0)?.error_percent()),
         };
         let dense = Point {
             name: "before".to_owned(),
             bytes: result.before.bytes,
             validation_error_percent,
-            test_error_percent: Some(result.before.top1_error_percent),
+            test_error_percent: Some(result.before.error_percent()),
             milliseconds: None,
             chosen: false,
         };
@@ -152,7 +152,7 @@ fn with_result(mut points: Vec<Point>, result: &Compressed) -> Vec<Point> {
         name: "after".to_owned(),
         bytes: result.after.bytes,
         validation_error_percent,
-        test_error_percent: Some(result.after.top1_error_percent),
+        test_error_percent: Some(result.after.error_percent()),
         milliseconds: None,
         chosen: true,
     });
@@ -186,7 +186,7 @@ pub fn page(
             None
         }
     };
-    let examples = Examples::Classes(report::classes(before, &graph, test)?);
+    let examples = Examples::of(before, &graph, test)?;
     Ok(report::page(&report::Run {
         record: &record,
         before,

@@ -5,21 +5,23 @@ use super::html::{Section, escaped, legend};
 use super::png;
 use super::svg::bar;
 use crate::classifier::probabilities;
-use crate::{picture, score, units};
-use anyhow::Result;
-use secateur_data::Dataset;
+use crate::{detector, picture, score, units};
+use anyhow::{Context, Result};
+use secateur_data::{Dataset, Targets};
 use secateur_model::Graph;
+use secateur_model::detection::{BBox, Object};
 use std::fmt::Write;
 
 /// Pictures that are shown.
 const SHOWN: usize = 12;
+/// How sure a detector is of what is drawn.
+const SHOWN_SCORE: f32 = 0.3;
 
 /// What both networks answer on pictures of the test set.
 pub enum Examples {
     /// Of classifiers.
     Classes(Classes),
     /// Of detectors.
-    #[allow(dead_code, reason = "for networks that find boxes")]
     Boxes(Vec<BoxExample>),
 }
 
@@ -54,7 +56,6 @@ pub struct Answer {
 }
 
 /// A picture and what two detectors find in it.
-#[allow(dead_code, reason = "for networks that find boxes")]
 pub struct BoxExample {
     /// The picture, as a data URI.
     pub picture: String,
@@ -65,7 +66,6 @@ pub struct BoxExample {
 }
 
 /// A thing in a picture.
-#[allow(dead_code, reason = "for networks that find boxes")]
 #[derive(Debug, Clone, PartialEq)]
 pub struct Found {
     pub label: String,
@@ -75,11 +75,71 @@ pub struct Found {
     pub rect: [f32; 4],
 }
 
-/// Asks both networks about a whole set.
-///
-/// # Errors
-/// A network that cannot run on the set's images.
-pub fn classes(before: &Graph, after: &Graph, data: &Dataset) -> Result<Classes> {
+impl Examples {
+    /// Asks both networks, as the set's targets want it.
+    ///
+    /// # Errors
+    /// A network that cannot run on the set's images.
+    pub fn of(before: &Graph, after: &Graph, data: &Dataset) -> Result<Self> {
+        Ok(match data.targets() {
+            Targets::Classes(_) => Self::Classes(classes(before, after, data)?),
+            Targets::Boxes(objects) => Self::Boxes(objects_found(before, after, data, objects)?),
+        })
+    }
+}
+
+/// The first pictures of a set, and what both networks find there.
+fn objects_found(
+    before: &Graph,
+    after: &Graph,
+    data: &Dataset,
+    objects: &[Vec<Object>],
+) -> Result<Vec<BoxExample>> {
+    let shown: Vec<usize> = (0..data.len().min(SHOWN)).collect();
+    let few = data.subset(&shown);
+    let [before, after] = [before, after].map(|graph| found(graph, &few));
+    let pairs = before?.into_iter().zip(after?);
+    Ok(pairs
+        .zip(&shown)
+        .filter_map(|((before, after), &index)| {
+            let there = objects[index].iter().filter(|o| !o.difficult);
+            Some(BoxExample {
+                picture: png::image(data, index)?,
+                truth: there
+                    .map(|o| Found::new(&data.classes, o.class, 1.0, o.bbox))
+                    .collect(),
+                found: [before, after],
+            })
+        })
+        .collect())
+}
+
+/// What a network finds in each picture.
+fn found(graph: &Graph, data: &Dataset) -> Result<Vec<Vec<Found>>> {
+    let head = detector::head(graph)?.context("the network finds no objects")?;
+    let mut all = Vec::with_capacity(data.len());
+    score::each_output(graph, data, &mut |_, output| {
+        let found = detector::decode(&head, output, SHOWN_SCORE)?;
+        let named = found
+            .iter()
+            .map(|d| Found::new(&data.classes, d.class, d.score, d.bbox));
+        all.push(named.collect());
+        Ok(())
+    })?;
+    Ok(all)
+}
+
+impl Found {
+    fn new(classes: &[String], class: u32, score: f32, bbox: BBox) -> Self {
+        Self {
+            label: classes.get(class as usize).cloned().unwrap_or_default(),
+            score,
+            rect: [bbox.left, bbox.top, bbox.right, bbox.bottom],
+        }
+    }
+}
+
+fn classes(before: &Graph, after: &Graph, data: &Dataset) -> Result<Classes> {
     let answers = [answers(before, data)?, answers(after, data)?];
     let mut classes = Classes {
         of: data.len(),
@@ -127,10 +187,11 @@ pub fn classes(before: &Graph, after: &Graph, data: &Dataset) -> Result<Classes>
 /// The best class of each image, and its probability.
 fn answers(graph: &Graph, data: &Dataset) -> Result<Vec<(usize, f32)>> {
     let mut answers = Vec::with_capacity(data.len());
-    score::each_output(graph, data, |_, row| {
+    score::each_output(graph, data, &mut |_, row| {
         let probabilities = probabilities(graph, row);
         let best = score::best(row);
         answers.push((best, probabilities.get(best).copied().unwrap_or(0.0)));
+        Ok(())
     })?;
     Ok(answers)
 }
