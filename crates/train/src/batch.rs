@@ -4,18 +4,17 @@ use crate::TrainError;
 use crate::trace::Value;
 use rand_chacha::ChaCha8Rng;
 use secateur_data::Dataset;
-use secateur_data::augment::CropFlip;
+use secateur_data::augment::{CropFlip, Cutout};
 
 /// How images are varied between epochs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Augment {
-    /// Not at all.
-    #[default]
-    None,
+pub struct Augment {
     /// Moved by up to so many pixels each way, black moving in.
-    Shift(usize),
-    /// Moved, and half of them mirrored.
-    ShiftMirror(usize),
+    pub shift: usize,
+    /// Half of them mirrored.
+    pub mirror: bool,
+    /// A square of so many pixels blanked, anywhere (DeVries & Taylor 2017).
+    pub cutout: usize,
 }
 
 pub(crate) fn batch_of(
@@ -26,14 +25,20 @@ pub(crate) fn batch_of(
 ) -> Result<Value, TrainError> {
     let mut pixels = vec![0.0; indices.len() * data.image_len()];
     data.gather(indices, &mut pixels);
-    let crop = match augment {
-        Augment::None => None,
-        Augment::Shift(pad) => Some(CropFlip { pad, mirror: false }),
-        Augment::ShiftMirror(pad) => Some(CropFlip { pad, mirror: true }),
-    };
-    if let Some(crop) = crop {
-        crop.apply(&mut pixels, [data.channels, data.height, data.width], rng)
-            .map_err(|e| TrainError::Setting(e.to_string()))?;
+    let shape = [data.channels, data.height, data.width];
+    let wrong = |e: secateur_data::DataError| TrainError::Setting(e.to_string());
+    let Augment {
+        shift,
+        mirror,
+        cutout,
+    } = augment;
+    if shift > 0 || mirror {
+        let crop = CropFlip { pad: shift, mirror };
+        crop.apply(&mut pixels, shape, rng).map_err(wrong)?;
+    }
+    if cutout > 0 {
+        let square = Cutout { side: cutout };
+        square.apply(&mut pixels, shape, rng).map_err(wrong)?;
     }
     let dims = [indices.len(), data.channels, data.height, data.width];
     Ok(Value::new(pixels, &dims))

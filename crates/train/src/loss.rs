@@ -1,6 +1,7 @@
 //! The loss: labels, and another network's answers.
 
 use crate::TrainError;
+use crate::features::{self, Features};
 use crate::score::{check_input, constants};
 use crate::trace::{self, Mode, Value};
 use burn::tensor::{Tensor, activation};
@@ -8,8 +9,9 @@ use secateur_data::Dataset;
 use secateur_model::Graph;
 use std::collections::HashMap;
 
-/// Learning from another network's answers:
-/// `alpha · CE + (1 − alpha) · T² · KL` (Hinton et al. 2015).
+/// Learning from another network: its answers, by
+/// `alpha · CE + (1 − alpha) · T² · KL` (Hinton et al. 2015), and its feature maps, by
+/// their squared distance once each image's are scaled to length 1.
 #[derive(Debug, Clone)]
 pub struct Distill {
     /// The network whose answers are learned.
@@ -18,11 +20,29 @@ pub struct Distill {
     pub alpha: f32,
     /// Softness of the answers.
     pub temperature: f32,
+    /// Values that are learned beside the answers.
+    pub features: Features,
+    /// Weight of their mean distance.
+    pub feature_weight: f32,
+}
+
+impl Distill {
+    /// Answers only.
+    pub fn answers(teacher: Graph, alpha: f32, temperature: f32) -> Self {
+        Self {
+            teacher,
+            alpha,
+            temperature,
+            features: Features::None,
+            feature_weight: 0.0,
+        }
+    }
 }
 
 /// What a training makes small.
 pub(crate) struct Objective<'a> {
-    output: String,
+    /// The answers, then features.
+    wanted: Vec<String>,
     label_smoothing: f32,
     teacher: Option<Teacher<'a>>,
 }
@@ -30,7 +50,8 @@ pub(crate) struct Objective<'a> {
 /// A network whose answers are learned, ready to run.
 struct Teacher<'a> {
     distill: &'a Distill,
-    output: String,
+    /// Its answers, then features.
+    wanted: Vec<String>,
     constants: HashMap<String, Value>,
 }
 
@@ -43,19 +64,23 @@ impl<'a> Objective<'a> {
         label_smoothing: f32,
         distill: Option<&'a Distill>,
     ) -> Result<Self, TrainError> {
+        let mut wanted = vec![first_output(graph)];
         let teacher = match distill {
             None => None,
             Some(distill) => {
                 check_input(&distill.teacher, data)?;
+                let features = distill.features.names(&distill.teacher, graph, data)?;
+                let answers = first_output(&distill.teacher);
+                wanted.extend(features.iter().cloned());
                 Some(Teacher {
                     distill,
-                    output: first_output(&distill.teacher),
+                    wanted: std::iter::once(answers).chain(features).collect(),
                     constants: constants(&distill.teacher),
                 })
             }
         };
         Ok(Self {
-            output: first_output(graph),
+            wanted,
             label_smoothing,
             teacher,
         })
@@ -63,7 +88,7 @@ impl<'a> Objective<'a> {
 
     /// Names of the values that the loss is made of.
     pub(crate) fn wanted(&self) -> &[String] {
-        std::slice::from_ref(&self.output)
+        &self.wanted
     }
 
     /// The loss of one batch.
@@ -79,41 +104,66 @@ impl<'a> Objective<'a> {
         input: Value,
     ) -> Result<Tensor<1>, TrainError> {
         let batch = indices.len();
-        let logits = rows(values.get(&self.output), &self.output, batch)?;
+        let (output, features) = self.answers_and_features();
+        let logits = rows(values.get(output), output, batch)?;
         let targets = one_hot(data, indices, logits.dims()[1], self.label_smoothing)?;
         let loss = match &self.teacher {
             None => cross_entropy(logits, targets),
             Some(teacher) => {
-                let Distill {
-                    alpha, temperature, ..
-                } = *teacher.distill;
-                let soft = teacher.answers(input, batch)?;
-                if soft.dims() != logits.dims() {
-                    return Err(TrainError::Setting("the teacher has other classes".into()));
-                }
-                let hard = cross_entropy(logits.clone(), targets) * alpha;
-                let soft_loss = cross_entropy(logits / temperature, soft);
-                hard + soft_loss * ((1.0 - alpha) * temperature * temperature)
+                let hard = cross_entropy(logits.clone(), targets) * teacher.distill.alpha;
+                hard + teacher.loss(values, logits, features, input)?
             }
         };
         if !loss.is_tracked() {
             return Err(TrainError::Setting(format!(
                 "output `{}` depends on no weight: there is nothing to train",
-                self.output
+                output
             )));
         }
         Ok(loss)
     }
+
+    fn answers_and_features(&self) -> (&str, &[String]) {
+        let (answers, features) = self.wanted.split_first().unzip();
+        (
+            answers.map_or("", String::as_str),
+            features.unwrap_or_default(),
+        )
+    }
 }
 
 impl Teacher<'_> {
-    /// The softened answers: `[batch, classes]`.
-    fn answers(&self, input: Value, batch: usize) -> Result<Tensor<2>, TrainError> {
-        let wanted = std::slice::from_ref(&self.output);
+    /// What the student's answers and features lack.
+    fn loss(
+        &self,
+        student: &HashMap<String, Value>,
+        logits: Tensor<2>,
+        features: &[String],
+        input: Value,
+    ) -> Result<Tensor<1>, TrainError> {
+        let Distill {
+            alpha,
+            temperature,
+            feature_weight,
+            ..
+        } = *self.distill;
         let teacher = &self.distill.teacher;
-        let values = trace::run(teacher, input, &self.constants, Mode::Evaluate, wanted)?;
-        let logits = rows(values.get(&self.output), &self.output, batch)?;
-        Ok(activation::softmax(logits / self.distill.temperature, 1))
+        let values = trace::run(teacher, input, &self.constants, Mode::Evaluate, &self.wanted)?;
+        let output = self.wanted.first().map_or("", String::as_str);
+        let theirs = rows(values.get(output), output, logits.dims()[0])?;
+        if theirs.dims() != logits.dims() {
+            return Err(TrainError::Setting("the teacher has other classes".into()));
+        }
+        let soft = activation::softmax(theirs / temperature, 1);
+        let of_answers = (1.0 - alpha) * temperature * temperature;
+        let mut loss = cross_entropy(logits / temperature, soft) * of_answers;
+        let share = feature_weight / features.len().max(1) as f32;
+        for name in features {
+            if let (Some(ours), Some(theirs)) = (student.get(name), values.get(name)) {
+                loss = loss + features::distance(ours, theirs) * share;
+            }
+        }
+        Ok(loss)
     }
 }
 

@@ -1,5 +1,6 @@
 //! A recipe carried out.
 
+mod norms;
 mod prune;
 mod quantize;
 mod retrain;
@@ -90,6 +91,7 @@ pub fn run(
             Step::Prune(step) => stage.prune(&mut graph, step)?,
             Step::Share(step) => stage.share(&mut graph, step)?,
             Step::Quantize(step) => stage.quantize(&mut graph, step)?,
+            Step::Norms(step) => stage.norms(&mut graph, step)?,
             Step::Encode(_) => {}
         }
         let score = evaluate(&graph, validation).map_err(|e| stage.failed(e))?;
