@@ -100,7 +100,11 @@ impl Cutout {
             let down = span(rng.random_range(0..height), height);
             let across = span(rng.random_range(0..width), width);
             for plane in image.chunks_exact_mut(height * width) {
-                for row in plane.chunks_exact_mut(width).take(down.end).skip(down.start) {
+                for row in plane
+                    .chunks_exact_mut(width)
+                    .take(down.end)
+                    .skip(down.start)
+                {
                     row[across.clone()].fill(0.0);
                 }
             }
@@ -220,6 +224,10 @@ mod tests {
         }
         assert!(cut(100, 2).iter().all(|v| *v == 0.0));
         let mut rng = ChaCha8Rng::seed_from_u64(0);
-        assert!(Cutout { side: 1 }.apply(&mut [0.0; 25], SHAPE, &mut rng).is_err());
+        assert!(
+            Cutout { side: 1 }
+                .apply(&mut [0.0; 25], SHAPE, &mut rng)
+                .is_err()
+        );
     }
 }

@@ -30,7 +30,7 @@ impl Features {
         student: &Graph,
         data: &Dataset,
     ) -> Result<Vec<String>, TrainError> {
-        let types = |graph| types_of(graph, data);
+        let types = |graph: &Graph| types_of(graph, data);
         let extents = |types: &Types, name: &str| types.get(name).map(|(_, shape)| shape.clone());
         match self {
             Self::None => Ok(Vec::new()),
@@ -100,18 +100,21 @@ fn tellings(graph: &Graph) -> Vec<String> {
     let shrinking = graph.nodes.iter().filter(|node| shrinks(node));
     let mut names: Vec<String> = Vec::new();
     for node in shrinking.chain(last) {
-        let name = node.input(0).map(|name| source(name.to_owned()));
-        let computed = name.filter(|name| producers.contains_key(name.as_str()));
-        names.extend(computed.filter(|name| !names.contains(name)));
+        let Some(name) = node.input(0).map(|name| source(name.to_owned())) else {
+            continue;
+        };
+        if producers.contains_key(name.as_str()) && !names.contains(&name) {
+            names.push(name);
+        }
     }
     names
 }
 
 fn shrinks(node: &Node) -> bool {
     match &node.op {
-        Op::MaxPool { window, .. }
-        | Op::AveragePool { window, .. }
-        | Op::Conv { window, .. } => window.strides.iter().any(|&s| s > 1),
+        Op::MaxPool { window, .. } | Op::AveragePool { window, .. } | Op::Conv { window, .. } => {
+            window.strides.iter().any(|&s| s > 1)
+        }
         Op::GlobalAveragePool | Op::GlobalMaxPool => true,
         _ => false,
     }
@@ -166,7 +169,11 @@ mod tests {
                 of(&x)
             };
             let slope = (moved(0.01) - moved(-0.01)) / 0.02;
-            assert!((f64::from(found[i]) - slope).abs() < 1e-3, "{i}: {} {slope}", found[i]);
+            assert!(
+                (f64::from(found[i]) - slope).abs() < 1e-3,
+                "{i}: {} {slope}",
+                found[i]
+            );
         }
         assert!(of(&x) > 0.0);
         let scaled: Vec<f32> = other.to_vec().iter().map(|v| v * 3.0).collect();

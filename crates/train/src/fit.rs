@@ -160,12 +160,13 @@ pub fn fit(
         let input = batch_of(data, indices, options.augment, &mut rng)?;
 
         let parameters = learner.parameters();
+        let shares = followers.shares(&learner.latent);
         let mut statistics = Vec::new();
         let mode = Mode::Train {
             statistics: &mut statistics,
             dropout: Some(Dropout {
                 seed: options.seed.wrapping_add(step as u64),
-                shares: &followers.shares(&learner.latent),
+                shares: &shares,
             }),
         };
         let values = trace::run(graph, input.clone(), &parameters, mode, objective.wanted())?;

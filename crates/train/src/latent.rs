@@ -141,10 +141,7 @@ impl Latent {
 
     /// Takes the values that a rounded weight was rounded from.
     fn start_from(&mut self, exact: &Weight) {
-        let rounded = !matches!(
-            self.weight.values(),
-            Values::F32(_) | Values::Shared { .. }
-        );
+        let rounded = !matches!(self.weight.values(), Values::F32(_) | Values::Shared { .. });
         if rounded && exact.shape() == self.weight.shape() {
             self.values = exact.to_f32();
             if let Some(mask) = self.mask.clone() {

@@ -148,7 +148,13 @@ impl Teacher<'_> {
             ..
         } = *self.distill;
         let teacher = &self.distill.teacher;
-        let values = trace::run(teacher, input, &self.constants, Mode::Evaluate, &self.wanted)?;
+        let values = trace::run(
+            teacher,
+            input,
+            &self.constants,
+            Mode::Evaluate,
+            &self.wanted,
+        )?;
         let output = self.wanted.first().map_or("", String::as_str);
         let theirs = rows(values.get(output), output, logits.dims()[0])?;
         if theirs.dims() != logits.dims() {

@@ -33,9 +33,11 @@ impl Steps {
     /// The steps as they stand.
     pub fn values(&self) -> Vec<f32> {
         let steps = self.start.iter().zip(&self.ratios);
-        steps
-            .map(|(start, ratio)| (start * ratio).max(f32::MIN_POSITIVE))
-            .collect()
+        let value = |(start, ratio): (&f32, &f32)| match start * ratio {
+            tiny if tiny < f32::MIN_POSITIVE => f32::MIN_POSITIVE,
+            step => step,
+        };
+        steps.map(value).collect()
     }
 
     /// Moves the steps against their gradient; weight decay does not apply.
@@ -54,7 +56,9 @@ impl Steps {
 /// What a step's gradient is multiplied by, so that it moves about as fast,
 /// relative to its size, as the `members` values that it rounds.
 pub(crate) fn gradient_factor(members: usize, largest_code: f32) -> f32 {
-    (members.max(1) as f32 * largest_code.max(1.0)).sqrt().recip()
+    (members.max(1) as f32 * largest_code.max(1.0))
+        .sqrt()
+        .recip()
 }
 
 /// Where a step starts: `2 · mean|v| / √largest code`; none for zeros alone.

@@ -196,7 +196,9 @@ impl Retrain {
             ("average", self.average.unwrap_or(0.0)),
         ] {
             if !(0.0..1.0).contains(&share) {
-                return Err(format!("{name} must be at least 0 and below 1, found {share}"));
+                return Err(format!(
+                    "{name} must be at least 0 and below 1, found {share}"
+                ));
             }
         }
         if let ScheduleSetting::Step { parts, factor } = self.schedule

@@ -41,7 +41,13 @@ impl Stage<'_> {
             let mut add = |name: &str, values: &[f32]| {
                 calibration.entry(name.to_owned()).or_default().add(values);
             };
-            observe(graph, self.train, CALIBRATION_IMAGES, &names, &mut add)
+            // What is trained from the weights before their rounding starts from their
+            // activations, too: few bits untrained give others.
+            let seen = match step.retrain {
+                Some(_) => &unrounded,
+                None => &*graph,
+            };
+            observe(seen, self.train, CALIBRATION_IMAGES, &names, &mut add)
                 .map_err(|e| self.failed(e))?;
             activations::quantize_activations(graph, &calibration, range)?;
         }

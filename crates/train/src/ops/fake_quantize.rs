@@ -24,11 +24,7 @@ pub struct Codes {
 #[backend_extension(Flex, Autodiff)]
 pub trait QuantizeOps: Backend {
     /// `clamp(round(x / step)) · step`, one step for all.
-    fn round_to(
-        x: FloatTensor<Self>,
-        step: FloatTensor<Self>,
-        codes: Codes,
-    ) -> FloatTensor<Self>;
+    fn round_to(x: FloatTensor<Self>, step: FloatTensor<Self>, codes: Codes) -> FloatTensor<Self>;
 }
 
 /// `clamp(round_half_even(x / step), codes) · step`: the value that quantizing and
@@ -75,11 +71,7 @@ impl QuantizeOps for Flex {
 }
 
 impl<C: CheckpointStrategy> QuantizeOps for Autodiff<Flex, C> {
-    fn round_to(
-        x: FloatTensor<Self>,
-        step: FloatTensor<Self>,
-        codes: Codes,
-    ) -> FloatTensor<Self> {
+    fn round_to(x: FloatTensor<Self>, step: FloatTensor<Self>, codes: Codes) -> FloatTensor<Self> {
         let nodes = [x.node(), step.node()];
         let (x, step) = (x.into_primitive(), step.into_primitive());
         let output = Flex::round_to(x.clone(), step.clone(), codes);
@@ -148,7 +140,10 @@ mod tests {
         };
         let (x, step) = (vec![-0.9f32, -0.34, 0.0, 0.07, 0.55, 1.23, 7.0], 0.2f32);
         let upstream = [0.5f32, -1.0, 2.0, 1.5, -0.7, 0.9, -0.4];
-        let (values, s) = (Value::parameter(x.clone(), &[7]), Value::parameter(vec![step], &[1]));
+        let (values, s) = (
+            Value::parameter(x.clone(), &[7]),
+            Value::parameter(vec![step], &[1]),
+        );
         let y = fake_quantize(values.flat.clone(), s.flat.clone(), codes);
         let weights = Value::new(upstream.to_vec(), &[7]);
         let mut gradients = (y.clone() * weights.flat).sum().backward();
@@ -166,12 +161,17 @@ mod tests {
             .collect();
         let loss = |x: &[f32], s: f64| -> f64 {
             let terms = x.iter().zip(&errors).zip(&upstream);
-            terms.map(|((&x, e), &u)| f64::from(u) * s * (clipped(x, s) + e)).sum()
+            terms
+                .map(|((&x, e), &u)| f64::from(u) * s * (clipped(x, s) + e))
+                .sum()
         };
         let wide = f64::from(step);
         let slope = (loss(&x, wide + 1e-5) - loss(&x, wide - 1e-5)) / 2e-5;
         let found = to_vec(s.flat.grad_remove(&mut gradients).unwrap());
-        assert!((f64::from(found[0]) - slope).abs() < 1e-4, "{found:?} {slope}");
+        assert!(
+            (f64::from(found[0]) - slope).abs() < 1e-4,
+            "{found:?} {slope}"
+        );
         let found = to_vec(values.flat.grad_remove(&mut gradients).unwrap());
         for i in 0..x.len() {
             let moved = |by: f32| {
@@ -180,7 +180,11 @@ mod tests {
                 loss(&x, wide)
             };
             let slope = (moved(1e-3) - moved(-1e-3)) / 2e-3;
-            assert!((f64::from(found[i]) - slope).abs() < 1e-3, "{i}: {} {slope}", found[i]);
+            assert!(
+                (f64::from(found[i]) - slope).abs() < 1e-3,
+                "{i}: {} {slope}",
+                found[i]
+            );
         }
     }
 }

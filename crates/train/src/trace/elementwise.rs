@@ -74,8 +74,8 @@ pub(super) fn fake_quantize(o: &Operands<'_>) -> Result<Value, TrainError> {
         .filter(|scale| scale.elements() == 1)
         .filter(|scale| scale.to_vec().iter().all(|&s| s.is_finite() && s > 0.0))
         .ok_or_else(|| unsupported(o.node, "one positive scale is needed"))?;
-    let codes = codes_of(o.node, o.tensor(2).as_deref())
-        .map_err(|reason| unsupported(o.node, reason))?;
+    let codes =
+        codes_of(o.node, o.tensor(2).as_deref()).map_err(|reason| unsupported(o.node, reason))?;
     Ok(o.value(0)?
         .map(|t| ops::fake_quantize(t, scale.flat, codes)))
 }
