@@ -1,6 +1,7 @@
 //! A recipe carried out.
 
 mod channels;
+mod norms;
 mod prune;
 mod quantize;
 mod retrain;
@@ -93,6 +94,7 @@ pub fn run(
             Step::Share(step) => stage.share(&mut graph, step)?,
             Step::Quantize(step) => stage.quantize(&mut graph, step)?,
             Step::Encode(step) => stage.encode(&mut graph, step)?,
+            Step::Norms(step) => stage.norms(&mut graph, step)?,
         }
         let score = evaluate(&graph, validation).map_err(|e| stage.failed(e))?;
         let report = StepReport {
