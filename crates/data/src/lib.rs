@@ -27,6 +27,7 @@ mod npy_header;
 mod npz;
 mod source;
 mod split;
+mod unlabelled;
 
 pub use array::{Array, Values};
 pub use cache::cache_dir;
@@ -40,3 +41,4 @@ pub use normalize::Normalize;
 pub use npy::{NpyElement, read_npy, write_npy};
 pub use npz::read_npz;
 pub use split::{Split, load};
+pub use unlabelled::{Unlabelled, cuts, images};

@@ -1,5 +1,6 @@
 //! The `secateur` command.
 
+mod agreement;
 mod args;
 mod classifier;
 mod commands;
@@ -11,6 +12,7 @@ mod parse;
 mod picture;
 mod progress;
 mod roofline;
+mod samples;
 mod score;
 mod units;
 

@@ -19,5 +19,6 @@ pub use error::TrainError;
 pub use fit::{FitOptions, FitReport, Hooks, Quiet, epochs_for, fit};
 pub use latent::LatentWeights;
 pub use loss::Distill;
+pub use ops::cross_product;
 pub use optimiser::{Optimiser, Schedule};
-pub use score::{Score, evaluate, logits, observe};
+pub use score::{Probe, Score, evaluate, logits, observe, observe_together};

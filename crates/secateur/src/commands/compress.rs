@@ -1,5 +1,6 @@
 //! `secateur compress`: a recipe on a trained network.
 
+use super::one_shot;
 use crate::args::{Compress, StoreArg};
 use crate::classifier::{self, Ending};
 use crate::out::Out;
@@ -27,6 +28,10 @@ pub struct Compressed {
 
 pub fn run(args: &Compress) -> Result<()> {
     let out = Out::new(&args.json)?;
+    if let Some(result) = one_shot::compress(args, &out)? {
+        one_shot::show(args, &result, &out);
+        return out.finish(&result);
+    }
     let result = compress(args, &out)?;
     let row = |what: &str, score: &Scored| {
         vec![
@@ -71,11 +76,8 @@ pub fn compress(args: &Compress, out: &Out) -> Result<Compressed> {
         "{:<12} {:>10} {:>16} {:>18}",
         "step", "time", "weights left", "validation error"
     ));
-    let mut progress = Progress {
-        out,
-        bar: None,
-        validates: !validation.is_empty(),
-    };
+    let mut progress = Progress::new(out);
+    progress.validates = !validation.is_empty();
     let ending = Ending::take(&mut dense);
     let (mut small, report) = secateur_compress::run(
         dense,
@@ -102,11 +104,21 @@ pub fn compress(args: &Compress, out: &Out) -> Result<Compressed> {
 }
 
 /// A bar for each step, then a line.
-struct Progress<'a> {
+pub struct Progress<'a> {
     out: &'a Out,
     bar: Option<Bar>,
     /// Whether there are images to score each step on.
     validates: bool,
+}
+
+impl<'a> Progress<'a> {
+    pub fn new(out: &'a Out) -> Self {
+        Self {
+            out,
+            bar: None,
+            validates: false,
+        }
+    }
 }
 
 impl Observer for Progress<'_> {
@@ -136,7 +148,7 @@ impl Observer for Progress<'_> {
     }
 }
 
-fn read_recipe(name: &str) -> Result<Recipe> {
+pub fn read_recipe(name: &str) -> Result<Recipe> {
     if recipe::BUILTIN.iter().any(|(builtin, _)| *builtin == name) {
         return Ok(Recipe::builtin(name)?);
     }
@@ -147,7 +159,7 @@ fn read_recipe(name: &str) -> Result<Recipe> {
     Ok(Recipe::from_toml(&text, name)?)
 }
 
-fn store(args: &Compress, recipe: &Recipe) -> Store {
+pub fn store(args: &Compress, recipe: &Recipe) -> Store {
     let by_recipe = recipe.steps.iter().find_map(|step| match step {
         Step::Encode(encode) => Some(encode.store),
         _ => None,

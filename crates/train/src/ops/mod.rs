@@ -16,6 +16,7 @@ mod unfold;
 pub(crate) use batch_norm::{batch_norm, moments};
 pub(crate) use conv2d::{ConvGeometry, conv2d};
 pub(crate) use linear::{LinearGeometry, linear};
+pub use matrix::cross_product;
 pub(crate) use pool::{PoolGeometry, average_pool, max_pool};
 
 use burn::backend::flex::FlexTensor;

@@ -63,7 +63,7 @@ pub(super) fn dropout(o: &Operands<'_>, seed: u64) -> Result<Value, TrainError> 
     Ok(x.map(|t| t * mask.flat))
 }
 
-/// Rounds to the byte grid; the gradient goes straight through inside the
+/// Rounds to the grid of 8- or 16-bit codes; the gradient goes straight through inside the
 /// range and is zero outside (Bengio et al. 2013).
 pub(super) fn fake_quantize(o: &Operands<'_>) -> Result<Value, TrainError> {
     let scale = o
@@ -77,14 +77,16 @@ pub(super) fn fake_quantize(o: &Operands<'_>) -> Result<Value, TrainError> {
         (_, Some(codes)) if codes.len() == 1 => codes[0] as f32,
         _ => return Err(unsupported(o.node, "one constant zero point is needed")),
     };
-    let byte = o.tensor(2).map_or(DType::U8, |zero| zero.dtype());
-    let (lo, hi) = match byte {
+    let codes = o.tensor(2).map_or(DType::U8, |zero| zero.dtype());
+    let (lo, hi) = match codes {
         DType::U8 => (0.0, 255.0),
         DType::I8 => (-128.0, 127.0),
+        DType::U16 => (0.0, 65_535.0),
+        DType::I16 => (-32_768.0, 32_767.0),
         other => {
             return Err(unsupported(
                 o.node,
-                format!("bytes are needed, found {other}"),
+                format!("codes of 8 or 16 bits are needed, found {other}"),
             ));
         }
     };
