@@ -66,14 +66,15 @@ fn eight_bits_cost_nothing_in_a_depthwise_network() {
 #[test]
 fn few_bits_hold_where_rounding_to_the_nearest_collapses() {
     let (depthwise, linear, data) = trained();
-    for (net, bits) in [(depthwise, 4), (linear, 2)] {
+    for (net, bits) in [(depthwise, 3), (linear, 2)] {
         let nearest = format!("weight_bits = {bits}\nweight_range = \"mse\"");
         let nearest = quantized(net, &data.train, &nearest);
         let second = format!("weight_bits = {bits}\nweight_range = \"mse\"\n{SECOND}");
         let second = quantized(net, &data.train, &second);
-        let [nearest, second] = [nearest, second].map(|g| loss(&g, &data.test));
-        println!("{}: {nearest} {second} dense {}", net.name, loss(net, &data.test));
-        assert!(second < 0.7 * nearest, "{}: {nearest} -> {second}", net.name);
+        let before = loss(net, &data.test);
+        let [nearest, second] = [nearest, second].map(|g| loss(&g, &data.test) - before);
+        println!("{}: loss {before}, rises by {nearest} and {second}", net.name);
+        assert!(second < 0.5 * nearest, "{}: {nearest} -> {second}", net.name);
     }
 }
 
@@ -137,11 +138,13 @@ fn patterns_keep_their_form() {
 #[test]
 fn sixteen_bits_of_activations_are_nearer_than_eight() {
     let (depthwise, _, data) = trained();
-    let reference = secateur_train::logits(depthwise, &data.test).unwrap();
+    // Those that it is calibrated on: nothing is out of range.
+    let seen = data.train.subset(&(0..300).collect::<Vec<_>>());
+    let reference = secateur_train::logits(depthwise, &seen).unwrap();
     let distance = |bits| {
         let settings = format!("weight_bits = 16\nactivation_range = \"min-max\"\nactivation_bits = {bits}\nbiases = \"f32\"");
         let small = quantized(depthwise, &data.train, &settings);
-        let found = secateur_train::logits(&small, &data.test).unwrap();
+        let found = secateur_train::logits(&small, &seen).unwrap();
         found.iter().zip(&reference).map(|(a, b)| f64::from((a - b).powi(2))).sum::<f64>()
     };
     let (eight, sixteen) = (distance(8), distance(16));

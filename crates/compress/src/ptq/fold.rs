@@ -142,10 +142,10 @@ mod tests {
     #[test]
     fn a_folded_network_computes_the_same() {
         for name in ["resnet-20", "mobilenet-small", "vgg-small"] {
-            let mut net = zoo::build(name, [3, 16, 16], 4, 3).unwrap();
+            let mut net = zoo::build(name, [3, 8, 8], 4, 3).unwrap();
             unsettle(&mut net);
-            let x = (0..768).map(|i| ((i * 29) % 31) as f32 / 31.0).collect();
-            let x = Tensor::f32(&[1, 3, 16, 16], x).unwrap();
+            let x = (0..192).map(|i| ((i * 29) % 31) as f32 / 31.0).collect();
+            let x = Tensor::f32(&[1, 3, 8, 8], x).unwrap();
             let before = eval(&net, &[("input", x.clone())]).unwrap().remove(0);
             let norms = |g: &Graph| {
                 let is_norm = |n: &&Node| matches!(n.op, Op::BatchNormalization { .. });

@@ -72,8 +72,13 @@ impl Moments {
 
     /// `(E[x·xᵀ], E[z·xᵀ])`, `[depth, depth]` each; with `centred`, about the
     /// means: what is left to explain once a bias has been fitted.
+    ///
+    /// What is off the diagonal is shrunk by `n / (n + depth)` for `n` samples (in
+    /// the manner of Ledoit & Wolf 2004): fewer samples than columns leave directions
+    /// that none of them shows, and errors would all be put there.
     pub fn second(&self, centred: bool) -> (Vec<f64>, Vec<f64>) {
         let n = self.samples.max(1) as f64;
+        let trust = n / (n + self.depth as f64);
         let (mean_x, mean_z) = self.means();
         let about = |sums: &[f64], left: &[f64]| {
             let mut out: Vec<f64> = sums.iter().map(|s| s / n).collect();
@@ -83,6 +88,12 @@ impl Moments {
                     row.iter_mut().zip(&mean_x).for_each(|(o, b)| *o -= a * b);
                 });
             }
+            let rows = out.par_chunks_exact_mut(self.depth.max(1)).enumerate();
+            rows.for_each(|(i, row)| {
+                let diagonal = row[i];
+                row.iter_mut().for_each(|o| *o *= trust);
+                row[i] = diagonal;
+            });
             out
         };
         (about(&self.xx, &mean_x), about(&self.zx, &mean_z))
@@ -111,8 +122,9 @@ mod tests {
             };
             for i in 0..d {
                 for j in 0..d {
-                    assert!((xx[i * d + j] - covariance(&x, i, &x, j)).abs() < 1e-6);
-                    assert!((zx[i * d + j] - covariance(&z, i, &x, j)).abs() < 1e-6);
+                    let trust = if i == j { 1.0 } else { 10.0 / (10.0 + d as f64) };
+                    assert!((xx[i * d + j] - trust * covariance(&x, i, &x, j)).abs() < 1e-6);
+                    assert!((zx[i * d + j] - trust * covariance(&z, i, &x, j)).abs() < 1e-6);
                 }
             }
             assert_eq!(m.samples(), 10);

@@ -17,7 +17,7 @@ use std::ops::ControlFlow;
 
 /// Passes over the samples, at most: a deeper network takes several layers a
 /// pass, which see the errors of the passes before but not each other's.
-const PASSES: usize = 16;
+const PASSES: usize = 64;
 
 /// Outputs of an image that are looked at.
 const POSITIONS: usize = 48;
