@@ -121,15 +121,15 @@ mod tests {
     #[test]
     fn the_network_computes_the_same_and_ranges_are_alike() {
         for name in ["mobilenet-small", "vgg-small", "lenet-5", "lenet-300-100"] {
-            let mut net = zoo::build(name, [1, 8, 8], 4, 3).unwrap();
+            let mut net = zoo::build(name, [1, 16, 16], 4, 3).unwrap();
             fold_norms(&mut net).unwrap();
             net.sort().unwrap();
             // Channels far apart, as folding makes them in depthwise networks.
             let first = layers(&net).remove(0);
             let spread: Vec<f64> = (0..first.outputs).map(|c| 4.0f64.powi(c as i32 % 5 - 2)).collect();
             scale_rows(&mut net, &first, &spread).unwrap();
-            let x = (0..64).map(|i| ((i * 29) % 31) as f32 / 31.0).collect();
-            let x = Tensor::f32(&[1, 1, 8, 8], x).unwrap();
+            let x = (0..256).map(|i| ((i * 29) % 31) as f32 / 31.0).collect();
+            let x = Tensor::f32(&[1, 1, 16, 16], x).unwrap();
             let before = eval(&net, &[("input", x.clone())]).unwrap().remove(0);
             let pairs = equalize(&mut net).unwrap();
             assert!(pairs > 0, "{name}");

@@ -8,6 +8,7 @@
 use super::linalg::{inverse_factor, subtract};
 use crate::CompressError;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Columns among which weights to remove are chosen.
 const BLOCK: usize = 128;
@@ -83,17 +84,22 @@ pub fn round(problem: &Problem<'_>) -> Result<Rounded, CompressError> {
             codes: vec![0; d],
         })
         .collect();
-    for start in (0..d).step_by(BLOCK) {
-        let block = start..d.min(start + BLOCK);
-        if let Sparsity::Density(density) = problem.sparsity {
-            remove_smallest(&mut rows, block.clone(), &factor, d, density);
+    let free = inverse_diagonal(&factor, d);
+    let blocks: Vec<Range<usize>> = (0..d).step_by(BLOCK).map(|s| s..d.min(s + BLOCK)).collect();
+    let keep = match problem.sparsity {
+        Sparsity::Density(density) => Some(kept_in_blocks(&rows, &blocks, &free, density)),
+        Sparsity::Keep | Sparsity::NofM { .. } => None,
+    };
+    for (index, block) in blocks.into_iter().enumerate() {
+        if let Some(keep) = &keep {
+            keep_largest(&mut rows, block.clone(), &free, keep[index]);
         }
         rows.par_iter_mut().for_each(|row| {
             for j in block.clone() {
                 if let Sparsity::NofM { n, m } = problem.sparsity
                     && j % m == 0
                 {
-                    row.keep_largest(j..d.min(j + m), n, &factor, d);
+                    keep_largest(std::slice::from_mut(row), j..d.min(j + m), &free, n);
                 }
                 row.round(j, &factor[j * d..(j + 1) * d], problem.limit);
             }
@@ -160,40 +166,56 @@ impl Row {
         subtract(&mut self.values[j + 1..], error, &factor[j + 1..]);
     }
 
-    /// What removing a column costs (Hassibi & Stork 1993).
-    fn cost(&self, j: usize, factor: &[f64], d: usize) -> f64 {
+    /// What removing a column costs (Hassibi & Stork 1993), by the diagonal of the
+    /// inverse: the same for all rows, wherever the column stands in the order.
+    fn cost(&self, j: usize, free: &[f64]) -> f64 {
         match self.kept[j] {
-            true => (self.values[j] / factor[j * d + j]).powi(2),
+            true => self.values[j].powi(2) / free[j],
             false => -1.0,
         }
     }
-
-    fn keep_largest(&mut self, window: std::ops::Range<usize>, n: usize, factor: &[f64], d: usize) {
-        let mut columns: Vec<usize> = window.collect();
-        let cost = |j: &usize| self.cost(*j, factor, d);
-        columns.sort_by(|a, b| cost(b).total_cmp(&cost(a)));
-        columns.into_iter().skip(n).for_each(|j| self.kept[j] = false);
-    }
 }
 
-/// Removes all but a share of a block, over all rows.
-fn remove_smallest(
-    rows: &mut [Row],
-    block: std::ops::Range<usize>,
-    factor: &[f64],
-    d: usize,
-    density: f64,
-) {
+/// The diagonal of `H⁻¹ = Uᵀ·U`.
+fn inverse_diagonal(factor: &[f64], d: usize) -> Vec<f64> {
+    let mut diagonal = vec![0.0; d];
+    for row in factor.chunks_exact(d.max(1)) {
+        diagonal.iter_mut().zip(row).for_each(|(sum, u)| *sum += u * u);
+    }
+    diagonal
+}
+
+/// How many weights each block of columns keeps, over all rows, when the costliest
+/// of all are kept.
+fn kept_in_blocks(rows: &[Row], blocks: &[Range<usize>], free: &[f64], density: f64) -> Vec<usize> {
+    let row = |row: &Row| (0..free.len()).map(|j| row.cost(j, free)).collect::<Vec<_>>();
+    let costs: Vec<Vec<f64>> = rows.iter().map(row).collect();
+    let mut sorted: Vec<f64> = costs.iter().flatten().copied().collect();
+    let keep = (sorted.len() as f64 * density.clamp(0.0, 1.0)).round() as usize;
+    if keep == 0 || sorted.is_empty() {
+        return vec![0; blocks.len()];
+    }
+    let (_, least, _) = sorted.select_nth_unstable_by(keep - 1, |a, b| b.total_cmp(a));
+    let least = *least;
+    let count = |block: &Range<usize>| {
+        let inside = costs.iter().flat_map(|row| &row[block.clone()]);
+        inside.filter(|&&cost| cost >= least && cost >= 0.0).count()
+    };
+    blocks.iter().map(count).collect()
+}
+
+/// Keeps so many weights of a block of columns, over these rows: those that cost
+/// most, of equal ones the earlier.
+fn keep_largest(rows: &mut [Row], block: Range<usize>, free: &[f64], keep: usize) {
     let width = block.len();
     let mut costs: Vec<(f64, usize)> = rows
         .iter()
         .enumerate()
         .flat_map(|(r, row)| {
-            let cost = move |j| (row.cost(j, factor, d), r * width + j - block.start);
+            let cost = move |j| (row.cost(j, free), r * width + j - block.start);
             block.clone().map(cost)
         })
         .collect();
-    let keep = (costs.len() as f64 * density.clamp(0.0, 1.0)).round() as usize;
     if keep < costs.len() {
         costs.select_nth_unstable_by(keep, |a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         for &(_, at) in &costs[keep..] {
