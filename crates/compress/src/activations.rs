@@ -144,6 +144,9 @@ mod tests {
             ops,
             ["QuantizeLinear", "DequantizeLinear", "Flatten", "Gemm"]
         );
-        assert!(quantize_activations(&mut graph, &BTreeMap::new(), Range::MinMax, Width::Eight).is_err());
+        assert!(
+            quantize_activations(&mut graph, &BTreeMap::new(), Range::MinMax, Width::Eight)
+                .is_err()
+        );
     }
 }

@@ -240,6 +240,9 @@ mod tests {
         let mut h = Histogram::default();
         h.add(&[-1.0, 1.0]);
         assert!((126..=129).contains(&h.scale(Range::MinMax, Width::Eight).zero_point));
-        assert_eq!(Histogram::default().scale(Range::Mse, Width::Eight).scale, 1.0);
+        assert_eq!(
+            Histogram::default().scale(Range::Mse, Width::Eight).scale,
+            1.0
+        );
     }
 }

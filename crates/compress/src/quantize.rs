@@ -66,7 +66,10 @@ pub fn quantize_weights(
                 let mut parts: Vec<Vec<f32>> = vec![Vec::new(); count];
                 let placed = weight.positions().zip(&values);
                 placed.for_each(|(p, &v)| parts[of(p)].push(v));
-                parts.iter().map(|v| fit_scale(v, None, limit, range)).collect()
+                parts
+                    .iter()
+                    .map(|v| fit_scale(v, None, limit, range))
+                    .collect()
             };
             let scale = match granularity {
                 Granularity::PerTensor => Scale::PerTensor(fit_scale(&values, None, limit, range)),

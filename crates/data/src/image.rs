@@ -95,7 +95,12 @@ pub(crate) fn sides(
     }
     let there = format!("[{channels}, {height}, {width}]");
     let needed = "1 or 3 channels, height and width of 1 to 65535, at most 2^26 pixels";
-    Err(DataError::malformed(place, "shape for a picture", needed, there))
+    Err(DataError::malformed(
+        place,
+        "shape for a picture",
+        needed,
+        there,
+    ))
 }
 
 pub(crate) fn decode_dynamic(bytes: &[u8], name: &str) -> Result<DynamicImage, DataError> {

@@ -82,11 +82,14 @@ pub(crate) fn has_labels(path: &Path) -> Result<bool, DataError> {
     let bytes = fs::read(path).map_err(DataError::io(path))?;
     let archive = open(&bytes, &path.display().to_string())?;
     let members: Vec<_> = names(&archive).collect();
-    Ok(TWO_PARTS.iter().any(|names| has(&members, names)) || ONE_PART.iter().any(|names| has(&members, names)))
+    Ok(TWO_PARTS.iter().any(|names| has(&members, names))
+        || ONE_PART.iter().any(|names| has(&members, names)))
 }
 
 fn has(members: &[String], names: &[&str]) -> bool {
-    names.iter().all(|name| members.iter().any(|member| member == name))
+    names
+        .iter()
+        .all(|name| members.iter().any(|member| member == name))
 }
 
 /// Loads a `.npz` file.

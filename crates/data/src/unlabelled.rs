@@ -36,7 +36,10 @@ impl Unlabelled {
     /// # Errors
     /// A folder or archive that cannot be read.
     pub fn at(path: &Path) -> Result<Option<Self>, DataError> {
-        let extension = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
+        let extension = path
+            .extension()
+            .and_then(|e| e.to_str())
+            .map(str::to_ascii_lowercase);
         Ok(match extension.as_deref() {
             Some("npy") if path.is_file() => Some(Self::Images(path.into())),
             Some("npz") if path.is_file() => {
@@ -44,7 +47,10 @@ impl Unlabelled {
             }
             _ if path.is_dir() => {
                 let files = folder::entries(path)?;
-                let pictures: Vec<_> = files.into_iter().filter(|p| folder::is_picture(p)).collect();
+                let pictures: Vec<_> = files
+                    .into_iter()
+                    .filter(|p| folder::is_picture(p))
+                    .collect();
                 (!pictures.is_empty()).then_some(Self::Pictures(pictures))
             }
             _ => None,
@@ -104,7 +110,10 @@ pub fn cuts(
         }
     }
     let count = pictures.len() * each;
-    let name = pictures.first().and_then(|p| p.parent()).map_or_else(String::new, set_name);
+    let name = pictures
+        .first()
+        .and_then(|p| p.parent())
+        .map_or_else(String::new, set_name);
     unlabelled(name, count, [channels, height, width], Pixels::U8(pixels))
 }
 
@@ -145,7 +154,9 @@ mod tests {
     use super::*;
 
     fn gradient(path: &Path, width: u32, height: u32) {
-        RgbImage::from_fn(width, height, |x, y| Rgb([x as u8, y as u8, 9])).save(path).unwrap();
+        RgbImage::from_fn(width, height, |x, y| Rgb([x as u8, y as u8, 9]))
+            .save(path)
+            .unwrap();
     }
 
     #[test]
@@ -186,7 +197,10 @@ mod tests {
         let mut file = Vec::new();
         crate::write_npy(&mut file, &[5, 2, 2], &[7u8; 20]).unwrap();
         fs::write(&path, file).unwrap();
-        assert_eq!(Unlabelled::at(&path).unwrap(), Some(Unlabelled::Images(path.clone())));
+        assert_eq!(
+            Unlabelled::at(&path).unwrap(),
+            Some(Unlabelled::Images(path.clone()))
+        );
         assert_eq!(images(&path).unwrap().len(), 5);
         assert_eq!(Unlabelled::at(&dir.path().join("none")).unwrap(), None);
         assert_eq!(Unlabelled::at(dir.path()).unwrap(), None);

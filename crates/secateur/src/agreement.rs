@@ -52,7 +52,10 @@ pub fn measure(original: &Graph, small: &Graph, inputs: &Inputs) -> Result<Agree
 
 fn cosine(a: &[f32], b: &[f32]) -> f64 {
     let dot = |x: &[f32], y: &[f32]| -> f64 {
-        x.iter().zip(y).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum()
+        x.iter()
+            .zip(y)
+            .map(|(&x, &y)| f64::from(x) * f64::from(y))
+            .sum()
     };
     let norms = (dot(a, a) * dot(b, b)).sqrt();
     match norms > 0.0 {

@@ -25,7 +25,11 @@ pub struct Inputs {
 }
 
 enum Source {
-    Images { input: String, batch: usize, data: Dataset },
+    Images {
+        input: String,
+        batch: usize,
+        data: Dataset,
+    },
     Named(Vec<Vec<(String, Tensor)>>),
 }
 
@@ -59,7 +63,11 @@ pub fn open(
             };
             let (check, calibration) = (paths(check), paths(calibration));
             // Too few to spare any: what is checked was seen.
-            let check = if check.is_empty() { calibration.clone() } else { check };
+            let check = if check.is_empty() {
+                calibration.clone()
+            } else {
+                check
+            };
             let cut = |pictures: &[_], samples: usize| -> Result<Dataset> {
                 let each = samples.div_ceil(pictures.len().max(1)).max(1);
                 let mut data = secateur_data::cuts(pictures, shape, each, seed)?;
@@ -67,7 +75,10 @@ pub fn open(
                 Ok(data)
             };
             let few = (wanted / CHECKED).max(check.len());
-            (images(graph, cut(&calibration, wanted)?)?, images(graph, cut(&check, few)?)?)
+            (
+                images(graph, cut(&calibration, wanted)?)?,
+                images(graph, cut(&check, few)?)?,
+            )
         }
         Unlabelled::Images(path) => {
             let mut data = secateur_data::images(&path)?;
@@ -79,7 +90,10 @@ pub fn open(
                 false => (data.clone(), data),
             };
             let first: Vec<usize> = (0..wanted).collect();
-            (images(graph, calibration.subset(&first))?, images(graph, check)?)
+            (
+                images(graph, calibration.subset(&first))?,
+                images(graph, check)?,
+            )
         }
         Unlabelled::Named(path) => {
             let place = path.display().to_string();
@@ -107,7 +121,9 @@ pub fn open(
 fn image_shape(graph: &Graph) -> Result<[usize; 3]> {
     match network::input_shape(graph, network::fixed_batch(graph).unwrap_or(1), None)?.as_slice() {
         &[_, channels, height, width] => Ok([channels, height, width]),
-        dims => bail!("pictures need an input of [batch, channels, height, width], there is {dims:?}"),
+        dims => {
+            bail!("pictures need an input of [batch, channels, height, width], there is {dims:?}")
+        }
     }
 }
 
@@ -121,7 +137,11 @@ fn images(graph: &Graph, data: Dataset) -> Result<Inputs> {
         None => data.len(),
     };
     if len == 0 {
-        bail!("{}: {} images are no batch of {batch}", data.name, data.len());
+        bail!(
+            "{}: {} images are no batch of {batch}",
+            data.name,
+            data.len()
+        );
     }
     let input = network::input(graph)?.name.clone();
     let source = Source::Images { input, batch, data };
@@ -139,7 +159,11 @@ fn named(graph: &Graph, arrays: BTreeMap<String, Array>) -> Result<Vec<Vec<(Stri
         bail!("array `{name}` is no input; there are {}", names.join(", "));
     }
     let mut parts: Vec<(String, Vec<Tensor>)> = Vec::new();
-    for input in graph.inputs.iter().filter(|i| !graph.constants.contains_key(&i.name)) {
+    for input in graph
+        .inputs
+        .iter()
+        .filter(|i| !graph.constants.contains_key(&i.name))
+    {
         let Some(array) = arrays.get(&input.name) else {
             bail!("there is no array for input `{}`", input.name);
         };
@@ -147,11 +171,17 @@ fn named(graph: &Graph, arrays: BTreeMap<String, Array>) -> Result<Vec<Vec<(Stri
     }
     let count = parts.iter().map(|(_, t)| t.len()).max().unwrap_or(0);
     if let Some((name, t)) = parts.iter().find(|(_, t)| t.len() != count && t.len() != 1) {
-        bail!("input `{name}` has {} samples, others have {count}", t.len());
+        bail!(
+            "input `{name}` has {} samples, others have {count}",
+            t.len()
+        );
     }
     let sample = |i: usize| {
         let tensor = |t: &Vec<Tensor>| t.get(i).or(t.first()).cloned();
-        parts.iter().filter_map(|(name, t)| Some((name.clone(), tensor(t)?))).collect()
+        parts
+            .iter()
+            .filter_map(|(name, t)| Some((name.clone(), tensor(t)?)))
+            .collect()
     };
     Ok((0..count).map(sample).collect())
 }
@@ -165,7 +195,11 @@ fn split(input: &ValueInfo, array: &Array) -> Result<Vec<Tensor>> {
         }
         shape if shape.len() == dims.len() => (1, shape.to_vec()),
         [count, rest @ ..] if rest.len() == dims.len() => (*count, rest.to_vec()),
-        shape => bail!("input `{}` has {} axes, its array is {shape:?}", input.name, dims.len()),
+        shape => bail!(
+            "input `{}` has {} axes, its array is {shape:?}",
+            input.name,
+            dims.len()
+        ),
     };
     let shape = Shape::new(&shape)?;
     let each = shape.elements();
@@ -177,7 +211,10 @@ fn split(input: &ValueInfo, array: &Array) -> Result<Vec<Tensor>> {
         (Values::U8(v), DType::I64) => Ok(Data::I64(v[range].iter().map(|&x| x.into()).collect())),
         (Values::U8(v), DType::U8) => Ok(Data::U8(v[range].to_vec())),
         (Values::U8(v), DType::Bool) => Ok(Data::Bool(v[range].iter().map(|&x| x != 0).collect())),
-        (_, dtype) => bail!("input `{}` is {dtype}, its array is of another kind", input.name),
+        (_, dtype) => bail!(
+            "input `{}` is {dtype}, its array is of another kind",
+            input.name
+        ),
     };
     let tensor = |i: usize| Ok(Tensor::new(shape.clone(), data(i * each..(i + 1) * each)?)?);
     (0..count).map(tensor).collect()
@@ -186,7 +223,10 @@ fn split(input: &ValueInfo, array: &Array) -> Result<Vec<Tensor>> {
 impl Inputs {
     fn named(samples: Vec<Vec<(String, Tensor)>>) -> Self {
         let len = samples.len();
-        Self { source: Source::Named(samples), len }
+        Self {
+            source: Source::Named(samples),
+            len,
+        }
     }
 
     fn normalize(&self) -> Option<&Normalize> {
@@ -250,7 +290,12 @@ impl<'a> Running<'a> {
         graph.outputs.retain(|o| !is_input(&o.name));
         Ok(Self {
             names: probe.names,
-            computed: probe.names.iter().map(String::as_str).filter(|n| !is_input(n)).collect(),
+            computed: probe
+                .names
+                .iter()
+                .map(String::as_str)
+                .filter(|n| !is_input(n))
+                .collect(),
             session: Session::new(&graph, &SessionOptions::default())?,
         })
     }
@@ -262,7 +307,12 @@ impl<'a> Running<'a> {
         };
         let value = |name: &String| {
             let at = self.computed.iter().position(|n| n == name);
-            let given = || inputs.iter().find(|(n, _)| n == name).map(|(_, t)| (*t).clone());
+            let given = || {
+                inputs
+                    .iter()
+                    .find(|(n, _)| n == name)
+                    .map(|(_, t)| (*t).clone())
+            };
             at.and_then(|at| computed.get(at).cloned()).or_else(given)
         };
         Ok(self.names.iter().filter_map(value).collect())
@@ -281,11 +331,17 @@ mod tests {
             dtype: *dtype,
             dims: Some(dims.iter().map(dim).collect()),
         });
-        Graph { inputs: inputs.collect(), ..Graph::default() }
+        Graph {
+            inputs: inputs.collect(),
+            ..Graph::default()
+        }
     }
 
     fn array(shape: &[usize], values: Values) -> Array {
-        Array { shape: shape.to_vec(), values }
+        Array {
+            shape: shape.to_vec(),
+            values,
+        }
     }
 
     #[test]
@@ -305,7 +361,10 @@ mod tests {
         };
         let samples = named(&graph, arrays()).unwrap();
         assert_eq!(samples.len(), 4);
-        assert_eq!(samples[3][0].1, Tensor::f32(&[1, 2], vec![6.0, 7.0]).unwrap());
+        assert_eq!(
+            samples[3][0].1,
+            Tensor::f32(&[1, 2], vec![6.0, 7.0]).unwrap()
+        );
         assert_eq!(samples[1][1].1.shape().dims(), [1, 3]);
         assert_eq!(samples[2][2].1, Tensor::i64(&[], vec![16_000]).unwrap());
         let wrong = |change: fn(&mut BTreeMap<String, Array>)| {
@@ -324,11 +383,22 @@ mod tests {
         let x = Tensor::f32(&[2, 1, 4, 4], (0..32).map(|v| v as f32).collect()).unwrap();
         let names = ["input".to_owned(), net.outputs[0].name.clone()];
         let part = secateur_compress::ptq::prefix(&net, &names);
-        let probe = Probe { graph: &part, names: &names };
+        let probe = Probe {
+            graph: &part,
+            names: &names,
+        };
         let inputs = Inputs::named(vec![vec![("input".into(), x.clone())]]);
         let mut seen = Vec::new();
-        inputs.observe(&[probe], &mut |v| Ok(seen.extend(v[0].to_vec()))).unwrap();
+        inputs
+            .observe(&[probe], &mut |v| Ok(seen.extend(v[0].to_vec())))
+            .unwrap();
         assert_eq!(seen[0], x);
-        assert_eq!(seen[1], Session::new(&net, &SessionOptions::default()).unwrap().run(&[("input", &x)]).unwrap()[0]);
+        assert_eq!(
+            seen[1],
+            Session::new(&net, &SessionOptions::default())
+                .unwrap()
+                .run(&[("input", &x)])
+                .unwrap()[0]
+        );
     }
 }

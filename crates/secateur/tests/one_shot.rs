@@ -17,7 +17,9 @@ fn place() -> Place {
         let raw = data.raw_u8(i).unwrap().to_vec();
         let small = image::GrayImage::from_raw(8, 8, raw).unwrap();
         let large = image::imageops::resize(&small, 20, 20, image::imageops::FilterType::Nearest);
-        large.save(place.path(&format!("pictures/{i:02}.png"))).unwrap();
+        large
+            .save(place.path(&format!("pictures/{i:02}.png")))
+            .unwrap();
     }
     place
 }
@@ -25,7 +27,8 @@ fn place() -> Place {
 #[test]
 fn pictures_without_classes_are_enough() {
     let place = place();
-    let ran = place.ok("compress dense.onnx --data pictures --recipe one-shot -o small.sct --json run.json");
+    let ran = place
+        .ok("compress dense.onnx --data pictures --recipe one-shot -o small.sct --json run.json");
     assert!(ran.stdout.contains("same answer"), "{ran:?}");
     let run = place.json("run.json");
     let number = |v: &serde_json::Value| v.as_f64().unwrap();
@@ -52,7 +55,11 @@ fn pictures_without_classes_are_enough() {
         (session.run(&[("input", &x)]).unwrap(), reference)
     });
     assert_eq!(engine.0, exported.0);
-    let pairs = exported.1[0].as_f32().unwrap().iter().zip(engine.0[0].as_f32().unwrap());
+    let pairs = exported.1[0]
+        .as_f32()
+        .unwrap()
+        .iter()
+        .zip(engine.0[0].as_f32().unwrap());
     for (a, b) in pairs {
         assert!((a - b).abs() < 0.05 * (1.0 + b.abs()), "{a} {b}");
     }
@@ -60,8 +67,12 @@ fn pictures_without_classes_are_enough() {
     // The same seed gives the same file.
     place.ok("compress dense.onnx --data pictures --recipe one-shot -o again.sct");
     assert!(place.read("again.sct") == place.read("small.sct"));
-    let sparse = place.ok("compress dense.onnx --data pictures --recipe one-shot-sparse -o sparse.sct");
-    assert!(place.read("sparse.sct").len() < place.read("small.sct").len(), "{sparse:?}");
+    let sparse =
+        place.ok("compress dense.onnx --data pictures --recipe one-shot-sparse -o sparse.sct");
+    assert!(
+        place.read("sparse.sct").len() < place.read("small.sct").len(),
+        "{sparse:?}"
+    );
 }
 
 #[test]
@@ -74,15 +85,24 @@ fn arrays_by_the_names_of_inputs_are_enough() {
     secateur::data::write_npy(&mut array, &[50, 1, 8, 8], &pixels).unwrap();
     place.write("x.npy", &array);
     place.ok("compress dense.onnx --data x.npy --recipe one-shot -o a.sct --json a.json");
-    assert!(place.json("a.json")["agreement"]["cosine_least"].as_f64().unwrap() > 0.95);
+    assert!(
+        place.json("a.json")["agreement"]["cosine_least"]
+            .as_f64()
+            .unwrap()
+            > 0.95
+    );
 }
 
 #[test]
 fn what_needs_labels_says_so() {
     let place = place();
-    let ran = place.run("compress dense.onnx --data pictures --recipe deep-compression -o small.sct");
+    let ran =
+        place.run("compress dense.onnx --data pictures --recipe deep-compression -o small.sct");
     assert_eq!(ran.code, Some(1));
-    assert!(ran.stderr.contains("labels") && ran.stderr.contains("one-shot"), "{ran:?}");
+    assert!(
+        ran.stderr.contains("labels") && ran.stderr.contains("one-shot"),
+        "{ran:?}"
+    );
     let ran = place.run("compress dense.onnx --data nowhere --recipe one-shot -o small.sct");
     assert_eq!(ran.code, Some(1));
 }

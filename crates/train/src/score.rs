@@ -140,13 +140,7 @@ pub fn observe_together<E: From<TrainError>>(
     for batch in indices.chunks(batch_of(data)) {
         let values = probes.iter().zip(&parameters).map(|(probe, parameters)| {
             let input = gather(data, batch);
-            let values = trace::run(
-                probe.graph,
-                input,
-                parameters,
-                Mode::Evaluate,
-                probe.names,
-            )?;
+            let values = trace::run(probe.graph, input, parameters, Mode::Evaluate, probe.names)?;
             let tensors = probe.names.iter().map(|name| {
                 let value = computed(&values, name)?;
                 Ok(Tensor::f32(&value.dims, value.to_vec())?)

@@ -55,9 +55,7 @@ fn joined<'a>(graph: &Graph, first: &Layer, all: &'a [Layer]) -> Option<&'a Laye
         let reader = &graph.nodes[at];
         if let Some(second) = all.iter().find(|l| l.node == at) {
             let inputs = match &second.layout {
-                Layout::Conv { groups, .. } => {
-                    graph.weight(&second.weight)?.shape()[1] * groups
-                }
+                Layout::Conv { groups, .. } => graph.weight(&second.weight)?.shape()[1] * groups,
                 // A flattened picture: channels are runs of columns.
                 _ if second.depth % first.outputs == 0 => first.outputs,
                 _ => return None,
@@ -93,7 +91,12 @@ fn channel_of<'a>(first: &'a Layer, second: &'a Layer) -> impl Fn(usize, usize) 
 }
 
 fn factors(graph: &Graph, first: &Layer, second: &Layer) -> Vec<f64> {
-    let rows = |layer: &Layer| graph.weight(&layer.weight).map(|w| layer.rows(w)).unwrap_or_default();
+    let rows = |layer: &Layer| {
+        graph
+            .weight(&layer.weight)
+            .map(|w| layer.rows(w))
+            .unwrap_or_default()
+    };
     let mut ranges = [vec![0.0f64; first.outputs], vec![0.0f64; first.outputs]];
     for (i, w) in rows(first).iter().enumerate() {
         let range = &mut ranges[0][i / first.depth];
@@ -126,7 +129,9 @@ mod tests {
             net.sort().unwrap();
             // Channels far apart, as folding makes them in depthwise networks.
             let first = layers(&net).remove(0);
-            let spread: Vec<f64> = (0..first.outputs).map(|c| 4.0f64.powi(c as i32 % 5 - 2)).collect();
+            let spread: Vec<f64> = (0..first.outputs)
+                .map(|c| 4.0f64.powi(c as i32 % 5 - 2))
+                .collect();
             scale_rows(&mut net, &first, &spread).unwrap();
             let x = (0..256).map(|i| ((i * 29) % 31) as f32 / 31.0).collect();
             let x = Tensor::f32(&[1, 1, 16, 16], x).unwrap();
@@ -134,7 +139,11 @@ mod tests {
             let pairs = equalize(&mut net).unwrap();
             assert!(pairs > 0, "{name}");
             let after = eval(&net, &[("input", x)]).unwrap().remove(0);
-            let scale = before.as_f32().unwrap().iter().fold(0.0f32, |m, v| m.max(v.abs()));
+            let scale = before
+                .as_f32()
+                .unwrap()
+                .iter()
+                .fold(0.0f32, |m, v| m.max(v.abs()));
             for (a, b) in after.as_f32().unwrap().iter().zip(before.as_f32().unwrap()) {
                 assert!((a - b).abs() <= 1e-4 * scale, "{name}: {a} {b}");
             }
@@ -142,7 +151,10 @@ mod tests {
             let first = &all[0];
             let second = joined(&net, first, &all).unwrap();
             let apart = factors(&net, first, second);
-            assert!(apart.iter().all(|s| (s.ln()).abs() < 0.02), "{name}: {apart:?}");
+            assert!(
+                apart.iter().all(|s| (s.ln()).abs() < 0.02),
+                "{name}: {apart:?}"
+            );
         }
     }
 
@@ -155,7 +167,8 @@ mod tests {
             node.inputs = vec![node.inputs[0].clone(), "zero".into(), "six".into()];
         }
         for (name, v) in [("zero", 0.0), ("six", 6.0)] {
-            net.constants.insert(name.into(), Constant::Tensor(Tensor::scalar_f32(v)));
+            net.constants
+                .insert(name.into(), Constant::Tensor(Tensor::scalar_f32(v)));
         }
         assert_eq!((pairs, equalize(&mut net).unwrap()), (2, 0));
     }
@@ -168,7 +181,8 @@ mod tests {
         let mut values = weight.to_f32();
         values[..layer.depth].fill(0.0);
         let dead = Weight::dense(weight.shape().clone(), values).unwrap();
-        net.constants.insert(layer.weight.clone(), Constant::Weight(dead));
+        net.constants
+            .insert(layer.weight.clone(), Constant::Weight(dead));
         equalize(&mut net).unwrap();
         let after = net.weight(&layer.weight).unwrap().to_f32();
         assert!(after[..layer.depth].iter().all(|&v| v == 0.0));

@@ -70,7 +70,9 @@ pub(super) fn scale_weight(
     let values = Values::F32(values.collect());
     let (shape, support, _) = weight.clone().into_parts();
     let weight = Weight::new(shape, support, values)?;
-    graph.constants.insert(layer.weight.clone(), Constant::Weight(weight));
+    graph
+        .constants
+        .insert(layer.weight.clone(), Constant::Weight(weight));
     Ok(())
 }
 
@@ -84,7 +86,10 @@ fn norm_behind(graph: &Graph, layer: &Layer) -> Option<usize> {
     let inference = norm.outputs.iter().skip(1).all(String::is_empty);
     let alone = matches!(norm.op, Op::BatchNormalization { .. }) && inference;
     // Rows of a matrix product of higher rank are not its channels.
-    let channels = matches!(layer.layout, Layout::Conv { .. } | Layout::Rows | Layout::Columns);
+    let channels = matches!(
+        layer.layout,
+        Layout::Conv { .. } | Layout::Rows | Layout::Columns
+    );
     (alone && channels).then_some(reader)
 }
 
@@ -114,7 +119,9 @@ fn factors(graph: &Graph, norm: &Node, channels: usize) -> Option<(Vec<f64>, Vec
     let factors: Vec<f64> = (0..channels)
         .map(|c| gamma[c] / (variance[c] + f64::from(epsilon)).sqrt())
         .collect();
-    let shifts = (0..channels).map(|c| beta[c] - mean[c] * factors[c]).collect();
+    let shifts = (0..channels)
+        .map(|c| beta[c] - mean[c] * factors[c])
+        .collect();
     Some((factors, shifts))
 }
 
@@ -133,9 +140,12 @@ mod tests {
             .collect();
         for (i, name) in names.iter().enumerate() {
             let old = graph.constants[name].to_tensor();
-            let values = (0..old.shape().elements()).map(|c| 0.5 + ((i * 5 + c * 3) % 7) as f32 / 9.0);
+            let values =
+                (0..old.shape().elements()).map(|c| 0.5 + ((i * 5 + c * 3) % 7) as f32 / 9.0);
             let weight = Weight::dense(old.shape().clone(), values.collect()).unwrap();
-            graph.constants.insert(name.clone(), Constant::Weight(weight));
+            graph
+                .constants
+                .insert(name.clone(), Constant::Weight(weight));
         }
     }
 
@@ -156,7 +166,11 @@ mod tests {
             net.sort().unwrap();
             assert_eq!((folded, norms(&net)), (all, 0), "{name}");
             let after = eval(&net, &[("input", x)]).unwrap().remove(0);
-            let scale = before.as_f32().unwrap().iter().fold(0.0f32, |m, v| m.max(v.abs()));
+            let scale = before
+                .as_f32()
+                .unwrap()
+                .iter()
+                .fold(0.0f32, |m, v| m.max(v.abs()));
             for (a, b) in after.as_f32().unwrap().iter().zip(before.as_f32().unwrap()) {
                 assert!((a - b).abs() <= 1e-4 * scale, "{name}: {a} {b}");
             }
@@ -172,9 +186,17 @@ mod tests {
         let values = weight.to_f32();
         let kept = mask.ones().map(|i| values[i]).collect();
         let shape = weight.shape().clone();
-        let pruned = Weight::new(shape, Support::Unstructured(mask.clone()), Values::F32(kept));
-        net.constants.insert(layer.weight.clone(), Constant::Weight(pruned.unwrap()));
+        let pruned = Weight::new(
+            shape,
+            Support::Unstructured(mask.clone()),
+            Values::F32(kept),
+        );
+        net.constants
+            .insert(layer.weight.clone(), Constant::Weight(pruned.unwrap()));
         fold_norms(&mut net).unwrap();
-        assert_eq!(net.weight(&layer.weight).unwrap().support().mask(), Some(&mask));
+        assert_eq!(
+            net.weight(&layer.weight).unwrap().support().mask(),
+            Some(&mask)
+        );
     }
 }

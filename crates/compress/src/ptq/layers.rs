@@ -212,11 +212,12 @@ impl Layer {
                 return Err(misfit().into());
             }
             let each = rows / images;
-            let picked = (0..images).flat_map(|image| {
-                picks(image, each, positions).map(move |at| image * each + at)
-            });
+            let picked = (0..images)
+                .flat_map(|image| picks(image, each, positions).map(move |at| image * each + at));
             let row = |at: usize| &values[at * self.depth..(at + 1) * self.depth];
-            return Ok(vec![picked.flat_map(|at| row(at).iter().copied()).collect()]);
+            return Ok(vec![
+                picked.flat_map(|at| row(at).iter().copied()).collect(),
+            ]);
         };
         let [images, channels, plane @ ..] = dims else {
             return Err(misfit().into());
@@ -243,7 +244,8 @@ impl Layer {
                     for c in 0..inputs {
                         let plane = &image_values[(group * inputs + c) * area..];
                         let row = &mut samples[start + c * taps..];
-                        seen.iter().for_each(|&(tap, position)| row[tap] = plane[position]);
+                        seen.iter()
+                            .for_each(|&(tap, position)| row[tap] = plane[position]);
                     }
                 }
             }
@@ -292,7 +294,10 @@ fn added<'a>(graph: &'a Graph, node: &'a Node) -> Option<&'a str> {
     if graph.outputs.iter().any(|o| o.name == product) {
         return None;
     }
-    let mut readers = graph.nodes.iter().filter(|n| n.reads().any(|r| r == product));
+    let mut readers = graph
+        .nodes
+        .iter()
+        .filter(|n| n.reads().any(|r| r == product));
     let sum = readers.next().filter(|n| matches!(n.op, Op::Add))?;
     let other = usize::from(sum.input(0) == Some(product));
     readers.next().is_none().then(|| sum.input(other))?
@@ -388,10 +393,16 @@ mod tests {
     fn columns_times_rows_are_the_outputs() {
         let window = Window::new(&[3, 3]).stride(&[2, 1]).pad(&[1, 0, 1, 2]);
         for groups in [1, 2] {
-            let op = Op::Conv { window: window.clone(), groups };
+            let op = Op::Conv {
+                window: window.clone(),
+                groups,
+            };
             check(op, &[4, 4 / groups, 3, 3], &[2, 4, 5, 6]);
         }
-        let op = Op::Conv { window: Window::new(&[3]), groups: 4 };
+        let op = Op::Conv {
+            window: Window::new(&[3]),
+            groups: 4,
+        };
         check(op, &[4, 1, 3], &[2, 4, 9]);
         check(Op::linear(), &[3, 5], &[4, 5]);
         check(Op::MatMul, &[5, 3], &[2, 4, 5]);
@@ -405,7 +416,10 @@ mod tests {
         let quarters: Vec<usize> = (0..4)
             .map(|q| some.iter().filter(|&&p| p / 250 == q).count())
             .collect();
-        assert!(quarters.iter().all(|&n| (11..=14).contains(&n)), "{quarters:?}");
+        assert!(
+            quarters.iter().all(|&n| (11..=14).contains(&n)),
+            "{quarters:?}"
+        );
         assert_eq!(picks(3, 4, 50).collect::<Vec<_>>(), [0, 1, 2, 3]);
     }
 
@@ -420,7 +434,13 @@ mod tests {
         assert!(matches!(layer.bias, Bias::Constant(_)));
         layer.shift_bias(&mut graph, &[1.0, 0.0, 0.0]).unwrap();
         let after = eval(&graph, &[("x", x)]).unwrap().remove(0);
-        for (i, (a, b)) in after.as_f32().unwrap().iter().zip(before.as_f32().unwrap()).enumerate() {
+        for (i, (a, b)) in after
+            .as_f32()
+            .unwrap()
+            .iter()
+            .zip(before.as_f32().unwrap())
+            .enumerate()
+        {
             assert_eq!(a - b, [2.0, 2.0, 3.0][i % 3]);
         }
     }

@@ -25,7 +25,9 @@ impl Cholesky {
                 return None;
             }
             let root = pivot.sqrt();
-            a[k * n + k..(k + 1) * n].iter_mut().for_each(|x| *x /= root);
+            a[k * n + k..(k + 1) * n]
+                .iter_mut()
+                .for_each(|x| *x /= root);
             let (head, tail) = a.split_at_mut((k + 1) * n);
             let row = &head[k * n..];
             let reduce = |(below, target): (usize, &mut [f64])| {
@@ -58,7 +60,11 @@ impl Cholesky {
         }
         for i in (0..self.n).rev() {
             let row = self.row(i);
-            let known: f64 = row[i + 1..].iter().zip(&b[i + 1..]).map(|(v, x)| v * x).sum();
+            let known: f64 = row[i + 1..]
+                .iter()
+                .zip(&b[i + 1..])
+                .map(|(v, x)| v * x)
+                .sum();
             b[i] = (b[i] - known) / row[i];
         }
     }
@@ -73,7 +79,11 @@ impl Cholesky {
             let v = self.row(i);
             row[i] = 1.0;
             for k in i + 1..n {
-                subtract(&mut row[k..], v[k], &below[(k - i - 1) * n + k..(k - i) * n]);
+                subtract(
+                    &mut row[k..],
+                    v[k],
+                    &below[(k - i - 1) * n + k..(k - i) * n],
+                );
             }
             row[i..].iter_mut().for_each(|x| *x /= v[i]);
         }
@@ -100,7 +110,10 @@ pub(crate) fn inverse_factor(a: &[f64], n: usize) -> Option<Vec<f64>> {
 /// `target -= factor · row`
 pub(crate) fn subtract(target: &mut [f64], factor: f64, row: &[f64]) {
     if factor != 0.0 {
-        target.iter_mut().zip(row).for_each(|(t, r)| *t -= factor * r);
+        target
+            .iter_mut()
+            .zip(row)
+            .for_each(|(t, r)| *t -= factor * r);
     }
 }
 
@@ -109,7 +122,12 @@ pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
     // Four chains, so that additions need not wait for one another.
     let mut sums = [0.0; 4];
     let (a4, b4) = (a.chunks_exact(4), b.chunks_exact(4));
-    let rest: f64 = a4.remainder().iter().zip(b4.remainder()).map(|(x, y)| x * y).sum();
+    let rest: f64 = a4
+        .remainder()
+        .iter()
+        .zip(b4.remainder())
+        .map(|(x, y)| x * y)
+        .sum();
     for (x, y) in a4.zip(b4) {
         (0..4).for_each(|i| sums[i] += x[i] * y[i]);
     }
@@ -125,7 +143,9 @@ pub(crate) mod tests {
     pub(crate) fn positive(n: usize, seed: u64) -> Vec<f64> {
         let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
         let mut next = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
             (state >> 33) as f64 / f64::from(1u32 << 31) - 0.5
         };
         let x: Vec<f64> = (0..(n + 3) * n).map(|_| next()).collect();

@@ -50,7 +50,9 @@ pub fn matched(
             });
         }
         Some(support) => {
-            let rows = out.par_chunks_exact_mut(d.max(1)).zip(support.par_chunks_exact(d.max(1)));
+            let rows = out
+                .par_chunks_exact_mut(d.max(1))
+                .zip(support.par_chunks_exact(d.max(1)));
             rows.for_each(|(row, support)| {
                 let right = right(row);
                 conjugate_gradients(&moments, &right, support, row);
@@ -66,7 +68,13 @@ fn conjugate_gradients(a: &[f64], b: &[f64], support: &[bool], x: &mut [f64]) {
     let d = x.len();
     let start = x.to_vec();
     let times = |v: &[f64]| -> Vec<f64> {
-        let row = |i: usize| if support[i] { dot(&a[i * d..(i + 1) * d], v) } else { 0.0 };
+        let row = |i: usize| {
+            if support[i] {
+                dot(&a[i * d..(i + 1) * d], v)
+            } else {
+                0.0
+            }
+        };
         (0..d).map(row).collect()
     };
     let product = times(x);

@@ -41,19 +41,25 @@ impl Moments {
         self.samples += x.len() / d.max(1);
         for (sums, values) in [(&mut self.x, x), (&mut self.z, z)] {
             for sample in values.chunks_exact(d.max(1)) {
-                sums.iter_mut().zip(sample).for_each(|(s, &v)| *s += f64::from(v));
+                sums.iter_mut()
+                    .zip(sample)
+                    .for_each(|(s, &v)| *s += f64::from(v));
             }
         }
         for (sums, left) in [(&mut self.xx, x), (&mut self.zx, z)] {
             if d <= SMALL {
                 for (a, b) in left.chunks_exact(d.max(1)).zip(x.chunks_exact(d.max(1))) {
                     for (row, &a) in sums.chunks_exact_mut(d).zip(a) {
-                        row.iter_mut().zip(b).for_each(|(s, &b)| *s += f64::from(a) * f64::from(b));
+                        row.iter_mut()
+                            .zip(b)
+                            .for_each(|(s, &b)| *s += f64::from(a) * f64::from(b));
                     }
                 }
             } else {
                 let batch = cross_product(left, d, x, d);
-                sums.iter_mut().zip(batch).for_each(|(s, v)| *s += f64::from(v));
+                sums.iter_mut()
+                    .zip(batch)
+                    .for_each(|(s, v)| *s += f64::from(v));
             }
         }
     }
@@ -122,7 +128,11 @@ mod tests {
             };
             for i in 0..d {
                 for j in 0..d {
-                    let trust = if i == j { 1.0 } else { 10.0 / (10.0 + d as f64) };
+                    let trust = if i == j {
+                        1.0
+                    } else {
+                        10.0 / (10.0 + d as f64)
+                    };
                     assert!((xx[i * d + j] - trust * covariance(&x, i, &x, j)).abs() < 1e-6);
                     assert!((zx[i * d + j] - trust * covariance(&z, i, &x, j)).abs() < 1e-6);
                 }

@@ -180,7 +180,10 @@ impl Row {
 fn inverse_diagonal(factor: &[f64], d: usize) -> Vec<f64> {
     let mut diagonal = vec![0.0; d];
     for row in factor.chunks_exact(d.max(1)) {
-        diagonal.iter_mut().zip(row).for_each(|(sum, u)| *sum += u * u);
+        diagonal
+            .iter_mut()
+            .zip(row)
+            .for_each(|(sum, u)| *sum += u * u);
     }
     diagonal
 }
@@ -188,7 +191,11 @@ fn inverse_diagonal(factor: &[f64], d: usize) -> Vec<f64> {
 /// How many weights each block of columns keeps, over all rows, when the costliest
 /// of all are kept.
 fn kept_in_blocks(rows: &[Row], blocks: &[Range<usize>], free: &[f64], density: f64) -> Vec<usize> {
-    let row = |row: &Row| (0..free.len()).map(|j| row.cost(j, free)).collect::<Vec<_>>();
+    let row = |row: &Row| {
+        (0..free.len())
+            .map(|j| row.cost(j, free))
+            .collect::<Vec<_>>()
+    };
     let costs: Vec<Vec<f64>> = rows.iter().map(row).collect();
     let mut sorted: Vec<f64> = costs.iter().flatten().copied().collect();
     let keep = (sorted.len() as f64 * density.clamp(0.0, 1.0)).round() as usize;
@@ -229,7 +236,15 @@ fn keep_largest(rows: &mut [Row], block: Range<usize>, free: &[f64], keep: usize
 pub fn output_error(difference: &[f64], moments: &[f64], depth: usize) -> f64 {
     let row = |e: &[f64]| -> f64 {
         let products = moments.chunks_exact(depth).zip(e);
-        products.map(|(h, &f)| if f == 0.0 { 0.0 } else { f * super::linalg::dot(h, e) }).sum()
+        products
+            .map(|(h, &f)| {
+                if f == 0.0 {
+                    0.0
+                } else {
+                    f * super::linalg::dot(h, e)
+                }
+            })
+            .sum()
     };
     // Summed in the rows' order, so that threads change nothing.
     let sums: Vec<f64> = difference.par_chunks_exact(depth.max(1)).map(row).collect();
@@ -385,7 +400,10 @@ mod tests {
             damping: 0.01,
         };
         assert_eq!(round(&problem).unwrap().codes, [1, -1]);
-        let problem = Problem { moments: &[f64::NAN; 4], ..problem };
+        let problem = Problem {
+            moments: &[f64::NAN; 4],
+            ..problem
+        };
         assert!(round(&problem).is_err());
     }
 }

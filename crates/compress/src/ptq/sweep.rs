@@ -7,8 +7,8 @@ use super::moments::Moments;
 use super::prefix::prefix;
 use super::rounding::{Problem, Sparsity, output_error, round};
 use super::samples::{Probe, Samples};
-use crate::quantize::{Granularity, Range, fit_scale};
 use crate::CompressError;
+use crate::quantize::{Granularity, Range, fit_scale};
 use rayon::prelude::*;
 use secateur_model::weight::max_code;
 use secateur_model::{Bitmask, Constant, Graph, Scale, Support, Values, Weight};
@@ -108,7 +108,11 @@ pub fn sweep(
 /// Layers by how many of them lie before: those of a pass do not feed each
 /// other, as long as there are few enough.
 fn passes<'a>(graph: &Graph, layers: &'a [Layer]) -> Vec<Vec<&'a Layer>> {
-    let at: HashMap<usize, usize> = layers.iter().enumerate().map(|(i, l)| (l.node, i)).collect();
+    let at: HashMap<usize, usize> = layers
+        .iter()
+        .enumerate()
+        .map(|(i, l)| (l.node, i))
+        .collect();
     let mut depth_of: HashMap<&str, usize> = HashMap::new();
     let mut depths = vec![0; layers.len()];
     for (index, node) in graph.nodes.iter().enumerate() {
@@ -137,7 +141,10 @@ fn observe(
     pairs: &[(&Layer, &Layer)],
 ) -> Result<Vec<Vec<Moments>>, CompressError> {
     let names: [Vec<String>; 2] = [
-        pairs.iter().map(|(_, teacher)| teacher.input.clone()).collect(),
+        pairs
+            .iter()
+            .map(|(_, teacher)| teacher.input.clone())
+            .collect(),
         pairs.iter().map(|(layer, _)| layer.input.clone()).collect(),
     ];
     let unique: [Vec<String>; 2] = names.clone().map(|mut names| {
@@ -152,7 +159,13 @@ fn observe(
     });
     let mut moments: Vec<Vec<Moments>> = pairs
         .iter()
-        .map(|(layer, _)| layer.parts().iter().map(|p| Moments::new(p.columns.len())).collect())
+        .map(|(layer, _)| {
+            layer
+                .parts()
+                .iter()
+                .map(|p| Moments::new(p.columns.len()))
+                .collect()
+        })
         .collect();
     samples.observe(&probes, &mut |values| {
         for (index, ((layer, teacher), moments)) in pairs.iter().zip(&mut moments).enumerate() {
@@ -167,14 +180,21 @@ fn observe(
             };
             let (z, x) = (seen(0, dense, teacher)?, seen(1, graph, layer)?);
             let parts = layer.parts();
-            moments.par_iter_mut().zip(&parts).for_each(|(moments, part)| {
-                let cut = |samples: &[f32]| columns(samples, layer.depth, part);
-                moments.add(&cut(&z[part.group]), &cut(&x[part.group]));
-            });
+            moments
+                .par_iter_mut()
+                .zip(&parts)
+                .for_each(|(moments, part)| {
+                    let cut = |samples: &[f32]| columns(samples, layer.depth, part);
+                    moments.add(&cut(&z[part.group]), &cut(&x[part.group]));
+                });
         }
         Ok(())
     })?;
-    match pairs.iter().zip(&moments).find(|(_, m)| m.iter().any(|m| m.samples() == 0)) {
+    match pairs
+        .iter()
+        .zip(&moments)
+        .find(|(_, m)| m.iter().any(|m| m.samples() == 0))
+    {
         Some(((layer, _), _)) => Err(unreached(layer)),
         None => Ok(moments),
     }
@@ -183,7 +203,10 @@ fn observe(
 fn unreached(layer: &Layer) -> CompressError {
     CompressError::Refused {
         step: "quantize",
-        reason: format!("no calibration sample reached the layer of `{}`", layer.weight),
+        reason: format!(
+            "no calibration sample reached the layer of `{}`",
+            layer.weight
+        ),
     }
 }
 
@@ -192,7 +215,8 @@ fn columns(samples: &[f32], depth: usize, part: &Part) -> Vec<f32> {
         return samples.to_vec();
     }
     let rows = samples.chunks_exact(depth);
-    rows.flat_map(|row| row[part.columns.clone()].iter().copied()).collect()
+    rows.flat_map(|row| row[part.columns.clone()].iter().copied())
+        .collect()
 }
 
 /// A quantized weight, and what its bias needs.
@@ -224,10 +248,17 @@ fn solve(
 ) -> Result<Outcome, CompressError> {
     let bits = settings.bits.get(&layer.weight).copied().unwrap_or(8);
     let limit = max_code(bits);
-    let sparsity = settings.sparsity.get(&layer.weight).copied().unwrap_or_default();
+    let sparsity = settings
+        .sparsity
+        .get(&layer.weight)
+        .copied()
+        .unwrap_or_default();
     let (rows, depth) = (layer.outputs, layer.depth);
     let original: Vec<f64> = layer.rows(dense).into_iter().map(f64::from).collect();
-    let support = dense.support().mask().map(|mask| layer.to_rows(&mask.to_bools()));
+    let support = dense
+        .support()
+        .mask()
+        .map(|mask| layer.to_rows(&mask.to_bools()));
     let centred = settings.correct_bias;
     let parts: Vec<(Part, &Moments)> = layer.parts().into_iter().zip(moments).collect();
     let many = parts.len() > 1;
@@ -240,7 +271,14 @@ fn solve(
         };
         let (xx, zx) = moments.second(centred);
         let support = support.as_ref().map(|s| block(s, depth, part));
-        Ok(matched(&weights, part.columns.len(), &xx, &zx, ridge, support.as_deref()))
+        Ok(matched(
+            &weights,
+            part.columns.len(),
+            &xx,
+            &zx,
+            ridge,
+            support.as_deref(),
+        ))
     })?;
     let mut target = vec![0.0; rows * depth];
     for ((part, _), values) in parts.iter().zip(&targets) {
@@ -253,10 +291,21 @@ fn solve(
         let (xx, _) = moments.second(centred);
         let d = part.columns.len();
         let diagonal: Vec<f64> = (0..d).map(|i| xx[i * d + i].max(0.0)).collect();
-        let all: Vec<f64> = part.rows.clone().flat_map(|_| diagonal.iter().copied()).collect();
+        let all: Vec<f64> = part
+            .rows
+            .clone()
+            .flat_map(|_| diagonal.iter().copied())
+            .collect();
         place(&mut importance, depth, part, &all);
     }
-    let mut scales = scales(&target, &importance, depth, limit, support.as_deref(), settings);
+    let mut scales = scales(
+        &target,
+        &importance,
+        depth,
+        limit,
+        support.as_deref(),
+        settings,
+    );
 
     let solved = spread(&parts, many, |(part, moments)| {
         let d = part.columns.len();
@@ -364,7 +413,10 @@ fn scales(
 }
 
 /// The weight of codes, in the form that the dense one had.
-#[expect(clippy::too_many_arguments, reason = "the parts of a weight, and what they came from")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the parts of a weight, and what they came from"
+)]
 fn join(
     layer: &Layer,
     dense: &Weight,
@@ -384,11 +436,13 @@ fn join(
     let (codes, kept) = (layer.to_stored(&codes), layer.to_stored(&kept));
     let support = match (dense.support(), sparsity) {
         (Support::All, Sparsity::Keep) => Support::All,
-        (Support::All, Sparsity::NofM { n, m }) if layer.layout != Layout::Columns => Support::NofM {
-            n,
-            m,
-            mask: Bitmask::from_bools(&kept),
-        },
+        (Support::All, Sparsity::NofM { n, m }) if layer.layout != Layout::Columns => {
+            Support::NofM {
+                n,
+                m,
+                mask: Bitmask::from_bools(&kept),
+            }
+        }
         // What rounds to zero is gone too.
         (Support::All | Support::Unstructured(_), _) => {
             Support::Unstructured(Bitmask::of_nonzeros(&codes))
@@ -407,7 +461,10 @@ fn join(
 /// A part's elements of `[outputs, depth]`.
 fn block<T: Copy>(all: &[T], depth: usize, part: &Part) -> Vec<T> {
     let row = |r: usize| &all[r * depth..][part.columns.clone()];
-    part.rows.clone().flat_map(|r| row(r).iter().copied()).collect()
+    part.rows
+        .clone()
+        .flat_map(|r| row(r).iter().copied())
+        .collect()
 }
 
 /// Puts a part's elements back.

@@ -103,7 +103,8 @@ impl SecondOrder {
     pub fn sparsity(&self) -> Option<Sparsity> {
         match &self.pattern {
             None if self.density == 1.0 => Some(Sparsity::Keep),
-            None => (self.density > 0.0 && self.density < 1.0).then_some(Sparsity::Density(self.density)),
+            None => (self.density > 0.0 && self.density < 1.0)
+                .then_some(Sparsity::Density(self.density)),
             Some(pattern) => {
                 let (n, m) = pattern.split_once(':')?;
                 let (n, m): (usize, usize) = (n.trim().parse().ok()?, m.trim().parse().ok()?);
@@ -114,13 +115,18 @@ impl SecondOrder {
 
     fn check(&self) -> Result<(), String> {
         if self.sparsity().is_none() {
-            return Err("density must be above 0 and at most 1, or pattern n:m with n at most m".into());
+            return Err(
+                "density must be above 0 and at most 1, or pattern n:m with n at most m".into(),
+            );
         }
         let parts = [self.match_outputs, self.damping];
         let positive = self.coarser.is_finite() && self.coarser > 0.0;
         match positive && parts.iter().all(|p| p.is_finite() && *p >= 0.0) {
             true => Ok(()),
-            false => Err("match_outputs and damping must be finite and not negative, coarser positive".into()),
+            false => Err(
+                "match_outputs and damping must be finite and not negative, coarser positive"
+                    .into(),
+            ),
         }
     }
 }
@@ -150,7 +156,10 @@ impl QuantizeStep {
     pub fn bits_of<'a>(&self, weights: &'a [(String, bool)]) -> Vec<(&'a str, u8)> {
         let last = weights.len().saturating_sub(1);
         let bits = |(index, (name, depthwise)): (usize, &'a (String, bool))| {
-            let fitting = self.bits.iter().filter(|(pattern, _)| matches(pattern, name));
+            let fitting = self
+                .bits
+                .iter()
+                .filter(|(pattern, _)| matches(pattern, name));
             let named = fitting.max_by_key(|(pattern, _)| pattern.len());
             let bits = named.map_or(self.weight_bits, |(_, &bits)| bits);
             let ends = self.first_last_bits.filter(|_| index == 0 || index == last);
@@ -170,14 +179,21 @@ impl QuantizeStep {
     }
 
     pub(super) fn check(&self) -> Result<(), String> {
-        let widths = self.bits.values().chain(&self.first_last_bits).chain(&self.depthwise_bits);
+        let widths = self
+            .bits
+            .values()
+            .chain(&self.first_last_bits)
+            .chain(&self.depthwise_bits);
         for bits in std::iter::once(&self.weight_bits).chain(widths) {
             if !matches!(bits, 2..=8 | 16) {
                 return Err(format!("weight_bits must be 2 to 8, or 16, found {bits}"));
             }
         }
         if !matches!(self.activation_bits, 8 | 16) {
-            return Err(format!("activation_bits must be 8 or 16, found {}", self.activation_bits));
+            return Err(format!(
+                "activation_bits must be 8 or 16, found {}",
+                self.activation_bits
+            ));
         }
         if self.samples == 0 {
             return Err("samples must be at least 1".into());
@@ -218,7 +234,8 @@ mod tests {
         assert!(wrong("rounding = { second-order = { density = 0.0 } }").contains("density"));
         assert!(wrong("rounding = { second-order = { pattern = \"4:2\" } }").contains("n:m"));
         assert!(wrong("rounding = { second-order = { damping = -1.0 } }").contains("damping"));
-        let fine = step("weight_bits = 8\nrounding = { second-order = { pattern = \"2:4\" } }").unwrap();
+        let fine =
+            step("weight_bits = 8\nrounding = { second-order = { pattern = \"2:4\" } }").unwrap();
         let Rounding::SecondOrder(settings) = fine.rounding else {
             panic!("second order");
         };

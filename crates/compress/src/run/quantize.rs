@@ -76,7 +76,11 @@ fn round_to_nearest(
     let columns = with_outputs_in_columns(graph);
     let all = weights(graph);
     let wanted = |name: &&str| names.iter().any(|n| n == name);
-    for (name, bits) in step.bits_of(&all).into_iter().filter(|(name, _)| wanted(name)) {
+    for (name, bits) in step
+        .bits_of(&all)
+        .into_iter()
+        .filter(|(name, _)| wanted(name))
+    {
         let granularity = match step.granularity {
             Granularity::PerChannel if columns.contains(name) => Granularity::PerColumn,
             other => other,
@@ -106,7 +110,10 @@ fn calibrate(
     };
     samples.observe(&[probe], &mut |values| {
         for (name, value) in names.iter().zip(values.iter().flatten()) {
-            calibration.entry(name.clone()).or_default().add(value.as_f32()?);
+            calibration
+                .entry(name.clone())
+                .or_default()
+                .add(value.as_f32()?);
         }
         Ok(())
     })?;
@@ -154,7 +161,10 @@ fn with_outputs_in_columns(graph: &Graph) -> BTreeSet<String> {
 
 /// Names of the weights of recurrent layers: `[directions, gates, depth]`.
 fn recurrent(graph: &Graph) -> Vec<String> {
-    let layers = graph.nodes.iter().filter(|n| matches!(n.op, Op::Recurrent(_)));
+    let layers = graph
+        .nodes
+        .iter()
+        .filter(|n| matches!(n.op, Op::Recurrent(_)));
     let inputs = layers.flat_map(|n| [n.input(1), n.input(2)]).flatten();
     let matrices = inputs.filter(|name| {
         let weight = graph.weight(name);
@@ -173,14 +183,32 @@ fn recurrent_codes(weight: &Weight) -> Result<Weight, CompressError> {
     let mask = support.mask().cloned();
     let flat = Weight::new(
         rows,
-        mask.map_or(secateur_model::Support::All, secateur_model::Support::Unstructured),
+        mask.map_or(
+            secateur_model::Support::All,
+            secateur_model::Support::Unstructured,
+        ),
         values,
     )?;
     let flat = quantize_weights(&flat, 8, Granularity::PerChannel, crate::Range::Mse)?;
     match flat.into_parts() {
-        (_, _, Values::Int { bits, codes, scale: Scale::PerChannel(scales) }) => {
-            let scale = Scale::PerGroup { size: depth, scales };
-            Ok(Weight::new(shape, support, Values::Int { bits, codes, scale })?)
+        (
+            _,
+            _,
+            Values::Int {
+                bits,
+                codes,
+                scale: Scale::PerChannel(scales),
+            },
+        ) => {
+            let scale = Scale::PerGroup {
+                size: depth,
+                scales,
+            };
+            Ok(Weight::new(
+                shape,
+                support,
+                Values::Int { bits, codes, scale },
+            )?)
         }
         _ => Ok(weight.clone()),
     }

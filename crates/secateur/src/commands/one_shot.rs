@@ -34,7 +34,12 @@ pub fn compress(args: &Compress, out: &Out) -> Result<Option<OneShot>> {
     let mut dense = network::load(&args.network)?;
     let normalize = |channels| picture::normalize(&dense, &args.scaling, channels);
     let opened = samples::open(&args.data, &dense, normalize, wanted(&recipe), args.seed);
-    let Some(Opened { calibration, check, normalize }) = opened.with_context(place)? else {
+    let Some(Opened {
+        calibration,
+        check,
+        normalize,
+    }) = opened.with_context(place)?
+    else {
         return Ok(None);
     };
     file::check_output(&args.output)?;
@@ -47,8 +52,8 @@ pub fn compress(args: &Compress, out: &Out) -> Result<Option<OneShot>> {
         calibration.len, check.len
     ));
     let mut progress = Progress::new(out);
-    let (small, layers) = run_unlabelled(dense.clone(), &calibration, &recipe, &mut progress)
-        .with_context(place)?;
+    let (small, layers) =
+        run_unlabelled(dense.clone(), &calibration, &recipe, &mut progress).with_context(place)?;
     drop(progress);
     interrupt::check()?;
     network::save(&small, &args.output, store(args, &recipe))?;
@@ -74,14 +79,24 @@ pub fn show(args: &Compress, result: &OneShot, out: &Out) {
         .map(|layer| {
             let bits = layer.bits.to_string();
             let error = format!("{:.3} %", 100.0 * layer.error);
-            vec![layer.weight.clone(), bits, units::count(layer.nonzeros), error]
+            vec![
+                layer.weight.clone(),
+                bits,
+                units::count(layer.nonzeros),
+                error,
+            ]
         })
         .collect();
     if !rows.is_empty() {
         out.line("\nlayers whose output changed most");
         out.table(1, &["weight", "bits", "not zero", "change"], &rows);
     }
-    let Agreement { samples, cosine_mean, cosine_least, same_answer_percent } = &result.agreement;
+    let Agreement {
+        samples,
+        cosine_mean,
+        cosine_least,
+        same_answer_percent,
+    } = &result.agreement;
     out.line(format_args!(
         "\nbeside the original on {samples} other samples: cosine of outputs {cosine_mean:.4} \
          (least {cosine_least:.4}), same answer {}",
