@@ -54,16 +54,34 @@ pub fn load_gray_or_rgb(
     height: usize,
     width: usize,
 ) -> Result<Vec<u8>, DataError> {
-    let place = path.display().to_string();
+    let picture = open(path)?;
+    scaled(
+        &picture,
+        channels,
+        [height, width],
+        path.display().to_string(),
+    )
+}
+
+/// Decodes a picture's file.
+pub(crate) fn open(path: &Path) -> Result<DynamicImage, DataError> {
     let bytes = fs::read(path).map_err(DataError::io(path))?;
-    let picture = decode_dynamic(&bytes, &place)?;
+    decode_dynamic(&bytes, &path.display().to_string())
+}
+
+/// The pixels of a picture, resized to `[height, width]`; `place` is what errors call it.
+pub(crate) fn scaled(
+    picture: &DynamicImage,
+    channels: usize,
+    [height, width]: [usize; 2],
+    place: String,
+) -> Result<Vec<u8>, DataError> {
     let (rows, columns) = sides(channels, height, width, &place)?;
-    let picture = if (picture.height(), picture.width()) == (rows, columns) {
-        picture
-    } else {
-        picture.resize_exact(columns, rows, FilterType::Triangle)
-    };
-    Ok(planes(&picture, channels))
+    if (picture.height(), picture.width()) == (rows, columns) {
+        return Ok(planes(picture, channels));
+    }
+    let resized = picture.resize_exact(columns, rows, FilterType::Triangle);
+    Ok(planes(&resized, channels))
 }
 
 /// The planes of a picture as gray, or as RGB where there are several channels.
@@ -103,7 +121,7 @@ pub(crate) fn sides(
     ))
 }
 
-pub(crate) fn decode_dynamic(bytes: &[u8], name: &str) -> Result<DynamicImage, DataError> {
+fn decode_dynamic(bytes: &[u8], name: &str) -> Result<DynamicImage, DataError> {
     let failed = |source| DataError::Image {
         place: name.into(),
         source,

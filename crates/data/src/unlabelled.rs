@@ -75,8 +75,7 @@ pub fn cuts(
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     for path in pictures {
         let place = path.display().to_string();
-        let bytes = fs::read(path).map_err(DataError::io(path))?;
-        let whole = picture::decode_dynamic(&bytes, &place)?;
+        let whole = picture::open(path)?;
         let sides = picture::sides(channels, height, width, &place)?;
         let (w, h) = (f64::from(whole.width()), f64::from(whole.height()));
         // The largest window of the wanted form.

@@ -1,11 +1,13 @@
 //! Built-in networks, freshly initialised.
 
+mod detector;
+
 use crate::{Constant, DType, Dim, Graph, ModelError, Node, Op, Shape, ValueInfo, Weight, Window};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// Names that [`build`] takes, with a line on each.
-pub const NETWORKS: [(&str, &str); 5] = [
+pub const NETWORKS: [(&str, &str); 6] = [
     (
         "lenet-300-100",
         "three fully connected layers (LeCun et al. 1998)",
@@ -25,6 +27,10 @@ pub const NETWORKS: [(&str, &str); 5] = [
     (
         "vgg-small",
         "six 3x3 convolutions with batch normalisation for 32x32",
+    ),
+    (
+        "ssd-small",
+        "finds objects in one pass: ten 3x3 convolutions, two grids of cells",
     ),
 ];
 
@@ -105,6 +111,7 @@ pub fn build(
             b.global_pool();
             b.linear("fc", classes)?;
         }
+        "ssd-small" => return b.ssd_small(input, classes),
         _ => {
             let names: Vec<&str> = NETWORKS.iter().map(|(n, _)| *n).collect();
             return Err(ModelError::Graph(format!(

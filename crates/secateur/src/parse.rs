@@ -53,6 +53,11 @@ pub fn not_negative(text: &str) -> Result<f32, String> {
     number(text, "a number of at least 0", |x| x >= 0.0)
 }
 
+/// A number from 0 to 1.
+pub fn share(text: &str) -> Result<f32, String> {
+    number(text, "a number from 0 to 1", |x| (0.0..=1.0).contains(&x))
+}
+
 /// Any number.
 pub fn finite(text: &str) -> Result<f32, String> {
     number(text, "a number", |_| true)

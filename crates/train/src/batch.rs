@@ -4,7 +4,7 @@ use crate::TrainError;
 use crate::trace::Value;
 use rand_chacha::ChaCha8Rng;
 use secateur_data::Dataset;
-use secateur_data::augment::CropFlip;
+use secateur_data::augment::{CropFlip, Moved};
 
 /// How images are varied between epochs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -18,12 +18,20 @@ pub enum Augment {
     ShiftMirror(usize),
 }
 
+/// Some images as they are shown.
+pub(crate) struct Batch {
+    pub indices: Vec<usize>,
+    pub input: Value,
+    /// What was done to each image; nothing where there is none.
+    pub moves: Vec<Moved>,
+}
+
 pub(crate) fn batch_of(
     data: &Dataset,
     indices: &[usize],
     augment: Augment,
     rng: &mut ChaCha8Rng,
-) -> Result<Value, TrainError> {
+) -> Result<Batch, TrainError> {
     let mut pixels = vec![0.0; indices.len() * data.image_len()];
     data.gather(indices, &mut pixels);
     let crop = match augment {
@@ -31,10 +39,16 @@ pub(crate) fn batch_of(
         Augment::Shift(pad) => Some(CropFlip { pad, mirror: false }),
         Augment::ShiftMirror(pad) => Some(CropFlip { pad, mirror: true }),
     };
-    if let Some(crop) = crop {
-        crop.apply(&mut pixels, [data.channels, data.height, data.width], rng)
-            .map_err(|e| TrainError::Setting(e.to_string()))?;
-    }
+    let moves = match crop {
+        None => Vec::new(),
+        Some(crop) => crop
+            .apply(&mut pixels, [data.channels, data.height, data.width], rng)
+            .map_err(|e| TrainError::Setting(e.to_string()))?,
+    };
     let dims = [indices.len(), data.channels, data.height, data.width];
-    Ok(Value::new(pixels, &dims))
+    Ok(Batch {
+        indices: indices.to_vec(),
+        input: Value::new(pixels, &dims),
+        moves,
+    })
 }

@@ -100,7 +100,8 @@ pub struct Quiet;
 
 impl Hooks for Quiet {}
 
-/// Trains a classifier's weights in place; the same seed gives the same weights.
+/// Trains a network's weights in place; the same seed gives the same weights. What it learns is
+/// what the data holds: the class of each image, or (a detector) the boxes of what is in it.
 ///
 /// The form of each weight is its constraint: masked positions stay exactly
 /// zero, shared values move together, integers train straight through their
@@ -148,7 +149,7 @@ pub fn fit(
         hooks.before_step(step, total, &mut latent)?;
         let start = step % per_epoch * batch;
         let indices = &order[start..start + batch];
-        let input = batch_of(data, indices, options.augment, &mut rng)?;
+        let shown = batch_of(data, indices, options.augment, &mut rng)?;
 
         let parameters: HashMap<String, Value> = latent
             .iter()
@@ -164,7 +165,7 @@ pub fn fit(
         let mut statistics = Vec::new();
         let values = trace::run(
             graph,
-            input.clone(),
+            shown.input.clone(),
             &parameters,
             Mode::Train {
                 statistics: &mut statistics,
@@ -172,7 +173,7 @@ pub fn fit(
             },
             objective.wanted(),
         )?;
-        let loss = objective.loss(&values, data, indices, input)?;
+        let loss = objective.loss(&values, data, shown)?;
         let value = trace::to_vec(loss.clone().inner())
             .first()
             .copied()

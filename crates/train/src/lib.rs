@@ -5,6 +5,7 @@
 #![recursion_limit = "256"]
 
 mod batch;
+mod detector;
 mod error;
 mod fit;
 mod latent;
@@ -21,4 +22,4 @@ pub use latent::LatentWeights;
 pub use loss::Distill;
 pub use ops::cross_product;
 pub use optimiser::{Optimiser, Schedule};
-pub use score::{Probe, Score, evaluate, logits, observe, observe_together};
+pub use score::{Answers, Probe, Score, evaluate, logits, observe, observe_together};

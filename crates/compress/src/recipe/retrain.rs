@@ -26,6 +26,9 @@ pub struct Retrain {
     /// Random shift of each image, in pixels.
     #[serde(default)]
     pub shift: usize,
+    /// Mirror half of the images, too: for things, not for digits.
+    #[serde(default)]
+    pub mirror: bool,
     /// Learn from the network as it was before the recipe.
     #[serde(default)]
     pub distill: Option<DistillSettings>,

@@ -1,5 +1,6 @@
 //! A recipe carried out.
 
+mod channels;
 mod prune;
 mod quantize;
 mod retrain;
@@ -51,9 +52,9 @@ pub trait Observer {
         ControlFlow::Continue(())
     }
 
-    /// A step is done.
-    fn end(&mut self, report: &StepReport) {
-        let _ = report;
+    /// A step is done, and this is what it made of the network.
+    fn end(&mut self, report: &StepReport, graph: &Graph) {
+        let _ = (report, graph);
     }
 }
 
@@ -91,10 +92,11 @@ pub fn run(
         };
         match step {
             Step::Train(step) => stage.retrain(&mut graph, Some(&step.retrain))?,
+            Step::Channels(step) => stage.channels(&mut graph, step)?,
             Step::Prune(step) => stage.prune(&mut graph, step)?,
             Step::Share(step) => stage.share(&mut graph, step)?,
             Step::Quantize(step) => stage.quantize(&mut graph, step)?,
-            Step::Encode(_) => {}
+            Step::Encode(step) => stage.encode(&mut graph, step)?,
         }
         let score = evaluate(&graph, validation).map_err(|e| stage.failed(e))?;
         let report = StepReport {
@@ -103,7 +105,7 @@ pub fn run(
             nonzeros: graph.weights().map(|(_, w)| w.nonzeros()).sum(),
             validation_error_percent: score.error_percent(),
         };
-        observer.end(&report);
+        observer.end(&report, &graph);
         steps.push(report);
     }
     graph.metadata.insert("recipe".into(), recipe.name.clone());

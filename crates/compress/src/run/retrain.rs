@@ -39,9 +39,10 @@ impl Stage<'_> {
             optimiser: retrain.optimiser.into(),
             learning_rate: retrain.learning_rate,
             weight_decay: retrain.weight_decay,
-            augment: match retrain.shift {
-                0 => Augment::None,
-                pixels => Augment::Shift(pixels),
+            augment: match (retrain.shift, retrain.mirror) {
+                (0, false) => Augment::None,
+                (pixels, false) => Augment::Shift(pixels),
+                (pixels, true) => Augment::ShiftMirror(pixels),
             },
             distill: retrain.distill.as_ref().map(|d| Distill {
                 teacher: self.teacher.clone(),

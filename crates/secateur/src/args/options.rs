@@ -57,7 +57,7 @@ pub enum DataCommand {
 
 #[derive(ClapArgs)]
 pub struct Train {
-    /// lenet-300-100, lenet-5, resnet-20, mobilenet-small, vgg-small, or an ONNX file
+    /// lenet-300-100, lenet-5, resnet-20, mobilenet-small, vgg-small, ssd-small, or an ONNX file
     #[arg(value_parser = parse::built_in_or_file, value_hint = ValueHint::FilePath)]
     pub network: String,
     /// A known set's name, or a path: `secateur help data` says to what
@@ -134,6 +134,9 @@ pub struct Compress {
     /// The .sct file to write
     #[arg(short, long, value_name = "FILE", value_parser = parse::sct)]
     pub output: PathBuf,
+    /// Also show the run as a page: what was tried, bytes, weights, time, answers
+    #[arg(long, value_name = "FILE", value_parser = parse::html)]
+    pub html: Option<PathBuf>,
     #[command(flatten)]
     pub json: JsonArg,
 }
@@ -165,10 +168,22 @@ pub struct Eval {
     /// A known set's name, or a path: `secateur help data` says to what
     #[arg(long, value_hint = ValueHint::AnyPath)]
     pub data: String,
+    /// Refuse data that ask for something else [default: what the data ask for]
+    #[arg(long, value_enum)]
+    pub task: Option<TaskArg>,
     #[command(flatten)]
     pub scaling: Scaling,
     #[command(flatten)]
     pub json: JsonArg,
+}
+
+/// What a network is for.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum TaskArg {
+    /// Images have one class each
+    Classification,
+    /// Images have boxes; scored as mAP at an overlap of 0.5
+    Detection,
 }
 
 #[derive(ClapArgs)]
@@ -182,9 +197,15 @@ pub struct Run {
     /// Swap dark and light first: the digits of MNIST are light on dark
     #[arg(long)]
     pub invert: bool,
-    /// Answers to show
+    /// Answers of a classifier to show
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = parse::at_least_one)]
     pub top: usize,
+    /// Show what a detector finds from this score, 0 to 1
+    #[arg(long, value_name = "SCORE", default_value_t = 0.4, value_parser = parse::share)]
+    pub least: f32,
+    /// The .png file to write: the picture, and boxes around what a detector finds
+    #[arg(short, long, value_name = "FILE", value_parser = parse::png)]
+    pub output: Option<PathBuf>,
     #[command(flatten)]
     pub scaling: Scaling,
     #[command(flatten)]

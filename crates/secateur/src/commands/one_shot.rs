@@ -6,7 +6,7 @@ use crate::args::Compress;
 use crate::out::Out;
 use crate::samples::{self, Opened};
 use crate::{file, interrupt, network, picture, units};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use secateur_compress::ptq::LayerError;
 use secateur_compress::recipe::Step;
 use secateur_compress::{Recipe, run_unlabelled};
@@ -42,6 +42,9 @@ pub fn compress(args: &Compress, out: &Out) -> Result<Option<OneShot>> {
     else {
         return Ok(None);
     };
+    if args.html.is_some() {
+        bail!("--html shows errors on labelled data, and these samples have no labels");
+    }
     file::check_output(&args.output)?;
     if let Some(normalize) = normalize {
         normalize.store(&mut dense.metadata);
