@@ -1,6 +1,14 @@
 //! One error type for the crate.
 
 use secateur_model::ModelError;
+use secateur_train::TrainError;
+
+impl From<TrainError> for CompressError {
+    /// A network that the training library cannot run on samples.
+    fn from(error: TrainError) -> Self {
+        Self::Samples(error.into())
+    }
+}
 
 /// Why a compression step is refused.
 #[derive(Debug, thiserror::Error)]
@@ -40,8 +48,14 @@ pub enum CompressError {
         step: String,
         /// What happened.
         #[source]
-        error: secateur_train::TrainError,
+        error: TrainError,
     },
+    /// Calibration samples that a network cannot be run on.
+    #[error("calibration: {0}")]
+    Samples(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The observer stopped it.
+    #[error("stopped")]
+    Stopped,
     /// The result would not be a valid weight or graph.
     #[error(transparent)]
     Model(#[from] ModelError),

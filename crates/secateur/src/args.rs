@@ -45,7 +45,12 @@ Where a command takes --data, a path is one of
   a folder like VOC's     Annotations, JPEGImages, ImageSets/Main: pictures with boxes
   a folder of IDX files   as MNIST's, or one pair of images and labels
   arrays                  an .npz file, or a folder with x.npy and y.npy
-A sixth of data that comes in one part is for testing.")]
+A sixth of data that comes in one part is for testing.
+
+compress takes samples without labels, too, for recipes that do not train:
+  a folder of pictures    of any size: they are cut to the network's
+  an .npy file            images
+  an .npz file            an array for each input of the network, by its name")]
     Data(Data),
     /// Train a built-in network, or one from ONNX, in full precision
     #[command(after_help = "\
@@ -60,6 +65,7 @@ Examples:
 Examples:
   secateur compress dense.onnx --data mnist -o small.sct
   secateur compress mine.onnx --data pictures/ --recipe int8 -o mine.sct
+  secateur compress theirs.onnx --data photos/ --recipe one-shot -o theirs.sct     no labels needed
   secateur compress dense.onnx --data mnist --html report.html -o small.sct
   secateur compress dense.onnx --data mnist --recipe my.toml --json run.json -o small.sct")]
     Compress(Compress),

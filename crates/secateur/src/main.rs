@@ -1,5 +1,6 @@
 //! The `secateur` command.
 
+mod agreement;
 mod args;
 mod classifier;
 mod commands;
@@ -13,6 +14,7 @@ mod picture;
 mod progress;
 mod report;
 mod roofline;
+mod samples;
 mod score;
 mod units;
 

@@ -53,9 +53,9 @@ impl Bar {
         interrupt::go_on()
     }
 
-    /// Moves the bar of a training; the loss stands beside it.
+    /// Moves the bar of a training; the loss stands beside it, where there is one.
     pub fn train(&mut self, done: usize, total: usize, loss: f32) -> ControlFlow<()> {
-        if self.drawn.elapsed() >= EVERY {
+        if self.drawn.elapsed() >= EVERY && loss.is_finite() {
             self.bar.set_prefix(format!("loss {loss:.4}"));
         }
         self.advance(done, total)

@@ -10,7 +10,7 @@ mod share;
 pub use channels::{ChannelsOverride, ChannelsSchedule, ChannelsStep};
 pub use norms::NormsStep;
 pub use prune::{AllocationSettings, PruneOverride, PruneSchedule, PruneStep};
-pub use quantize::{Biases, QuantizeStep};
+pub use quantize::{Biases, QuantizeStep, Rounding, SecondOrder};
 pub use retrain::{
     Automatic, DistillSettings, FeatureSetting, OptimiserSetting, Retrain, ScheduleSetting,
 };
@@ -119,12 +119,20 @@ pub struct EncodeStep {
 }
 
 /// The recipes that come with the library: name and text.
-pub const BUILTIN: [(&str, &str); 3] = [
+pub const BUILTIN: [(&str, &str); 5] = [
     (
         "deep-compression",
         include_str!("../../../../recipes/deep-compression.toml"),
     ),
     ("int8", include_str!("../../../../recipes/int8.toml")),
+    (
+        "one-shot",
+        include_str!("../../../../recipes/one-shot.toml"),
+    ),
+    (
+        "one-shot-sparse",
+        include_str!("../../../../recipes/one-shot-sparse.toml"),
+    ),
     (
         "prune-only",
         include_str!("../../../../recipes/prune-only.toml"),

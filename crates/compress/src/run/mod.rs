@@ -6,6 +6,10 @@ mod prune;
 mod quantize;
 mod retrain;
 mod share;
+mod unlabelled;
+
+pub use quantize::quantize;
+pub use unlabelled::run_unlabelled;
 
 use crate::CompressError;
 use crate::recipe::{Recipe, Step};

@@ -140,7 +140,8 @@ pub struct Compress {
     /// A known set's name, or a path: `secateur help data` says to what
     #[arg(long, value_hint = ValueHint::AnyPath)]
     pub data: String,
-    /// A built-in recipe (deep-compression, int8, prune-only) or a TOML file
+    /// A built-in recipe (deep-compression, int8, prune-only; one-shot, one-shot-sparse for samples
+    /// without labels) or a TOML file
     #[arg(long, default_value = "deep-compression", value_hint = ValueHint::FilePath)]
     pub recipe: String,
     /// Seed of everything random

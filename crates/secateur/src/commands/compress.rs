@@ -1,6 +1,7 @@
 //! `secateur compress`: a recipe on a trained network.
 
 use super::bench::measure;
+use super::one_shot;
 use crate::args::{Compress, StoreArg};
 use crate::classifier::{self, Ending};
 use crate::out::Out;
@@ -34,6 +35,10 @@ pub struct Compressed {
 
 pub fn run(args: &Compress) -> Result<()> {
     let out = Out::new(&args.json)?;
+    if let Some(result) = one_shot::compress(args, &out)? {
+        one_shot::show(args, &result, &out);
+        return out.finish(&result);
+    }
     let result = compress(args, &out)?;
     let row = |what: &str, score: &Scored| {
         vec![
@@ -83,13 +88,9 @@ pub fn compress(args: &Compress, out: &Out) -> Result<Compressed> {
         "{:<12} {:>10} {:>16} {:>18}",
         "step", "time", "weights left", "validation error"
     ));
-    let mut progress = Progress {
-        out,
-        bar: None,
-        validates: !validation.is_empty(),
-        points: Vec::new(),
-        store: args.html.is_some().then(|| store(args, &recipe)),
-    };
+    let mut progress = Progress::new(out);
+    progress.validates = !validation.is_empty();
+    progress.store = args.html.is_some().then(|| store(args, &recipe));
     let given = dense.clone();
     let ending = Ending::take(&mut dense);
     let (mut small, report) = secateur_compress::run(
@@ -217,7 +218,7 @@ fn speed(before: &Graph, after: &Graph, test: &Dataset) -> Result<Speed> {
 }
 
 /// A bar for each step, then a line.
-struct Progress<'a> {
+pub struct Progress<'a> {
     out: &'a Out,
     bar: Option<Bar>,
     /// Whether there are images to score each step on.
@@ -226,6 +227,18 @@ struct Progress<'a> {
     points: Vec<Point>,
     /// How their bytes are counted, where anybody asks.
     store: Option<Store>,
+}
+
+impl<'a> Progress<'a> {
+    pub fn new(out: &'a Out) -> Self {
+        Self {
+            out,
+            bar: None,
+            validates: false,
+            points: Vec::new(),
+            store: None,
+        }
+    }
 }
 
 impl Observer for Progress<'_> {
@@ -267,7 +280,7 @@ impl Observer for Progress<'_> {
     }
 }
 
-fn read_recipe(name: &str) -> Result<Recipe> {
+pub fn read_recipe(name: &str) -> Result<Recipe> {
     if recipe::BUILTIN.iter().any(|(builtin, _)| *builtin == name) {
         return Ok(Recipe::builtin(name)?);
     }
@@ -278,7 +291,7 @@ fn read_recipe(name: &str) -> Result<Recipe> {
     Ok(Recipe::from_toml(&text, name)?)
 }
 
-fn store(args: &Compress, recipe: &Recipe) -> Store {
+pub fn store(args: &Compress, recipe: &Recipe) -> Store {
     let by_recipe = recipe.steps.iter().find_map(|step| match step {
         Step::Encode(encode) => Some(encode.store),
         _ => None,

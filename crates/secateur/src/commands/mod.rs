@@ -9,6 +9,7 @@ mod demo;
 mod eval;
 mod export;
 mod inspect;
+mod one_shot;
 mod run;
 mod train;
 
