@@ -5,11 +5,13 @@
 pub mod activations;
 pub mod error;
 pub mod histogram;
+pub mod policy;
 pub mod prune;
 pub mod quantize;
 pub mod recipe;
 pub mod record;
 pub mod run;
+pub mod search;
 pub mod share;
 
 pub use activations::quantize_activations;
@@ -19,5 +21,5 @@ pub use prune::{Allocation, prune};
 pub use quantize::{Granularity, Range, quantize_weights};
 pub use recipe::Recipe;
 pub use record::RunRecord;
-pub use run::{Observer, Report, StepReport, run};
+pub use run::{Checkpoint, Observer, Report, StepReport, resume, run};
 pub use share::{Init, share};

@@ -1,10 +1,10 @@
 //! The step that makes integers of weights and activations.
 
 use super::Retrain;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Integers for weights and activations.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QuantizeStep {
     /// Width of a weight: 2 to 8, or 16.
@@ -27,7 +27,7 @@ pub struct QuantizeStep {
 }
 
 /// How biases are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Biases {
     /// Half precision.

@@ -1,10 +1,10 @@
 //! How a step trains.
 
 use secateur_train::Optimiser;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// How long and how fast to train.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Retrain {
     /// Passes over the training data.
@@ -36,7 +36,7 @@ fn default_batch() -> usize {
 }
 
 /// How a gradient moves a weight, with the usual constants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OptimiserSetting {
     /// Stochastic gradient descent with Nesterov momentum 0.9.
@@ -56,7 +56,7 @@ impl From<OptimiserSetting> for Optimiser {
 }
 
 /// `alpha · CE + (1 − alpha) · T² · KL` (Hinton et al. 2015).
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DistillSettings {
     /// Weight of the labels.
