@@ -52,10 +52,14 @@ Examples:
   secateur train lenet-300-100 --data mnist --seed 1 -o dense.onnx
   secateur train mine.onnx --data pictures/ --epochs 5 -o tuned.onnx")]
     Train(Train),
-    /// Make a trained network small by a recipe
+    /// Make a trained network small: find out how far it can go, or follow a recipe
     #[command(after_help = "\
 Examples:
-  secateur compress dense.onnx --data mnist -o small.sct
+  secateur compress dense.onnx --data mnist -o small.sct                    as small as it gets at no loss
+  secateur compress dense.onnx --data mnist --max-bytes 20000 -o small.sct
+  secateur compress mine.onnx --data pictures/ --minimise latency --max-drop 0.5 -o mine.sct
+  secateur compress dense.onnx --data mnist --recipe deep-compression -o small.sct
+  secateur compress dense.onnx --data mnist -o small.sct --resume            after an interruption
   secateur compress mine.onnx --data pictures/ --recipe int8 -o mine.sct
   secateur compress dense.onnx --data mnist --recipe my.toml --json run.json -o small.sct")]
     Compress(Compress),

@@ -2,15 +2,18 @@
 
 mod args;
 mod classifier;
+mod clock;
 mod commands;
 mod file;
 mod interrupt;
+mod machine;
 mod network;
 mod out;
 mod parse;
 mod picture;
 mod progress;
 mod roofline;
+mod run_folder;
 mod score;
 mod units;
 
