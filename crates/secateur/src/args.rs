@@ -63,6 +63,12 @@ Examples:
   secateur compress mine.onnx --data pictures/ --recipe int8 -o mine.sct
   secateur compress dense.onnx --data mnist --recipe my.toml --json run.json -o small.sct")]
     Compress(Compress),
+    /// Measure how far each layer of a network can go by itself
+    #[command(after_help = "\
+Examples:
+  secateur sensitivity dense.onnx --data mnist
+  secateur sensitivity mine.onnx --data pictures/ --samples 200 --json table.json")]
+    Sensitivity(Sensitivity),
     /// Show what is in a network's file
     #[command(after_help = "\
 Examples:

@@ -114,7 +114,7 @@ mod tests {
         let truth = |choices: &[usize]| 10 * choices[0] + choices[1] + choices[2];
         let go = |tries| {
             let mut measure = |choices: &[usize]| Ok(truth(choices) as f64);
-            refine(&table, &costs, 6.0, tries, 5, &mut measure).unwrap().unwrap()
+            refine(&table, &costs, 6.01, tries, 5, &mut measure).unwrap().unwrap()
         };
         let (choices, loss) = go(40);
         assert_eq!((choices[0], loss), (0, 3.0));

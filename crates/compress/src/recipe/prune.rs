@@ -17,7 +17,7 @@ pub struct PruneStep {
     #[serde(default)]
     pub retrain: Option<Retrain>,
     /// Other settings for networks of a name.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub network: BTreeMap<String, PruneOverride>,
 }
 

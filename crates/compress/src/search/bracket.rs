@@ -110,7 +110,7 @@ impl Bracket {
 fn gain(near: Mark, far: Mark) -> f64 {
     let of_level = 1.0 - (near.level / far.level).sqrt();
     match far.cost / near.cost {
-        ratio if ratio.is_finite() && ratio > 0.0 => (1.0 - ratio.sqrt()).min(of_level),
+        ratio if ratio.is_finite() && ratio > 0.0 => (1.0 - ratio.sqrt()).clamp(0.0, of_level),
         _ => of_level,
     }
 }

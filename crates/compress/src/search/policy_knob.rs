@@ -42,9 +42,9 @@ const MEASURING: f64 = 1.5e12;
 /// Solutions that are measured as a whole.
 const TRIES: usize = 40;
 
-const DENSITIES: [f64; 16] = [
-    1.0, 0.7, 0.5, 0.35, 0.25, 0.18, 0.13, 0.1, 0.075, 0.055, 0.04, 0.03, 0.02, 0.014, 0.01, 0.007,
-];
+/// Densities of a table: each is this share of the one before.
+const STEP: f64 = 0.8;
+const STEPS: i32 = 24;
 
 /// Values of a layer in the smallest files: four bits each (Han et al. 2016 take five to eight).
 const SHARED_BITS: u8 = 4;
@@ -53,7 +53,7 @@ impl PolicyKnob {
     /// A knob for a network: samples are taken from the training images, so that validation stays unseen.
     pub fn new(objective: Objective, training: Training, graph: &Graph, train: &Dataset, seed: u64) -> Self {
         let layers = crate::prune::prunable(graph).len().max(1);
-        let evaluations = (layers * DENSITIES.len() + TRIES) as f64;
+        let evaluations = (layers * STEPS as usize + TRIES) as f64;
         let [least, most] = SAMPLES;
         let count = (MEASURING / evaluations / macs(graph, train).max(1.0)).clamp(least, most) as usize;
         let (_, drawn) = train.split(2 * count, seed);
@@ -79,10 +79,9 @@ impl PolicyKnob {
             Objective::Bytes => SHARED_BITS,
             Objective::Latency | Objective::Energy => 8,
         };
-        DENSITIES
-            .iter()
-            .map(|&density| Choice {
-                density,
+        (0..STEPS)
+            .map(|step| Choice {
+                density: (1e4 * STEP.powi(step)).round() / 1e4,
                 pattern: "unstructured".into(),
                 bits,
             })
@@ -235,11 +234,12 @@ impl Knob for PolicyKnob {
         let Some((chosen, _)) = found else {
             return Ok(None);
         };
-        let densities = table
-            .layers
-            .iter()
-            .zip(chosen)
-            .filter_map(|(l, i)| Some((l.layer.clone(), l.choices.get(i)?.choice.density)));
+        let densities = table.layers.iter().zip(chosen).filter_map(|(layer, index)| {
+            let density = layer.choices.get(index)?.choice.density;
+            let weight = from.weight(&layer.layer)?;
+            let now = weight.kept() as f64 / weight.shape().elements() as f64;
+            (density < now).then(|| (layer.layer.clone(), density))
+        });
         let prune = Step::Prune(PruneStep {
             schedule: PruneSchedule::OneShot,
             allocation: AllocationSettings::PerLayer(densities.collect()),
@@ -248,8 +248,8 @@ impl Knob for PolicyKnob {
         });
         Ok(Some(Plan {
             name: match self.training.shift {
-                0 => format!("{level:.4}x"),
-                shift => format!("{level:.4}x, moved by {shift}"),
+                0 => format!("{level:.1}x"),
+                shift => format!("{level:.1}x, moved by {shift}"),
             },
             carried: vec![prune],
             finish: self.finish(),

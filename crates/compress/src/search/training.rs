@@ -9,6 +9,8 @@ use secateur_model::{Graph, Shape, infer, ops};
 pub struct Training {
     /// Passes over the images.
     pub epochs: f32,
+    /// Steps at the least, however small the set is.
+    pub min_steps: usize,
     /// Images a step.
     pub batch: usize,
     /// Learning rate at the start.
@@ -42,6 +44,7 @@ impl Training {
         let [least, most] = EPOCHS;
         Self {
             epochs: (round / epoch.max(1e-9)).clamp(least, most) as f32,
+            min_steps: MIN_STEPS,
             batch: match data.len() {
                 0..5_000 => 32,
                 5_000..500_000 => 64,
@@ -61,8 +64,8 @@ impl Training {
     pub fn retrain(&self, part: f32, rate: f32) -> Retrain {
         Retrain {
             epochs: self.epochs * part,
-            min_steps: (MIN_STEPS as f32 * part) as usize,
-            learning_rate: self.learning_rate * rate,
+            min_steps: (self.min_steps as f32 * part) as usize,
+            learning_rate: rounded(self.learning_rate * rate),
             batch: self.batch,
             weight_decay: 1e-4,
             optimiser: OptimiserSetting::Sgd,
@@ -70,6 +73,12 @@ impl Training {
             distill: None,
         }
     }
+}
+
+/// With three digits, as a recipe shows it.
+fn rounded(rate: f32) -> f32 {
+    let unit = 10f64.powi(f64::from(rate).log10().floor() as i32 - 2);
+    ((f64::from(rate) / unit).round() * unit) as f32
 }
 
 /// Multiply-accumulates of one image, as far as they can be told; a network whose extents hang on values
@@ -102,8 +111,9 @@ mod tests {
         let small = zoo::build("lenet-300-100", [1, 8, 8], 10, 1).unwrap();
         let light = Training::suited(&small, &digits, None);
         assert_eq!((light.epochs, light.batch), (8.0, 32));
-        let retrain = light.retrain(0.5, 0.1);
+        let retrain = light.retrain(0.5, 0.2);
         assert_eq!((retrain.epochs, retrain.min_steps), (4.0, 500));
+        assert_eq!(retrain.learning_rate, 0.01);
         let hurried = Training::suited(&small, &digits, Some(0.01));
         assert_eq!(hurried.epochs, 0.5);
         assert_eq!(Training::shift_for(&digits), 1);

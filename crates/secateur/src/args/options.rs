@@ -184,6 +184,23 @@ pub enum StoreArg {
 }
 
 #[derive(ClapArgs)]
+pub struct Sensitivity {
+    /// The trained network: .onnx or .sct
+    #[arg(value_parser = parse::network)]
+    pub network: PathBuf,
+    /// A known set's name, or a path: `secateur help data` says to what
+    #[arg(long, value_hint = ValueHint::AnyPath)]
+    pub data: String,
+    /// Training images to measure on; labels are not looked at
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = parse::at_least_one)]
+    pub samples: usize,
+    #[command(flatten)]
+    pub scaling: Scaling,
+    #[command(flatten)]
+    pub json: JsonArg,
+}
+
+#[derive(ClapArgs)]
 pub struct Inspect {
     /// .onnx or .sct
     #[arg(value_parser = parse::network)]

@@ -80,11 +80,6 @@ impl RunFolder {
         &self.path
     }
 
-    /// Whether the run was begun before.
-    pub fn resumed(&self) -> bool {
-        self.resumed
-    }
-
     /// The last network that is kept.
     pub fn last(&self) -> Option<&Path> {
         self.last.as_deref()

@@ -157,9 +157,9 @@ impl Searching {
     }
 
     fn row(&self, number: usize, name: &str, tried: &Tried, verdict: &str) -> String {
-        let time = tried.milliseconds.map_or(String::new(), units::short);
+        let time = tried.milliseconds.map_or("-".into(), units::short);
         format!(
-            "{number:>3}  {name:<22} {:>9} {:>10} {time:>9} {:>7.1}x {:>8}  {verdict}",
+            "{number:>3}  {name:<20} {:>9} {:>9} {:>7.1}x {time:>8} {:>8}  {verdict}",
             units::long(tried.seconds),
             units::bytes(tried.bytes),
             self.dense.bytes as f64 / tried.bytes.max(1) as f64,
@@ -232,8 +232,8 @@ impl Journal for Follow<'_> {
             best: None,
         };
         self.out.line(format_args!(
-            "{:>3}  {:<22} {:>9} {:>10} {:>9} {:>8} {:>8}",
-            "#", "tried", "took", "size", "", "", "error"
+            "{:>3}  {:<20} {:>9} {:>9} {:>8} {:>8} {:>8}",
+            "#", "aimed at", "took", "size", "smaller", "time", "error"
         ));
         self.out.line(search.row(0, "as it is", dense, ""));
         self.folder
