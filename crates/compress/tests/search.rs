@@ -65,15 +65,29 @@ fn what_is_found_keeps_its_limit_and_its_recipe_makes_it_again() {
     let parts = digits();
     let found = go(&parts, Limit::MaxDrop(2.0), &mut Silent).unwrap();
     let best = &found.tried[found.chosen].1;
-    assert!(found.met && best.error_percent <= found.dense.error_percent + 2.0, "{found:?}");
+    assert!(
+        found.met && best.error_percent <= found.dense.error_percent + 2.0,
+        "{found:?}"
+    );
     assert!(best.bytes * 12 < found.dense.bytes, "{:?}", found.tried);
-    let holding = found.tried.iter().map(|(_, t)| t).filter(|t| {
-        t.error_percent <= found.dense.error_percent + 2.0
-    });
+    let holding = found
+        .tried
+        .iter()
+        .map(|(_, t)| t)
+        .filter(|t| t.error_percent <= found.dense.error_percent + 2.0);
     assert_eq!(holding.map(|t| t.bytes).min(), Some(best.bytes));
 
     let (dense, train, validation) = &parts;
-    let again = run(dense.clone(), train, validation, &found.recipe, 3, &mut Silent).unwrap().0;
+    let again = run(
+        dense.clone(),
+        train,
+        validation,
+        &found.recipe,
+        3,
+        &mut Silent,
+    )
+    .unwrap()
+    .0;
     assert!(again == found.graph);
 }
 
@@ -125,7 +139,10 @@ impl Journal for Memory {
     fn trying(&mut self, candidate: &Candidate<'_>) -> Result<(), Failure> {
         self.number = candidate.number;
         let text = candidate.recipe.to_toml()?;
-        let known = self.recipes.entry(self.number).or_insert_with(|| text.clone());
+        let known = self
+            .recipes
+            .entry(self.number)
+            .or_insert_with(|| text.clone());
         assert_eq!(*known, text);
         Ok(())
     }

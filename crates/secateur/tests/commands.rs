@@ -355,6 +355,7 @@ fn shells_get_completions_and_help_has_examples() {
         "data",
         "train",
         "compress",
+        "sensitivity",
         "inspect",
         "eval",
         "run",

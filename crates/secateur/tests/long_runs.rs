@@ -21,7 +21,7 @@ retrain = { epochs = 4, learning_rate = 0.02, batch = 32 }
 [[step]]
 kind = "prune"
 allocation = { global = 0.2 }
-retrain = { epochs = 300, learning_rate = 0.02, batch = 32 }
+retrain = { epochs = 120, learning_rate = 0.02, batch = 32 }
 
 [[step]]
 kind = "share"
@@ -57,7 +57,8 @@ fn a_run_that_is_killed_goes_on_to_the_same_bytes() {
     let place = Place::new();
     place.train();
     place.write("two.toml", TWO);
-    let words = |output: &str| format!("compress dense.onnx --data digits --recipe two.toml -o {output}");
+    let words =
+        |output: &str| format!("compress dense.onnx --data digits --recipe two.toml -o {output}");
     place.ok(&words("whole.sct"));
 
     let mut child = place
@@ -73,19 +74,34 @@ fn a_run_that_is_killed_goes_on_to_the_same_bytes() {
 
     // It is not begun anew by mistake, and not gone on with as another run.
     let anew = place.run(&words("killed.sct"));
-    assert!(anew.code == Some(1) && anew.stderr.contains("--resume"), "{anew:?}");
+    assert!(
+        anew.code == Some(1) && anew.stderr.contains("--resume"),
+        "{anew:?}"
+    );
     let other = place.run(&format!("{} --resume --seed 7", words("killed.sct")));
-    assert!(other.code == Some(1) && other.stderr.contains("seed"), "{other:?}");
+    assert!(
+        other.code == Some(1) && other.stderr.contains("seed"),
+        "{other:?}"
+    );
 
     place.ok(&format!("{} --resume", words("killed.sct")));
     assert!(place.read("killed.sct") == place.read("whole.sct"));
     let first = |e: &&Value| e["event"] == "step begun" && e["step"] == 1;
-    assert_eq!(events(&place, "killed.sct.run").iter().filter(first).count(), 1);
+    assert_eq!(
+        events(&place, "killed.sct.run")
+            .iter()
+            .filter(first)
+            .count(),
+        1
+    );
     let record: Value = place.json("killed.sct.run/run.json");
     assert_eq!(record["points"].as_array().unwrap().len(), 4);
 
     let nothing = place.run(&format!("{} --resume", words("new.sct")));
-    assert!(nothing.stderr.contains("no run to go on with"), "{nothing:?}");
+    assert!(
+        nothing.stderr.contains("no run to go on with"),
+        "{nothing:?}"
+    );
 }
 
 #[test]
@@ -93,7 +109,9 @@ fn a_search_that_is_killed_goes_on_to_the_same_bytes() {
     let place = Place::new();
     place.train();
     let words = |output: &str| {
-        format!("compress dense.onnx --data digits --max-bytes 14000 --save-recipe {output}.toml -o {output}.sct")
+        format!(
+            "compress dense.onnx --data digits --max-bytes 14000 --save-recipe {output}.toml -o {output}.sct"
+        )
     };
     let ran = place.ok(&words("whole"));
     assert!(ran.stdout.contains("chosen"), "{ran:?}");
@@ -149,7 +167,10 @@ retrain = { epochs = 1, learning_rate = 0.01, batch = 32 }
     let ran = Ran::new(&script, output);
     assert_eq!(ran.code, Some(1), "{ran:?}");
     let kept = place.path("small.sct.run/1-prune.sct");
-    assert!(ran.stderr.contains("1-prune.sct") && ran.stderr.contains("--resume"), "{ran:?}");
+    assert!(
+        ran.stderr.contains("1-prune.sct") && ran.stderr.contains("--resume"),
+        "{ran:?}"
+    );
     secateur::io::sct::load(&kept).unwrap();
     let left = std::fs::read_dir(place.path("small.sct.run")).unwrap();
     let names: Vec<String> = left
@@ -163,7 +184,13 @@ retrain = { epochs = 1, learning_rate = 0.01, batch = 32 }
 fn a_loss_that_is_no_number_names_the_step_and_what_is_kept() {
     let place = Place::new();
     place.train();
-    place.write("nan.toml", TWO.replace("epochs = 300, learning_rate = 0.02", "epochs = 3, learning_rate = 1e20"));
+    place.write(
+        "nan.toml",
+        TWO.replace(
+            "epochs = 120, learning_rate = 0.02",
+            "epochs = 3, learning_rate = 1e20",
+        ),
+    );
     let ran = place.run("compress dense.onnx --data digits --recipe nan.toml -o small.sct");
     assert_eq!(ran.code, Some(1), "{ran:?}");
     for part in ["step 2 (prune)", "loss", "1-prune.sct"] {
@@ -177,11 +204,24 @@ fn a_loss_that_is_no_number_names_the_step_and_what_is_kept() {
 fn newer_files_say_so() {
     let place = Place::new();
     place.train();
-    place.write("newer.toml", "version = 2\nname = \"x\"\n[[step]]\nkind = \"melt\"\n");
+    place.write(
+        "newer.toml",
+        "version = 2\nname = \"x\"\n[[step]]\nkind = \"melt\"\n",
+    );
     let ran = place.run("compress dense.onnx --data digits --recipe newer.toml -o small.sct");
-    assert!(ran.code == Some(1) && ran.stderr.contains("version 2"), "{ran:?}");
-    place.write("small.sct.run/state.json", "{\"version\": 9, \"spirit\": 1}");
+    assert!(
+        ran.code == Some(1) && ran.stderr.contains("version 2"),
+        "{ran:?}"
+    );
+    place.write(
+        "small.sct.run/state.json",
+        "{\"version\": 9, \"spirit\": 1}",
+    );
     place.write("tiny.toml", support::TINY);
-    let ran = place.run("compress dense.onnx --data digits --recipe tiny.toml -o small.sct --resume");
-    assert!(ran.code == Some(1) && ran.stderr.contains("version 9"), "{ran:?}");
+    let ran =
+        place.run("compress dense.onnx --data digits --recipe tiny.toml -o small.sct --resume");
+    assert!(
+        ran.code == Some(1) && ran.stderr.contains("version 9"),
+        "{ran:?}"
+    );
 }

@@ -114,13 +114,19 @@ mod tests {
         let truth = |choices: &[usize]| 10 * choices[0] + choices[1] + choices[2];
         let go = |tries| {
             let mut measure = |choices: &[usize]| Ok(truth(choices) as f64);
-            refine(&table, &costs, 6.01, tries, 5, &mut measure).unwrap().unwrap()
+            refine(&table, &costs, 6.01, tries, 5, &mut measure)
+                .unwrap()
+                .unwrap()
         };
         let (choices, loss) = go(40);
         assert_eq!((choices[0], loss), (0, 3.0));
         assert_eq!(go(40), (choices, loss));
         assert!(go(0).1 >= loss);
         let mut never = |_: &[usize]| Ok(0.0);
-        assert!(refine(&table, &costs, 2.9, 9, 5, &mut never).unwrap().is_none());
+        assert!(
+            refine(&table, &costs, 2.9, 9, 5, &mut never)
+                .unwrap()
+                .is_none()
+        );
     }
 }

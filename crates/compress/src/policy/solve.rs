@@ -86,10 +86,16 @@ mod tests {
 
     fn sums(layers: &[Vec<Item>], choices: &[usize]) -> Item {
         let chosen = layers.iter().zip(choices).map(|(items, &i)| items[i]);
-        chosen.fold(Item { loss: 0.0, cost: 0.0 }, |sum, item| Item {
-            loss: sum.loss + item.loss,
-            cost: sum.cost + item.cost,
-        })
+        chosen.fold(
+            Item {
+                loss: 0.0,
+                cost: 0.0,
+            },
+            |sum, item| Item {
+                loss: sum.loss + item.loss,
+                cost: sum.cost + item.cost,
+            },
+        )
     }
 
     /// Every combination. Slow on purpose.
@@ -101,7 +107,10 @@ mod tests {
                 .flat_map(|c| (0..items.len()).map(move |i| [&c[..], &[i]].concat()))
                 .collect();
         }
-        let within = all.iter().map(|c| sums(layers, c)).filter(|s| s.cost <= budget);
+        let within = all
+            .iter()
+            .map(|c| sums(layers, c))
+            .filter(|s| s.cost <= budget);
         within.map(|s| s.loss).reduce(f64::min)
     }
 
@@ -133,7 +142,10 @@ mod tests {
     #[test]
     fn exactly_the_cheapest_choices_are_within_their_cost() {
         let item = |loss, cost| Item { loss, cost };
-        let layers = [[item(0.0, 3.0), item(2.0, 1.0)], [item(5.0, 1.0), item(0.0, 9.0)]];
+        let layers = [
+            [item(0.0, 3.0), item(2.0, 1.0)],
+            [item(5.0, 1.0), item(0.0, 9.0)],
+        ];
         let slices: Vec<&[Item]> = layers.iter().map(|l| &l[..]).collect();
         assert_eq!(solve(&slices, 2.0), Some(vec![1, 0]));
         assert_eq!(solve(&slices, 100.0), Some(vec![0, 1]));

@@ -117,15 +117,21 @@ impl Table {
     pub fn assemble(&self, graph: &Graph, chosen: &[usize]) -> Result<Graph, CompressError> {
         let mut made = graph.clone();
         for (layer, &index) in self.layers.iter().zip(chosen) {
-            let (Some(weight), Some(cost)) =
-                (graph.weight(&layer.layer), layer.choices.get(index))
+            let (Some(weight), Some(cost)) = (graph.weight(&layer.layer), layer.choices.get(index))
             else {
                 return Err(CompressError::Refused {
                     step: "policy",
-                    reason: format!("the table has a layer `{}`, the network has not", layer.layer),
+                    reason: format!(
+                        "the table has a layer `{}`, the network has not",
+                        layer.layer
+                    ),
                 });
             };
-            put(&mut made, &layer.layer, apply(weight, &cost.choice, self.form)?);
+            put(
+                &mut made,
+                &layer.layer,
+                apply(weight, &cost.choice, self.form)?,
+            );
         }
         Ok(made)
     }
@@ -256,18 +262,34 @@ mod tests {
         let data = secateur_data::load("digits").unwrap();
         let samples = data.train.subset(&(0..60).collect::<Vec<_>>());
         let graph = zoo::build("lenet-300-100", [1, 8, 8], 10, 3).unwrap();
-        let choices = [choice(1.0, FULL_BITS), choice(0.5, FULL_BITS), choice(0.5, 8), choice(0.01, 2)];
+        let choices = [
+            choice(1.0, FULL_BITS),
+            choice(0.5, FULL_BITS),
+            choice(0.5, 8),
+            choice(0.01, 2),
+        ];
         let mut steps = 0;
         let mut progress = |_, total| {
             assert_eq!(total, 12);
             steps += 1;
             ControlFlow::Continue(())
         };
-        let table = measure(&graph, &samples, &choices, Form::Integers, &mut Counts, &mut progress).unwrap();
+        let table = measure(
+            &graph,
+            &samples,
+            &choices,
+            Form::Integers,
+            &mut Counts,
+            &mut progress,
+        )
+        .unwrap();
         assert_eq!((steps, table.layers.len(), table.samples), (12, 3, 60));
         for layer in &table.layers {
             let losses: Vec<f64> = layer.choices.iter().map(|c| c.loss_increase).collect();
-            assert!(losses[0] == 0.0 && losses[1] > 0.0 && losses[3] > losses[1], "{losses:?}");
+            assert!(
+                losses[0] == 0.0 && losses[1] > 0.0 && losses[3] > losses[1],
+                "{losses:?}"
+            );
             let bytes: Vec<u64> = layer.choices.iter().map(|c| c.bytes).collect();
             assert!(bytes.is_sorted_by(|a, b| a > b), "{bytes:?}");
             let half = layer.parameters as f64 / 2.0;
@@ -282,6 +304,16 @@ mod tests {
             0 => ControlFlow::Continue(()),
             _ => ControlFlow::Break(()),
         };
-        assert!(measure(&graph, &samples, &choices, Form::Integers, &mut NoMachine, &mut stop).is_err());
+        assert!(
+            measure(
+                &graph,
+                &samples,
+                &choices,
+                Form::Integers,
+                &mut NoMachine,
+                &mut stop
+            )
+            .is_err()
+        );
     }
 }

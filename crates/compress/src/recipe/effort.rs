@@ -29,8 +29,7 @@ impl Step {
 
 impl Retrain {
     fn effort(&self, images: usize) -> f64 {
-        let epochs =
-            secateur_train::epochs_for(self.epochs, self.min_steps, images, self.batch);
+        let epochs = secateur_train::epochs_for(self.epochs, self.min_steps, images, self.batch);
         f64::from(epochs) * images as f64
     }
 }

@@ -294,8 +294,17 @@ mod tests {
     #[test]
     fn a_newer_recipe_says_so() {
         let newer = error("version = 2\nname = \"x\"\nspirit = 1\n[[step]]\nkind = \"melt\"");
-        assert!(newer.contains("version 2") && newer.contains("version 1"), "{newer}");
-        assert!(Recipe::from_toml("version = 1\nname = \"x\"\n[[step]]\nkind = \"encode\"", "x").is_ok());
+        assert!(
+            newer.contains("version 2") && newer.contains("version 1"),
+            "{newer}"
+        );
+        assert!(
+            Recipe::from_toml(
+                "version = 1\nname = \"x\"\n[[step]]\nkind = \"encode\"",
+                "x"
+            )
+            .is_ok()
+        );
     }
 
     #[test]

@@ -126,7 +126,10 @@ pub fn resume(
     if !kinds.take(done.len()).eq(done.iter().copied()) {
         return Err(CompressError::Recipe {
             place: recipe.name.clone(),
-            reason: format!("the checkpoint comes after other steps: {}", done.join(", ")),
+            reason: format!(
+                "the checkpoint comes after other steps: {}",
+                done.join(", ")
+            ),
         });
     }
     for (index, step) in recipe.steps.iter().enumerate().skip(at.steps.len()) {

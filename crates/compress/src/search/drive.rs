@@ -315,7 +315,9 @@ impl Run<'_> {
         let used: f64 = self.tried.iter().map(|(_, t)| t.seconds).sum();
         let next = self.tried.last().map_or(0.0, |(_, t)| t.seconds);
         (used + next > budget).then(|| {
-            format!("{used:.0} of {budget:.0} seconds are used, and another candidate takes {next:.0}")
+            format!(
+                "{used:.0} of {budget:.0} seconds are used, and another candidate takes {next:.0}"
+            )
         })
     }
 }
@@ -358,10 +360,11 @@ fn figures(
     let (error_percent, loss) = match last {
         Some(step) => (step.validation_error_percent, step.validation_loss),
         None => {
-            let score = evaluate(graph, problem.validation).map_err(|error| CompressError::Train {
-                step: "the network as it is".into(),
-                error,
-            })?;
+            let score =
+                evaluate(graph, problem.validation).map_err(|error| CompressError::Train {
+                    step: "the network as it is".into(),
+                    error,
+                })?;
             (score.error_percent(), score.loss)
         }
     };
@@ -373,7 +376,9 @@ fn figures(
         bytes: file.len() as u64,
         error_percent,
         loss,
-        milliseconds: machine.milliseconds(graph).map_err(CompressError::Machine)?,
+        milliseconds: machine
+            .milliseconds(graph)
+            .map_err(CompressError::Machine)?,
         picojoules: machine.picojoules(graph).map_err(CompressError::Machine)?,
         seconds: 0.0,
     })
@@ -382,7 +387,10 @@ fn figures(
 fn reason(stop: Stop) -> String {
     match stop {
         Stop::LittleToGain(gain) => {
-            format!("the next step would gain no more than {:.1} %", 100.0 * gain)
+            format!(
+                "the next step would gain no more than {:.1} %",
+                100.0 * gain
+            )
         }
         Stop::NothingWeaker => "even the weakest choice goes too far".into(),
         Stop::NothingStronger => "there is no stronger choice".into(),

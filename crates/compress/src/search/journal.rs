@@ -60,7 +60,13 @@ pub trait Journal: Observer {
     ///
     /// # Errors
     /// Whatever prevents keeping them.
-    fn tried(&mut self, number: usize, tried: &Tried, holds: bool, best: bool) -> Result<(), Failure> {
+    fn tried(
+        &mut self,
+        number: usize,
+        tried: &Tried,
+        holds: bool,
+        best: bool,
+    ) -> Result<(), Failure> {
         let _ = (number, tried, holds, best);
         Ok(())
     }

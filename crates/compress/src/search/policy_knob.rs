@@ -1,14 +1,14 @@
 //! Pruning by policy: a level is a budget, and the table says which layer gives up how much.
 
+use super::Objective;
 use super::knob::{Context, Knob, Plan};
 use super::training::{Training, macs};
-use super::Objective;
 use crate::policy::{Form, Table, measure, moved, refine};
-use crate::record::{Choice, ChoiceCost};
 use crate::recipe::{
-    AllocationSettings, Biases, EncodeStep, PruneSchedule, PruneStep, QuantizeStep, ShareStep, Step,
-    StoreSetting,
+    AllocationSettings, Biases, EncodeStep, PruneSchedule, PruneStep, QuantizeStep, ShareStep,
+    Step, StoreSetting,
 };
+use crate::record::{Choice, ChoiceCost};
 use crate::{CompressError, Granularity, Init, Range};
 use secateur_data::Dataset;
 use secateur_model::Graph;
@@ -51,11 +51,18 @@ const SHARED_BITS: u8 = 4;
 
 impl PolicyKnob {
     /// A knob for a network: samples are taken from the training images, so that validation stays unseen.
-    pub fn new(objective: Objective, training: Training, graph: &Graph, train: &Dataset, seed: u64) -> Self {
+    pub fn new(
+        objective: Objective,
+        training: Training,
+        graph: &Graph,
+        train: &Dataset,
+        seed: u64,
+    ) -> Self {
         let layers = crate::prune::prunable(graph).len().max(1);
         let evaluations = (layers * STEPS as usize + TRIES) as f64;
         let [least, most] = SAMPLES;
-        let count = (MEASURING / evaluations / macs(graph, train).max(1.0)).clamp(least, most) as usize;
+        let count =
+            (MEASURING / evaluations / macs(graph, train).max(1.0)).clamp(least, most) as usize;
         let (_, drawn) = train.split(2 * count, seed);
         let half = drawn.len().div_ceil(2);
         let part = |from: usize, to: usize| drawn.subset(&(from..to).collect::<Vec<_>>());
@@ -107,7 +114,14 @@ impl PolicyKnob {
                 let journal = &mut *context.journal;
                 let mut progress = |done, total| journal.working("measuring layers", done, total);
                 let choices = Self::choices(self.objective);
-                let table = measure(from, &self.samples[0], &choices, form, context.machine, &mut progress)?;
+                let table = measure(
+                    from,
+                    &self.samples[0],
+                    &choices,
+                    form,
+                    context.machine,
+                    &mut progress,
+                )?;
                 context
                     .journal
                     .keep_table(key, &table)
@@ -224,7 +238,11 @@ impl Knob for PolicyKnob {
         let mut tried = 0;
         let mut whole = |chosen: &[usize]| {
             tried += 1;
-            if context.journal.working("weighing layers", tried, self.tries).is_break() {
+            if context
+                .journal
+                .working("weighing layers", tried, self.tries)
+                .is_break()
+            {
                 return Err(CompressError::Stopped { step: "policy" });
             }
             let outputs = logits(&table.assemble(from, chosen)?, samples).map_err(failed)?;
@@ -234,12 +252,16 @@ impl Knob for PolicyKnob {
         let Some((chosen, _)) = found else {
             return Ok(None);
         };
-        let densities = table.layers.iter().zip(chosen).filter_map(|(layer, index)| {
-            let density = layer.choices.get(index)?.choice.density;
-            let weight = from.weight(&layer.layer)?;
-            let now = weight.kept() as f64 / weight.shape().elements() as f64;
-            (density < now).then(|| (layer.layer.clone(), density))
-        });
+        let densities = table
+            .layers
+            .iter()
+            .zip(chosen)
+            .filter_map(|(layer, index)| {
+                let density = layer.choices.get(index)?.choice.density;
+                let weight = from.weight(&layer.layer)?;
+                let now = weight.kept() as f64 / weight.shape().elements() as f64;
+                (density < now).then(|| (layer.layer.clone(), density))
+            });
         let prune = Step::Prune(PruneStep {
             schedule: PruneSchedule::OneShot,
             allocation: AllocationSettings::PerLayer(densities.collect()),

@@ -136,7 +136,12 @@ mod tests {
             microseconds: None,
             picojoules: None,
         };
-        let costs = [cost(1.0, 0.0), cost(0.5, 0.02), cost(0.25, 0.5), cost(0.1, 0.03)];
+        let costs = [
+            cost(1.0, 0.0),
+            cost(0.5, 0.02),
+            cost(0.25, 0.5),
+            cost(0.1, 0.03),
+        ];
         let all: Vec<&ChoiceCost> = costs.iter().collect();
         let edge = |rise| farthest(&all, rise).map(|c| c.choice.density);
         assert_eq!((edge(0.01), edge(0.1)), (Some(1.0), Some(0.5)));

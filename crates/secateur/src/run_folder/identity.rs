@@ -19,7 +19,10 @@ impl Identity {
     pub fn with_bytes(self, name: &str, bytes: &[u8]) -> Self {
         let mut hasher = crc32fast::Hasher::new();
         hasher.update(bytes);
-        self.with(name, format!("{} bytes, CRC-32 {:08x}", bytes.len(), hasher.finalize()))
+        self.with(
+            name,
+            format!("{} bytes, CRC-32 {:08x}", bytes.len(), hasher.finalize()),
+        )
     }
 
     /// An error that says what differs.
@@ -46,11 +49,18 @@ mod tests {
 
     #[test]
     fn what_differs_is_told() {
-        let first = Identity::default().with("seed", 1).with_bytes("network", b"abc");
+        let first = Identity::default()
+            .with("seed", 1)
+            .with_bytes("network", b"abc");
         assert!(first.check(&first.clone()).is_ok());
         let error = first.check(&first.clone().with("seed", 2)).unwrap_err();
-        assert!(error.to_string().contains("seed `1`, now it is `2`"), "{error}");
-        let error = first.check(&first.clone().with_bytes("network", b"abd")).unwrap_err();
+        assert!(
+            error.to_string().contains("seed `1`, now it is `2`"),
+            "{error}"
+        );
+        let error = first
+            .check(&first.clone().with_bytes("network", b"abd"))
+            .unwrap_err();
         assert!(error.to_string().contains("network"), "{error}");
         assert!(first.check(&first.clone().with("goal", "x")).is_err());
     }

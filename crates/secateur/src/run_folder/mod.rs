@@ -88,7 +88,11 @@ impl RunFolder {
     /// Begins a candidate. What is there of an earlier one of this number stays if it has the same recipe.
     pub fn begin(&mut self, number: usize, recipe: &Recipe, carried: usize) -> Result<()> {
         let text = recipe.to_toml()?;
-        if self.state.candidate(number).is_some_and(|c| c.recipe == text) {
+        if self
+            .state
+            .candidate(number)
+            .is_some_and(|c| c.recipe == text)
+        {
             return Ok(());
         }
         self.state.put(CandidateState {
@@ -130,8 +134,11 @@ impl RunFolder {
     /// Bytes of the kept networks of a candidate, by step.
     pub fn step_bytes(&self, number: usize) -> Vec<u64> {
         let candidate = self.state.candidate(number);
-        let names = candidate.into_iter().flat_map(|c| c.kept.iter().map(|&k| c.name(k)));
-        let sizes = names.map(|name| std::fs::metadata(self.path.join(name)).map_or(0, |m| m.len()));
+        let names = candidate
+            .into_iter()
+            .flat_map(|c| c.kept.iter().map(|&k| c.name(k)));
+        let sizes =
+            names.map(|name| std::fs::metadata(self.path.join(name)).map_or(0, |m| m.len()));
         sizes.collect()
     }
 

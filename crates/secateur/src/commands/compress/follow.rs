@@ -51,7 +51,13 @@ struct Searching {
 }
 
 impl<'a> Follow<'a> {
-    pub fn new(out: &'a Out, folder: RunFolder, network: &str, images: usize, validates: bool) -> Self {
+    pub fn new(
+        out: &'a Out,
+        folder: RunFolder,
+        network: &str,
+        images: usize,
+        validates: bool,
+    ) -> Self {
         Self {
             out,
             folder,
@@ -91,7 +97,9 @@ impl<'a> Follow<'a> {
     /// The run failed; a folder in which nothing is kept is removed.
     pub fn failed(mut self, error: &anyhow::Error) {
         self.bar = None;
-        self.folder.log.event("stopped", json!({ "why": format!("{error:#}") }));
+        self.folder
+            .log
+            .event("stopped", json!({ "why": format!("{error:#}") }));
         self.folder.drop_if_empty();
     }
 
@@ -139,7 +147,11 @@ impl<'a> Follow<'a> {
     }
 
     fn best(&self) -> String {
-        match self.search.as_ref().and_then(|s| Some((s, s.best.as_ref()?))) {
+        match self
+            .search
+            .as_ref()
+            .and_then(|s| Some((s, s.best.as_ref()?)))
+        {
             Some((search, best)) => format!("; best {}", search.figures(best)),
             None => String::new(),
         }
@@ -171,9 +183,18 @@ impl Searching {
 impl Observer for Follow<'_> {
     fn begin(&mut self, step: usize, steps: usize, kind: &'static str) {
         self.now.step = step;
+        // What was measured before any training says nothing about how long training takes.
+        if self.now.before == 0.0 {
+            self.clock = Clock::start();
+        }
         let what = match &self.search {
             None => format!("{}/{steps} {kind}", step + 1),
-            Some(_) => format!("{} ({}) {}/{steps} {kind}", self.now.number, self.now.name, step + 1),
+            Some(_) => format!(
+                "{} ({}) {}/{steps} {kind}",
+                self.now.number,
+                self.now.name,
+                step + 1
+            ),
         };
         self.bar = Some(Bar::plain(&what));
         self.folder.log.event(
@@ -236,9 +257,10 @@ impl Journal for Follow<'_> {
             "#", "aimed at", "took", "size", "smaller", "time", "error"
         ));
         self.out.line(search.row(0, "as it is", dense, ""));
-        self.folder
-            .log
-            .event("search", json!({ "goal": goal.to_string(), "dense": dense }));
+        self.folder.log.event(
+            "search",
+            json!({ "goal": goal.to_string(), "dense": dense }),
+        );
         self.search = Some(search);
     }
 
@@ -264,7 +286,11 @@ impl Journal for Follow<'_> {
     fn recall(&mut self, steps: usize) -> Result<Option<Checkpoint>, Failure> {
         let found = self.folder.recall(self.now.number, steps)?;
         if found.is_some() {
-            self.now.effort.iter_mut().take(steps).for_each(|e| *e = 0.0);
+            self.now
+                .effort
+                .iter_mut()
+                .take(steps)
+                .for_each(|e| *e = 0.0);
         }
         Ok(found)
     }
@@ -273,7 +299,13 @@ impl Journal for Follow<'_> {
         Ok(self.folder.figures(self.now.number))
     }
 
-    fn tried(&mut self, number: usize, tried: &Tried, holds: bool, best: bool) -> Result<(), Failure> {
+    fn tried(
+        &mut self,
+        number: usize,
+        tried: &Tried,
+        holds: bool,
+        best: bool,
+    ) -> Result<(), Failure> {
         self.folder.finish(number, tried)?;
         self.folder.log.event(
             "tried",
@@ -288,7 +320,8 @@ impl Journal for Follow<'_> {
                 (false, true) => "too far, but the closest",
                 (false, false) => "too far",
             };
-            self.out.line(search.row(number, &self.now.name, tried, verdict));
+            self.out
+                .line(search.row(number, &self.now.name, tried, verdict));
             if best {
                 search.best = Some(*tried);
             }

@@ -87,8 +87,19 @@ pub fn compress(args: &Compress, out: &Out) -> Result<Compressed> {
     let ending = Ending::take(&mut dense);
 
     let store = way.store(args);
-    let folder = RunFolder::open(&run_path(args), identity(args, &way, &dense)?, store, args.resume)?;
-    let follow = Follow::new(out, folder, &dense.name, train.len(), !validation.is_empty());
+    let folder = RunFolder::open(
+        &run_path(args),
+        identity(args, &way, &dense)?,
+        store,
+        args.resume,
+    )?;
+    let follow = Follow::new(
+        out,
+        folder,
+        &dense.name,
+        train.len(),
+        !validation.is_empty(),
+    );
     let job = Job {
         args,
         dense: &dense,
@@ -248,9 +259,10 @@ fn identity(args: &Compress, way: &Way, dense: &Graph) -> Result<Identity> {
         .with("validation", args.validation);
     Ok(match way {
         Way::Recipe(recipe) => identity.with("recipe", recipe.to_toml()?),
-        Way::Search(goal) => identity
-            .with("goal", goal)
-            .with("budget", args.budget.map_or("none".into(), |b| b.to_string())),
+        Way::Search(goal) => identity.with("goal", goal).with(
+            "budget",
+            args.budget.map_or("none".into(), |b| b.to_string()),
+        ),
     })
 }
 

@@ -42,14 +42,18 @@ pub fn of_search(
     found: &Found,
     sensitivity: Vec<LayerSensitivity>,
 ) -> RunRecord {
-    let points = found.tried.iter().enumerate().map(|(index, (name, tried))| Point {
-        name: name.clone(),
-        bytes: tried.bytes,
-        validation_error_percent: Some(tried.error_percent),
-        test_error_percent: None,
-        milliseconds: tried.milliseconds,
-        chosen: index == found.chosen,
-    });
+    let points = found
+        .tried
+        .iter()
+        .enumerate()
+        .map(|(index, (name, tried))| Point {
+            name: name.clone(),
+            bytes: tried.bytes,
+            validation_error_percent: Some(tried.error_percent),
+            test_error_percent: None,
+            milliseconds: tried.milliseconds,
+            chosen: index == found.chosen,
+        });
     RunRecord {
         network: job.dense.name.clone(),
         data: job.train.name.clone(),

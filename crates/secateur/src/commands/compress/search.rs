@@ -10,7 +10,11 @@ use secateur_compress::search::{Goal, Limit, Objective, PolicyKnob, Search, Trai
 /// Candidates that a search tries at most.
 const CANDIDATES: usize = 24;
 
-pub fn by_search<'f>(job: &Job<'_>, goal: &Goal, mut follow: Follow<'f>) -> (Result<Done>, Follow<'f>) {
+pub fn by_search<'f>(
+    job: &Job<'_>,
+    goal: &Goal,
+    mut follow: Follow<'f>,
+) -> (Result<Done>, Follow<'f>) {
     let result = found(job, goal, &mut follow);
     (result, follow)
 }
