@@ -87,6 +87,7 @@ pub fn search(
         prefix: Checkpoint::start(problem.dense),
         prefix_steps: Vec::new(),
         tried: Vec::new(),
+        outcomes: Vec::new(),
         best: None,
     };
     let why = run.go(knob)?;
@@ -123,6 +124,8 @@ struct Run<'a> {
     prefix: Checkpoint,
     prefix_steps: Vec<Step>,
     tried: Vec<(String, Tried)>,
+    /// What came of each list of steps.
+    outcomes: Vec<(Vec<Step>, Outcome)>,
     best: Option<Best>,
 }
 
@@ -133,6 +136,7 @@ struct Best {
 }
 
 /// A candidate that was carried out.
+#[derive(Clone)]
 struct Outcome {
     tried: Tried,
     side: Side,
@@ -233,6 +237,10 @@ impl Run<'_> {
         let mut carried_steps = self.prefix_steps.clone();
         carried_steps.extend(plan.carried);
         let steps = [carried_steps.clone(), plan.finish].concat();
+        // Where choices are few, other levels lead to the same steps.
+        if let Some((_, known)) = self.outcomes.iter().find(|(s, _)| *s == steps) {
+            return Ok(known.clone());
+        }
         let recipe = Recipe::new(plan.name, steps)?;
         let number = self.tried.len() + 1;
         let candidate = Candidate {
@@ -292,6 +300,12 @@ impl Run<'_> {
             .tried(number, &tried, holds, better)
             .map_err(fail)?;
         self.tried.push((recipe.name.clone(), tried));
+        let outcome = Outcome {
+            side: goal.side(&self.dense, &tried),
+            tried,
+            carried: (carried, carried_steps),
+        };
+        self.outcomes.push((recipe.steps.clone(), outcome.clone()));
         if better {
             self.best = Some(Best {
                 index: number - 1,
@@ -299,11 +313,7 @@ impl Run<'_> {
                 done,
             });
         }
-        Ok(Outcome {
-            side: goal.side(&self.dense, &tried),
-            tried,
-            carried: (carried, carried_steps),
-        })
+        Ok(outcome)
     }
 
     /// Why no other candidate may begin, if so.

@@ -268,10 +268,11 @@ impl Knob for PolicyKnob {
             retrain: Some(self.training.retrain(1.0, 1.0)),
             network: BTreeMap::new(),
         });
+        let digits = if level < 10.0 { 2 } else { 1 };
         Ok(Some(Plan {
             name: match self.training.shift {
-                0 => format!("{level:.1}x"),
-                shift => format!("{level:.1}x, moved by {shift}"),
+                0 => format!("{level:.digits$}x"),
+                shift => format!("{level:.digits$}x, moved by {shift}"),
             },
             carried: vec![prune],
             finish: self.finish(),
