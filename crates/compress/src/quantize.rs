@@ -6,7 +6,7 @@ use secateur_model::weight::max_code;
 use secateur_model::{Codebook, Scale, Values, Weight};
 
 /// How many weights share a scale.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Granularity {
     /// The whole weight.
@@ -20,7 +20,7 @@ pub enum Granularity {
 }
 
 /// How a scale is found.
-#[derive(Debug, Clone, Copy, PartialEq, Default, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Range {
     /// The largest magnitude gets the largest code.

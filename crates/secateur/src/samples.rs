@@ -267,7 +267,9 @@ impl Samples for Inputs {
         let sessions = sessions.collect::<Result<Vec<_>, _>>()?;
         self.batches(|inputs| {
             if interrupt::go_on().is_break() {
-                return Err(CompressError::Stopped);
+                return Err(CompressError::Stopped {
+                    step: "calibration",
+                });
             }
             let values = sessions.iter().map(|s| s.run(inputs).map_err(failed));
             each(&values.collect::<Result<Vec<_>, _>>()?)

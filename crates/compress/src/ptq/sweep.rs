@@ -98,7 +98,9 @@ pub fn sweep(
                 layer.shift_bias(graph, &outcome.shift)?;
             }
             if progress(errors.len(), total).is_break() {
-                return Err(CompressError::Stopped);
+                return Err(CompressError::Stopped {
+                    step: "calibration",
+                });
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Recipes: an ordered list of steps, as TOML.
 
 mod channels;
+mod effort;
 mod norms;
 mod prune;
 mod quantize;
@@ -17,9 +18,13 @@ pub use retrain::{
 pub use share::{ShareOverride, ShareStep};
 
 use crate::CompressError;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// The newest form of a recipe that this build reads.
+pub const VERSION: u32 = 1;
+
+/// An ordered list of steps.
 ///
 /// ```
 /// use secateur_compress::Recipe;
@@ -28,9 +33,12 @@ use std::collections::BTreeMap;
 /// assert_eq!(kinds, ["prune", "share", "quantize", "encode"]);
 /// # Ok::<(), secateur_compress::CompressError>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
+    /// The form it is written in; [`VERSION`] where it does not say.
+    #[serde(default = "version")]
+    pub version: u32,
     /// The recipe's name.
     pub name: String,
     /// What is done, in this order.
@@ -39,7 +47,7 @@ pub struct Recipe {
 }
 
 /// One step of a recipe.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Step {
     /// Train as the network stands.
@@ -86,7 +94,7 @@ impl Step {
 }
 
 /// Train as the network stands.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainStep {
     /// How.
@@ -94,7 +102,7 @@ pub struct TrainStep {
 }
 
 /// Which trade the file's coders make.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StoreSetting {
     /// Fewest bytes, however slowly they are read.
@@ -107,7 +115,7 @@ pub enum StoreSetting {
 }
 
 /// How the file is coded.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EncodeStep {
     /// Which trade.
@@ -139,7 +147,46 @@ pub const BUILTIN: [(&str, &str); 5] = [
     ),
 ];
 
+fn version() -> u32 {
+    VERSION
+}
+
+/// What is read first: a newer recipe may have keys and steps that are not known here.
+#[derive(Serialize, Deserialize)]
+struct Preface {
+    #[serde(default = "version")]
+    version: u32,
+}
+
 impl Recipe {
+    /// A recipe made in code.
+    ///
+    /// # Errors
+    /// As [`Recipe::from_toml`].
+    pub fn new(name: impl Into<String>, steps: Vec<Step>) -> Result<Self, CompressError> {
+        let recipe = Self {
+            version: VERSION,
+            name: name.into(),
+            steps,
+        };
+        recipe.check().map_err(|reason| CompressError::Recipe {
+            place: recipe.name.clone(),
+            reason,
+        })?;
+        Ok(recipe)
+    }
+
+    /// The recipe as a file's text, which [`Recipe::from_toml`] reads back as it was.
+    ///
+    /// # Errors
+    /// A setting that TOML cannot hold.
+    pub fn to_toml(&self) -> Result<String, CompressError> {
+        toml::to_string(self).map_err(|e| CompressError::Recipe {
+            place: self.name.clone(),
+            reason: e.to_string(),
+        })
+    }
+
     /// A recipe that comes with the library.
     ///
     /// # Errors
@@ -158,13 +205,20 @@ impl Recipe {
     /// Reads a recipe; `place` names it in errors.
     ///
     /// # Errors
-    /// Text that is not TOML, an unknown step or key, an order that makes no
+    /// Text that is not TOML, a newer version, an unknown step or key, an order that makes no
     /// sense, a setting out of range.
     pub fn from_toml(text: &str, place: &str) -> Result<Self, CompressError> {
         let wrong = |reason: String| CompressError::Recipe {
             place: place.to_owned(),
             reason,
         };
+        let preface: Preface = toml::from_str(text).map_err(|e| wrong(e.to_string()))?;
+        if preface.version != VERSION {
+            return Err(wrong(format!(
+                "it is of version {}, this build reads version {VERSION}",
+                preface.version
+            )));
+        }
         let recipe: Self = toml::from_str(text).map_err(|e| wrong(e.to_string()))?;
         recipe.check().map_err(wrong)?;
         Ok(recipe)
@@ -237,9 +291,12 @@ mod tests {
     }
 
     #[test]
-    fn built_in_recipes_read() {
+    fn built_in_recipes_read_and_are_written_as_they_were() {
         for (name, _) in BUILTIN {
-            assert_eq!(Recipe::builtin(name).unwrap().name, name);
+            let recipe = Recipe::builtin(name).unwrap();
+            assert_eq!(recipe.name, name);
+            let text = recipe.to_toml().unwrap();
+            assert_eq!(Recipe::from_toml(&text, name).unwrap(), recipe, "{text}");
         }
         assert!(Recipe::builtin("nope").is_err());
     }
@@ -257,6 +314,22 @@ mod tests {
         assert!(matches("*b*b*", "abcb") && !matches("*b*b*b", "abcb"));
         assert!(!matches("ab*ba", "aba") && matches("ab*ba", "abba"));
         assert!(!matches(&"*a".repeat(60), &"a".repeat(59)));
+    }
+
+    #[test]
+    fn a_newer_recipe_says_so() {
+        let newer = error("version = 2\nname = \"x\"\nspirit = 1\n[[step]]\nkind = \"melt\"");
+        assert!(
+            newer.contains("version 2") && newer.contains("version 1"),
+            "{newer}"
+        );
+        assert!(
+            Recipe::from_toml(
+                "version = 1\nname = \"x\"\n[[step]]\nkind = \"encode\"",
+                "x"
+            )
+            .is_ok()
+        );
     }
 
     #[test]

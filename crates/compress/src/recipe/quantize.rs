@@ -3,11 +3,11 @@
 use super::{Retrain, matches};
 use crate::Width;
 use crate::ptq::Sparsity;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Integers for weights and activations.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QuantizeStep {
     /// Width of a weight: 2 to 8, or 16. Two bits are ternary: −1, 0 and 1.
@@ -53,7 +53,7 @@ pub struct QuantizeStep {
 }
 
 /// How weights are rounded.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Rounding {
     /// Each to the nearest code.
@@ -64,7 +64,7 @@ pub enum Rounding {
 }
 
 /// Rounding by second moments of the layers' inputs.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SecondOrder {
     /// Biases make good what changes on average.
@@ -140,7 +140,7 @@ fn calibration_samples() -> usize {
 }
 
 /// How biases are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Biases {
     /// Half precision.

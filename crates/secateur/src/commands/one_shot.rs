@@ -1,16 +1,19 @@
 //! `secateur compress` where the data has no labels.
 
-use super::compress::{Progress, read_recipe, store};
+use super::compress::store_of;
 use crate::agreement::{self, Agreement};
 use crate::args::Compress;
 use crate::out::Out;
+use crate::progress::Bar;
 use crate::samples::{self, Opened};
 use crate::{file, interrupt, network, picture, units};
 use anyhow::{Context, Result, bail};
 use secateur_compress::ptq::LayerError;
 use secateur_compress::recipe::Step;
-use secateur_compress::{Recipe, run_unlabelled};
+use secateur_compress::{Observer, Recipe, StepReport, run_unlabelled};
+use secateur_model::Graph;
 use serde::Serialize;
+use std::ops::ControlFlow;
 use std::time::Instant;
 
 /// What `compress --json` writes where there are no labels.
@@ -27,13 +30,12 @@ pub struct OneShot {
 }
 
 /// Compresses a network on samples without labels; `None` where the data is none.
-pub fn compress(args: &Compress, out: &Out) -> Result<Option<OneShot>> {
+pub fn compress(args: &Compress, recipe: &Recipe, out: &Out) -> Result<Option<OneShot>> {
     let place = || args.network.display().to_string();
     let start = Instant::now();
-    let recipe = read_recipe(&args.recipe)?;
     let mut dense = network::load(&args.network)?;
     let normalize = |channels| picture::normalize(&dense, &args.scaling, channels);
-    let opened = samples::open(&args.data, &dense, normalize, wanted(&recipe), args.seed);
+    let opened = samples::open(&args.data, &dense, normalize, wanted(recipe), args.seed);
     let Some(Opened {
         calibration,
         check,
@@ -54,12 +56,12 @@ pub fn compress(args: &Compress, out: &Out) -> Result<Option<OneShot>> {
         "{} samples without labels to calibrate, {} to check",
         calibration.len, check.len
     ));
-    let mut progress = Progress::new(out);
+    let mut progress = Progress { bar: None };
     let (small, layers) =
-        run_unlabelled(dense.clone(), &calibration, &recipe, &mut progress).with_context(place)?;
+        run_unlabelled(dense.clone(), &calibration, recipe, &mut progress).with_context(place)?;
     drop(progress);
     interrupt::check()?;
-    network::save(&small, &args.output, store(args, &recipe))?;
+    network::save(&small, &args.output, store_of(args, recipe))?;
     let small = network::load(&args.output)?;
     let bytes = network::size(&args.output)?;
     Ok(Some(OneShot {
@@ -70,6 +72,28 @@ pub fn compress(args: &Compress, out: &Out) -> Result<Option<OneShot>> {
         agreement: agreement::measure(&dense, &small, &check)?,
         layers,
     }))
+}
+
+/// A bar for each step.
+struct Progress {
+    bar: Option<Bar>,
+}
+
+impl Observer for Progress {
+    fn begin(&mut self, step: usize, steps: usize, kind: &'static str) {
+        self.bar = Some(Bar::new(&format!("{}/{steps} {kind}", step + 1)));
+    }
+
+    fn progress(&mut self, done: usize, total: usize, loss: f32) -> ControlFlow<()> {
+        match &mut self.bar {
+            Some(bar) => bar.train(done, total, loss),
+            None => interrupt::go_on(),
+        }
+    }
+
+    fn end(&mut self, _: &StepReport, _: &Graph) {
+        self.bar = None;
+    }
 }
 
 /// Says what became of the network, and which layers suffered most.
