@@ -21,7 +21,11 @@ impl Step {
             },
             Self::Share(step) => (step.resolve(network), 1),
             Self::Quantize(step) => (step.retrain.as_ref(), 1),
-            Self::Encode(_) => (None, 1),
+            Self::Channels(step) => {
+                let (_, retrain) = step.resolve(network);
+                (retrain, step.schedule.rounds())
+            }
+            Self::Norms(_) | Self::Encode(_) => (None, 1),
         };
         rounds as f64 * retrain.map_or(0.0, |retrain| retrain.effort(images))
     }
