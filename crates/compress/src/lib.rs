@@ -3,6 +3,7 @@
 //! Invariant: deterministic for a seed; a zero stays a zero through every step.
 
 pub mod activations;
+pub mod channels;
 pub mod error;
 pub mod histogram;
 pub mod prune;
@@ -13,6 +14,7 @@ pub mod run;
 pub mod share;
 
 pub use activations::quantize_activations;
+pub use channels::{ChannelCut, Channels, Importance, prune_channels, remove_dead};
 pub use error::CompressError;
 pub use histogram::{ActivationScale, Histogram};
 pub use prune::{Allocation, prune};

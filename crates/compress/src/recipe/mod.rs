@@ -1,10 +1,12 @@
 //! Recipes: an ordered list of steps, as TOML.
 
+mod channels;
 mod prune;
 mod quantize;
 mod retrain;
 mod share;
 
+pub use channels::{ChannelsOverride, ChannelsSchedule, ChannelsStep};
 pub use prune::{AllocationSettings, PruneOverride, PruneSchedule, PruneStep};
 pub use quantize::{Biases, QuantizeStep};
 pub use retrain::{DistillSettings, OptimiserSetting, Retrain};
@@ -38,6 +40,8 @@ pub struct Recipe {
 pub enum Step {
     /// Train as the network stands.
     Train(TrainStep),
+    /// Cut whole channels, and retrain.
+    Channels(ChannelsStep),
     /// Remove connections, and retrain.
     Prune(PruneStep),
     /// Give each layer few values, and retrain them.
@@ -53,6 +57,7 @@ impl Step {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Train(_) => "train",
+            Self::Channels(_) => "channels",
             Self::Prune(_) => "prune",
             Self::Share(_) => "share",
             Self::Quantize(_) => "quantize",
@@ -63,6 +68,7 @@ impl Step {
     fn check(&self) -> Result<(), String> {
         match self {
             Self::Train(step) => step.retrain.check(),
+            Self::Channels(step) => step.check(),
             Self::Prune(step) => step.check(),
             Self::Share(step) => step.check(),
             Self::Quantize(step) => step.check(),
@@ -99,6 +105,9 @@ pub struct EncodeStep {
     /// Which trade.
     #[serde(default)]
     pub store: StoreSetting,
+    /// Whether channels are put in an order that the engine's sparse form packs better.
+    #[serde(default)]
+    pub order_channels: bool,
 }
 
 /// The recipes that come with the library: name and text.
@@ -186,7 +195,7 @@ fn for_network<'a, T>(settings: &'a BTreeMap<String, T>, network: &str) -> Optio
 ///
 /// Each part between stars is looked for where the last one ended: the earliest
 /// place leaves the most for what follows, so none needs to be tried again.
-fn matches(pattern: &str, name: &str) -> bool {
+pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     let Some((head, tail)) = pattern.split_once('*') else {
         return pattern == name;
     };
@@ -252,6 +261,10 @@ mod tests {
             "[[step]]\nkind = \"prune\"\nallocation = { global = 2.0 }\n",
         ));
         assert!(density.contains("density"), "{density}");
+        let channels = |s: &str| error(&step(&format!("[[step]]\nkind = \"channels\"\n{s}")));
+        assert!(channels("keep = 1.5\n").contains("found 1.5"));
+        assert!(channels("keep = 0.5\ngroups = { \"a*\" = 0.0 }\n").contains("found 0"));
+        assert!(channels("keep = 0.5\nschedule = { rounds = 0 }\n").contains("rounds"));
         let key = error(&step(&format!("{prune}densty = 3\n")));
         assert!(key.contains("densty"), "{key}");
         assert!(error("name = \"x\"\nstep = []").contains("at least one"));

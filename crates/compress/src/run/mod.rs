@@ -1,5 +1,6 @@
 //! A recipe carried out.
 
+mod channels;
 mod prune;
 mod quantize;
 mod retrain;
@@ -87,10 +88,11 @@ pub fn run(
         };
         match step {
             Step::Train(step) => stage.retrain(&mut graph, Some(&step.retrain))?,
+            Step::Channels(step) => stage.channels(&mut graph, step)?,
             Step::Prune(step) => stage.prune(&mut graph, step)?,
             Step::Share(step) => stage.share(&mut graph, step)?,
             Step::Quantize(step) => stage.quantize(&mut graph, step)?,
-            Step::Encode(_) => {}
+            Step::Encode(step) => stage.encode(&mut graph, step)?,
         }
         let score = evaluate(&graph, validation).map_err(|e| stage.failed(e))?;
         let report = StepReport {
