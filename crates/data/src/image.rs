@@ -54,9 +54,28 @@ pub fn load_gray_or_rgb(
     height: usize,
     width: usize,
 ) -> Result<Vec<u8>, DataError> {
-    let place = path.display().to_string();
+    let picture = open(path)?;
+    scaled(
+        &picture,
+        channels,
+        [height, width],
+        path.display().to_string(),
+    )
+}
+
+/// Decodes a picture's file.
+pub(crate) fn open(path: &Path) -> Result<DynamicImage, DataError> {
     let bytes = fs::read(path).map_err(DataError::io(path))?;
-    let picture = decode_dynamic(&bytes, &place)?;
+    decode_dynamic(&bytes, &path.display().to_string())
+}
+
+/// The pixels of a picture, resized to `[height, width]`; `place` is what errors call it.
+pub(crate) fn scaled(
+    picture: &DynamicImage,
+    channels: usize,
+    [height, width]: [usize; 2],
+    place: String,
+) -> Result<Vec<u8>, DataError> {
     let side = |dim: usize| {
         u16::try_from(dim)
             .ok()
@@ -76,15 +95,17 @@ pub fn load_gray_or_rgb(
             there,
         ));
     };
+    let resized;
     let picture = if (picture.height(), picture.width()) == (rows, columns) {
         picture
     } else {
-        picture.resize_exact(columns, rows, FilterType::Triangle)
+        resized = picture.resize_exact(columns, rows, FilterType::Triangle);
+        &resized
     };
     Ok(if channels == 1 {
-        gray(&picture)
+        gray(picture)
     } else {
-        rgb(&picture)
+        rgb(picture)
     }
     .pixels)
 }

@@ -42,6 +42,7 @@ Sets are kept in $SECATEUR_DATA, else in `secateur` in the user's cache folder.
 
 Where a command takes --data, a path is one of
   a folder of pictures    class/*.png|jpg, with train/ and test/ above or without
+  a folder like VOC's     Annotations, JPEGImages, ImageSets/Main: pictures with boxes
   a folder of IDX files   as MNIST's, or one pair of images and labels
   arrays                  an .npz file, or a folder with x.npy and y.npy
 A sixth of data that comes in one part is for testing.")]
@@ -50,13 +51,16 @@ A sixth of data that comes in one part is for testing.")]
     #[command(after_help = "\
 Examples:
   secateur train lenet-300-100 --data mnist --seed 1 -o dense.onnx
-  secateur train mine.onnx --data pictures/ --epochs 5 -o tuned.onnx")]
+  secateur train mine.onnx --data pictures/ --epochs 5 -o tuned.onnx
+  secateur train ssd-small --data voc/ --batch 8 --optimiser adamw --epochs 100 \\
+    --shift 24 --mirror -o detector.onnx        finds objects: see docs/detection.md")]
     Train(Train),
     /// Make a trained network small by a recipe
     #[command(after_help = "\
 Examples:
   secateur compress dense.onnx --data mnist -o small.sct
   secateur compress mine.onnx --data pictures/ --recipe int8 -o mine.sct
+  secateur compress dense.onnx --data mnist --html report.html -o small.sct
   secateur compress dense.onnx --data mnist --recipe my.toml --json run.json -o small.sct")]
     Compress(Compress),
     /// Show what is in a network's file
@@ -65,17 +69,19 @@ Examples:
   secateur inspect small.sct
   secateur inspect dense.onnx --json - | jq .nonzeros")]
     Inspect(Inspect),
-    /// Score a classifier on a test set
+    /// Score a classifier or a detector on a test set
     #[command(after_help = "\
 Examples:
   secateur eval small.sct --data mnist
-  secateur eval mine.onnx --data mnist --mean 0.1307 --std 0.3081")]
+  secateur eval mine.onnx --data mnist --mean 0.1307 --std 0.3081
+  secateur eval detector.sct --data voc/        AP of each class, and mAP")]
     Eval(Eval),
     /// Run a network on one picture
     #[command(after_help = "\
 Examples:
   secateur run small.sct --input digit.png
   secateur run small.sct --input scan.jpg --invert     dark ink on white paper
+  secateur run detector.sct --input blood.jpg -o boxes.png
   secateur run mine.onnx --input cat.jpg --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225")]
     Run(Run),
     /// Measure how fast a network runs here

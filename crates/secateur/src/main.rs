@@ -3,6 +3,7 @@
 mod args;
 mod classifier;
 mod commands;
+mod detector;
 mod file;
 mod interrupt;
 mod network;
@@ -10,6 +11,7 @@ mod out;
 mod parse;
 mod picture;
 mod progress;
+mod report;
 mod roofline;
 mod score;
 mod units;

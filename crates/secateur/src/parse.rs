@@ -53,6 +53,18 @@ pub fn not_negative(text: &str) -> Result<f32, String> {
     number(text, "a number of at least 0", |x| x >= 0.0)
 }
 
+/// A part of one, not all of it.
+pub fn part(text: &str) -> Result<f32, String> {
+    number(text, "a number of at least 0 and below 1", |x| {
+        (0.0..1.0).contains(&x)
+    })
+}
+
+/// A number from 0 to 1.
+pub fn share(text: &str) -> Result<f32, String> {
+    number(text, "a number from 0 to 1", |x| (0.0..=1.0).contains(&x))
+}
+
 /// Any number.
 pub fn finite(text: &str) -> Result<f32, String> {
     number(text, "a number", |_| true)

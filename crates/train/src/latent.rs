@@ -2,6 +2,8 @@
 //! compression gave them.
 
 use crate::TrainError;
+use crate::optimiser::{Optimiser, Pace};
+use crate::steps::{Steps, first_step, gradient_factor, step_slope};
 use secateur_model::weight::max_code;
 use secateur_model::{Bitmask, Codebook, Constant, Graph, Scale, Support, Values, Weight};
 use std::collections::BTreeMap;
@@ -11,7 +13,8 @@ use std::collections::BTreeMap;
 /// A step computes with the *effective* values (masked, shared, rounded); the
 /// gradient of an effective value moves the latent ones: straight through a
 /// rounding (Bengio et al. 2013), averaged over the members of a shared value
-/// (Han et al. 2016), and not at all where the mask has removed it.
+/// (Han et al. 2016), and not at all where the mask has removed it. Steps of
+/// integers stay, or are learned too (Esser et al. 2020).
 #[derive(Debug, Clone)]
 pub struct LatentWeights {
     weights: BTreeMap<String, Latent>,
@@ -23,17 +26,31 @@ pub(crate) struct Latent {
     /// What is trained: a value for each position, or for each codebook entry.
     pub values: Vec<f32>,
     mask: Option<Bitmask>,
+    /// The scales of an integer weight, where they are learned.
+    pub steps: Option<Steps>,
     /// Whether weight decay applies: matrices and kernels, not vectors.
-    pub decays: bool,
+    decays: bool,
     /// First and second moments of the optimiser.
-    pub moments: [Vec<f32>; 2],
+    moments: [Vec<f32>; 2],
 }
 
 impl LatentWeights {
-    pub(crate) fn new(graph: &Graph) -> Self {
+    /// The weights of a graph. Rounded ones start from the values of `unrounded`,
+    /// where it has a weight of that name and shape.
+    pub(crate) fn new(graph: &Graph, unrounded: Option<&Graph>, learn_steps: bool) -> Self {
+        let latent = |name: &str, weight: &Weight| {
+            let mut latent = Latent::new(weight);
+            if let Some(exact) = unrounded.and_then(|graph| graph.weight(name)) {
+                latent.start_from(exact);
+            }
+            if learn_steps {
+                latent.learn_steps();
+            }
+            latent
+        };
         let weights = graph
             .weights()
-            .map(|(name, weight)| (name.to_owned(), Latent::new(weight)))
+            .map(|(name, weight)| (name.to_owned(), latent(name, weight)))
             .collect();
         Self { weights }
     }
@@ -69,6 +86,13 @@ impl LatentWeights {
         latent.clear_outside(&mask);
         latent.mask = Some(mask);
         Ok(())
+    }
+
+    /// Positions that are kept, and all, of a weight.
+    pub(crate) fn connections(&self, name: &str) -> Option<(usize, usize)> {
+        let latent = self.weights.get(name)?;
+        let all = latent.weight.shape().elements();
+        Some((latent.mask.as_ref().map_or(all, Bitmask::count_ones), all))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&String, &Latent)> {
@@ -109,9 +133,56 @@ impl Latent {
             moments: [vec![0.0; values.len()], vec![0.0; values.len()]],
             decays: weight.shape().rank() > 1,
             weight: weight.clone(),
+            steps: None,
             values,
             mask,
         }
+    }
+
+    /// Takes the values that a rounded weight was rounded from.
+    fn start_from(&mut self, exact: &Weight) {
+        let rounded = !matches!(self.weight.values(), Values::F32(_) | Values::Shared { .. });
+        if rounded && exact.shape() == self.weight.shape() {
+            self.values = exact.to_f32();
+            if let Some(mask) = self.mask.clone() {
+                self.clear_outside(&mask);
+            }
+        }
+    }
+
+    /// From here on the scales of an integer weight are trained.
+    fn learn_steps(&mut self) {
+        let Values::Int { bits, scale, .. } = self.weight.values() else {
+            return;
+        };
+        let limit = max_code(*bits) as f32;
+        let mut sums = vec![(0.0f64, 0usize); scale.steps().len()];
+        let columns = self.columns();
+        for position in self.weight.positions() {
+            let index = scale.index_at(position / columns, position % columns, columns);
+            let (magnitudes, members) = &mut sums[index];
+            *magnitudes += f64::from(self.values[position].abs());
+            *members += 1;
+        }
+        let starts = sums.iter().zip(scale.steps());
+        let starts = starts
+            .map(|(&(magnitudes, members), &s)| first_step(magnitudes, members, limit).unwrap_or(s))
+            .collect();
+        let factors = sums.iter().map(|&(_, n)| gradient_factor(n, limit));
+        self.steps = Some(Steps::new(starts, factors.collect()));
+    }
+
+    /// The scale as it stands.
+    fn scale(&self, stored: &Scale) -> Scale {
+        match &self.steps {
+            Some(steps) => stored.with_steps(&steps.values()),
+            None => stored.clone(),
+        }
+    }
+
+    /// Columns of the matrix view.
+    fn columns(&self) -> usize {
+        self.weight.matrix().1.max(1)
     }
 
     fn clear_outside(&mut self, mask: &Bitmask) {
@@ -123,7 +194,7 @@ impl Latent {
 
     /// The value that the network computes with at every position.
     pub fn effective(&self) -> Vec<f32> {
-        let columns = self.weight.matrix().1.max(1);
+        let columns = self.columns();
         match self.weight.values() {
             Values::Shared { codebook, codes } => {
                 let entries: Vec<f32> = match codebook {
@@ -140,13 +211,15 @@ impl Latent {
                 }
                 all
             }
-            Values::Int { bits, scale, .. } => self
-                .kept()
-                .map(|(i, v)| {
-                    let s = scale.at(i / columns, i % columns, columns);
-                    to_code(v, s, *bits, self.mask.is_some()) as f32 * s
-                })
-                .collect(),
+            Values::Int { bits, scale, .. } => {
+                let scale = self.scale(scale);
+                self.kept()
+                    .map(|(i, v)| {
+                        let s = scale.at(i / columns, i % columns, columns);
+                        to_code(v, s, *bits, self.mask.is_some()) as f32 * s
+                    })
+                    .collect()
+            }
             _ => self.kept().map(|(_, v)| v).collect(),
         }
     }
@@ -162,13 +235,47 @@ impl Latent {
             })
     }
 
+    /// One step against the gradient of the effective values.
+    pub fn descend(&mut self, mut effective: Vec<f32>, optimiser: &Optimiser, pace: Pace) {
+        let of_steps = self.step_gradient(&mut effective);
+        if let (Some(steps), Some(gradient)) = (&mut self.steps, of_steps) {
+            steps.descend(gradient, optimiser, pace);
+        }
+        let gradient = self.gradient(effective);
+        let decay = if self.decays { pace.decay } else { 0.0 };
+        let pace = Pace { decay, ..pace };
+        optimiser.step(&mut self.values, &mut self.moments, &gradient, pace);
+    }
+
+    /// The gradient of learned steps; where a value saturates, that of the value
+    /// itself becomes zero.
+    fn step_gradient(&self, effective: &mut [f32]) -> Option<Vec<f32>> {
+        let (Some(_), Values::Int { bits, scale, .. }) = (&self.steps, self.weight.values()) else {
+            return None;
+        };
+        let (scale, columns) = (self.scale(scale), self.columns());
+        let limit = max_code(*bits) as f32;
+        let mut sums = vec![0.0f64; scale.steps().len()];
+        for position in self.weight.positions() {
+            let index = scale.index_at(position / columns, position % columns, columns);
+            let (s, v) = (scale.steps()[index], self.values[position]);
+            let code = to_code(v, s, *bits, self.mask.is_some()) as f32;
+            let slope = step_slope(v / s, code, [-limit, limit]);
+            sums[index] += f64::from(effective[position] * slope);
+            if (v / s).abs() > limit {
+                effective[position] = 0.0;
+            }
+        }
+        Some(sums.into_iter().map(|sum| sum as f32).collect())
+    }
+
     /// The gradient of the latent values from that of the effective ones.
     ///
     /// For a shared weight the derivative of an entry is the sum over its
     /// members; it is divided by their number, which makes a step the projection
     /// of the members' own steps onto equal values. So one learning rate suits
     /// shared and free weights, however large a cluster is.
-    pub fn gradient(&self, mut effective: Vec<f32>) -> Vec<f32> {
+    fn gradient(&self, mut effective: Vec<f32>) -> Vec<f32> {
         if let Values::Shared { codebook, codes } = self.weight.values() {
             let mut sums = vec![(0.0f64, 0u32); codebook.len()];
             for (position, &code) in self.weight.positions().zip(codes) {
@@ -195,7 +302,7 @@ impl Latent {
 
     fn to_weight(&self) -> Result<Weight, TrainError> {
         let shape = self.weight.shape().clone();
-        let columns = self.weight.matrix().1.max(1);
+        let columns = self.columns();
         let old = self.weight.support().mask();
         let support = match (&self.mask, old) {
             (Some(mask), old) if Some(mask) != old => Support::Unstructured(mask.clone()),
@@ -212,17 +319,18 @@ impl Latent {
             Values::F32(_) => Values::F32(floats().collect()),
             Values::F16(_) => Values::F16(floats().map(half_of).collect()),
             Values::BF16(_) => Values::BF16(floats().map(bhalf_of).collect()),
-            Values::Int { bits, scale, .. } => Values::Int {
-                bits: *bits,
-                codes: kept
-                    .iter()
-                    .map(|&(i, v)| {
-                        let s = scale.at(i / columns, i % columns, columns);
-                        to_code(v, s, *bits, self.mask.is_some()) as i16
-                    })
-                    .collect(),
-                scale: Scale::clone(scale),
-            },
+            Values::Int { bits, scale, .. } => {
+                let scale = self.scale(scale);
+                let code = |&(i, v): &(usize, f32)| {
+                    let s = scale.at(i / columns, i % columns, columns);
+                    to_code(v, s, *bits, self.mask.is_some()) as i16
+                };
+                Values::Int {
+                    bits: *bits,
+                    codes: kept.iter().map(code).collect(),
+                    scale,
+                }
+            }
             Values::Shared { codebook, codes } => Values::Shared {
                 codebook: match codebook {
                     Codebook::F32(_) => Codebook::F32(self.values.clone()),
@@ -284,7 +392,7 @@ mod tests {
         let weight = Weight::dense(Shape::new(&[1, 3]).unwrap(), vec![1.0, 2.0, 3.0]).unwrap();
         let mut graph = Graph::default();
         graph.constants.insert("w".into(), Constant::Weight(weight));
-        let mut latent = LatentWeights::new(&graph);
+        let mut latent = LatentWeights::new(&graph, None, false);
         let mask = |bits: &[bool]| Bitmask::from_bools(bits);
         latent.set_mask("w", mask(&[true, false, true])).unwrap();
         latent.set_mask("w", mask(&[true, true, false])).unwrap();
@@ -292,5 +400,107 @@ mod tests {
         assert_eq!(graph.weight("w").unwrap().to_f32(), [1.0, 0.0, 0.0]);
         assert_eq!(latent.values("w").unwrap(), [1.0, 0.0, 0.0]);
         assert!(latent.set_mask("v", mask(&[true])).is_err());
+    }
+    /// Two rows of pruned 3-bit integers whose scales are learned.
+    fn integers() -> Latent {
+        let shape = Shape::new(&[2, 4]).unwrap();
+        let keep = [true, true, false, true, true, false, true, true];
+        let rounded = Weight::new(
+            shape.clone(),
+            Support::Unstructured(Bitmask::from_bools(&keep)),
+            Values::Int {
+                bits: 3,
+                codes: vec![3, 1, -2, 1, 3, -1],
+                scale: Scale::PerChannel(vec![0.1, 0.2]),
+            },
+        );
+        let exact = vec![0.31, 0.004, 9.0, -0.2, 0.25, 9.0, 0.95, -0.13];
+        let exact = Weight::dense(shape, exact).unwrap();
+        let mut latent = Latent::new(&rounded.unwrap());
+        latent.start_from(&exact);
+        latent.learn_steps();
+        latent
+    }
+
+    #[test]
+    fn learned_steps_start_from_the_mean_magnitude_and_are_stored() {
+        let mut latent = integers();
+        let Some(steps) = &latent.steps else { panic!() };
+        let mean = [(0.31 + 0.004 + 0.2) / 3.0, (0.25 + 0.95 + 0.13) / 3.0];
+        for (s, mean) in steps.values().iter().zip(mean) {
+            assert!((s - 2.0 * mean / 3f32.sqrt()).abs() < 1e-6);
+        }
+        let pace = Pace {
+            rate: 0.1,
+            decay: 0.0,
+            step: 1,
+        };
+        let before = latent.steps.as_ref().unwrap().values();
+        latent.descend(vec![1.0; 8], &Optimiser::default(), pace);
+        let after = latent.steps.as_ref().unwrap().values();
+        assert!(before.iter().zip(&after).all(|(b, a)| a != b));
+
+        let stored = latent.to_weight().unwrap();
+        assert_eq!(stored.to_f32(), latent.effective());
+        assert_eq!(stored.nonzeros(), 6);
+        let Values::Int { scale, .. } = stored.values() else {
+            panic!()
+        };
+        assert_eq!(scale, &Scale::PerChannel(after));
+    }
+
+    /// Straight through the rounding: its error at this point held fixed, the
+    /// rounded values are differentiable, and the gradient is theirs.
+    #[test]
+    fn gradients_of_steps_and_values_are_those_of_the_held_rounding() {
+        let mut latent = integers();
+        let Values::Int { bits, scale, .. } = latent.weight.values().clone() else {
+            panic!()
+        };
+        let limit = f64::from(max_code(bits));
+        let upstream: Vec<f32> = (0..8).map(|i| (i as f32 - 3.2) * 0.3).collect();
+        let row_of = |i: usize| scale.index_at(i / 4, i % 4, 4);
+        let steps = latent.steps.as_ref().unwrap().values();
+        let at_point: Vec<(usize, f64)> = latent
+            .kept()
+            .filter(|&(i, _)| latent.mask.as_ref().unwrap().get(i))
+            .map(|(i, v)| {
+                let s = steps[row_of(i)];
+                let clipped = f64::from(v / s).clamp(-limit, limit);
+                (i, f64::from(to_code(v, s, bits, true)) - clipped)
+            })
+            .collect();
+        let loss = |values: &[f32], steps: &[f64]| -> f64 {
+            let one = |&(i, error): &(usize, f64)| {
+                let s = steps[row_of(i)];
+                let clipped = (f64::from(values[i]) / s).clamp(-limit, limit);
+                f64::from(upstream[i]) * s * (clipped + error)
+            };
+            at_point.iter().map(one).sum()
+        };
+        let wide: Vec<f64> = steps.iter().map(|&s| f64::from(s)).collect();
+        let mut effective = upstream.clone();
+        let of_steps = latent.step_gradient(&mut effective).unwrap();
+        for (index, found) in of_steps.iter().enumerate() {
+            let moved = |by: f64| {
+                let mut steps = wide.clone();
+                steps[index] += by;
+                loss(&latent.values, &steps)
+            };
+            let slope = (moved(1e-5) - moved(-1e-5)) / 2e-5;
+            assert!((f64::from(*found) - slope).abs() < 1e-4, "{found} {slope}");
+        }
+        let of_values = latent.gradient(effective);
+        for (i, found) in of_values.iter().enumerate() {
+            let mut moved = |by: f32| {
+                let old = latent.values[i];
+                latent.values[i] += by;
+                let loss = loss(&latent.values, &wide);
+                latent.values[i] = old;
+                loss
+            };
+            let slope = (moved(1e-3) - moved(-1e-3)) / 2e-3;
+            assert!((f64::from(*found) - slope).abs() < 1e-3, "{found} {slope}");
+        }
     }
 }

@@ -1,15 +1,19 @@
 //! Recipes: an ordered list of steps, as TOML.
 
 mod channels;
+mod norms;
 mod prune;
 mod quantize;
 mod retrain;
 mod share;
 
 pub use channels::{ChannelsOverride, ChannelsSchedule, ChannelsStep};
+pub use norms::NormsStep;
 pub use prune::{AllocationSettings, PruneOverride, PruneSchedule, PruneStep};
 pub use quantize::{Biases, QuantizeStep};
-pub use retrain::{DistillSettings, OptimiserSetting, Retrain};
+pub use retrain::{
+    Automatic, DistillSettings, FeatureSetting, OptimiserSetting, Retrain, ScheduleSetting,
+};
 pub use share::{ShareOverride, ShareStep};
 
 use crate::CompressError;
@@ -48,6 +52,8 @@ pub enum Step {
     Share(ShareStep),
     /// Integers for weights and activations.
     Quantize(QuantizeStep),
+    /// Measure the statistics of normalisations anew.
+    Norms(NormsStep),
     /// How the file is coded.
     Encode(EncodeStep),
 }
@@ -61,6 +67,7 @@ impl Step {
             Self::Prune(_) => "prune",
             Self::Share(_) => "share",
             Self::Quantize(_) => "quantize",
+            Self::Norms(_) => "norms",
             Self::Encode(_) => "encode",
         }
     }
@@ -72,6 +79,7 @@ impl Step {
             Self::Prune(step) => step.check(),
             Self::Share(step) => step.check(),
             Self::Quantize(step) => step.check(),
+            Self::Norms(step) => step.check(),
             Self::Encode(_) => Ok(()),
         }
     }

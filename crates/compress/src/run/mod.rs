@@ -1,6 +1,7 @@
 //! A recipe carried out.
 
 mod channels;
+mod norms;
 mod prune;
 mod quantize;
 mod retrain;
@@ -48,9 +49,9 @@ pub trait Observer {
         ControlFlow::Continue(())
     }
 
-    /// A step is done.
-    fn end(&mut self, report: &StepReport) {
-        let _ = report;
+    /// A step is done, and this is what it made of the network.
+    fn end(&mut self, report: &StepReport, graph: &Graph) {
+        let _ = (report, graph);
     }
 }
 
@@ -93,6 +94,7 @@ pub fn run(
             Step::Share(step) => stage.share(&mut graph, step)?,
             Step::Quantize(step) => stage.quantize(&mut graph, step)?,
             Step::Encode(step) => stage.encode(&mut graph, step)?,
+            Step::Norms(step) => stage.norms(&mut graph, step)?,
         }
         let score = evaluate(&graph, validation).map_err(|e| stage.failed(e))?;
         let report = StepReport {
@@ -101,7 +103,7 @@ pub fn run(
             nonzeros: graph.weights().map(|(_, w)| w.nonzeros()).sum(),
             validation_error_percent: score.error_percent(),
         };
-        observer.end(&report);
+        observer.end(&report, &graph);
         steps.push(report);
     }
     graph.metadata.insert("recipe".into(), recipe.name.clone());

@@ -1,5 +1,6 @@
 //! The quantize step: weights, biases, then calibrated activations.
 
+use super::retrain::Beside;
 use super::{Stage, replace_weights};
 use crate::recipe::{Biases, QuantizeStep};
 use crate::{CompressError, Granularity, Histogram, activations, prune, quantize_weights};
@@ -17,14 +18,18 @@ impl Stage<'_> {
         graph: &mut Graph,
         step: &QuantizeStep,
     ) -> Result<(), CompressError> {
+        let unrounded = graph.clone();
         let columns = with_outputs_in_columns(graph);
-        for name in prune::prunable(graph) {
+        let names = prune::prunable(graph);
+        let layers = names.len();
+        for (index, name) in names.into_iter().enumerate() {
+            let bits = step.bits_of(index, layers);
             let granularity = match step.granularity {
                 Granularity::PerChannel if columns.contains(&name) => Granularity::PerColumn,
                 other => other,
             };
             replace_weights(graph, vec![name], |weight| {
-                quantize_weights(weight, step.weight_bits, granularity, step.weight_range)
+                quantize_weights(weight, bits, granularity, step.weight_range)
             })?;
         }
         if step.biases == Biases::F16 {
@@ -36,11 +41,21 @@ impl Stage<'_> {
             let mut add = |name: &str, values: &[f32]| {
                 calibration.entry(name.to_owned()).or_default().add(values);
             };
-            observe(graph, self.train, CALIBRATION_IMAGES, &names, &mut add)
+            // What is trained from the weights before their rounding starts from their
+            // activations, too: few bits untrained give others.
+            let seen = match step.retrain {
+                Some(_) => &unrounded,
+                None => &*graph,
+            };
+            observe(seen, self.train, CALIBRATION_IMAGES, &names, &mut add)
                 .map_err(|e| self.failed(e))?;
             activations::quantize_activations(graph, &calibration, range)?;
         }
-        self.retrain(graph, step.retrain.as_ref())
+        let beside = Beside {
+            unrounded: Some(unrounded),
+            ..Beside::default()
+        };
+        self.retrain_with(graph, step.retrain.as_ref(), beside)
     }
 }
 

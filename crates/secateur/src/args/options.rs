@@ -57,7 +57,8 @@ pub enum DataCommand {
 
 #[derive(ClapArgs)]
 pub struct Train {
-    /// lenet-300-100, lenet-5, resnet-20, mobilenet-small, vgg-small, or an ONNX file
+    /// lenet-300-100, lenet-5, resnet-20, mobilenet-small, vgg-small, alexnet-cifar, resnet-9,
+    /// ssd-small, or an ONNX file
     #[arg(value_parser = parse::built_in_or_file, value_hint = ValueHint::FilePath)]
     pub network: String,
     /// A known set's name, or a path: `secateur help data` says to what
@@ -72,9 +73,15 @@ pub struct Train {
     /// How a gradient moves a weight
     #[arg(long, value_enum, default_value_t = OptimiserArg::Sgd)]
     pub optimiser: OptimiserArg,
-    /// Learning rate at the start; it falls along a cosine [default: 0.05 for sgd, 0.001 for adamw]
+    /// The highest learning rate [default: 0.05 for sgd, 0.001 for adamw]
     #[arg(long, value_name = "RATE", value_parser = parse::positive)]
     pub learning_rate: Option<f32>,
+    /// How the learning rate changes
+    #[arg(long, value_enum, default_value_t = ScheduleArg::Cosine)]
+    pub schedule: ScheduleArg,
+    /// Share of the target that is spread over all classes
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = parse::part)]
+    pub label_smoothing: f32,
     /// Pull of the weights towards zero
     #[arg(long, value_name = "PULL", default_value_t = 5e-4, value_parser = parse::not_negative)]
     pub weight_decay: f32,
@@ -84,6 +91,12 @@ pub struct Train {
     /// Mirror half of the training images, too: for things, not for digits
     #[arg(long)]
     pub mirror: bool,
+    /// Blank a square of so many pixels in each training image
+    #[arg(long, value_name = "PIXELS", default_value_t = 0)]
+    pub cutout: usize,
+    /// Keep a moving average of the weights with this decay, such as 0.999
+    #[arg(long, value_name = "DECAY", value_parser = parse::part)]
+    pub ema: Option<f32>,
     /// Training images held out, at most a sixth; `compress` holds out the same ones
     #[arg(long, value_name = "N", default_value_t = 5000)]
     pub validation: usize,
@@ -106,6 +119,17 @@ pub enum OptimiserArg {
     Sgd,
     /// Adam with decoupled weight decay
     Adamw,
+}
+
+/// How the learning rate changes over a training.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum ScheduleArg {
+    /// Down to nothing along half a cosine
+    Cosine,
+    /// It stays
+    Constant,
+    /// Up for a quarter of the training, then down to nothing
+    OneCycle,
 }
 
 #[derive(ClapArgs)]
@@ -133,6 +157,9 @@ pub struct Compress {
     /// The .sct file to write
     #[arg(short, long, value_name = "FILE", value_parser = parse::sct)]
     pub output: PathBuf,
+    /// Also show the run as a page: what was tried, bytes, weights, time, answers
+    #[arg(long, value_name = "FILE", value_parser = parse::html)]
+    pub html: Option<PathBuf>,
     #[command(flatten)]
     pub json: JsonArg,
 }
@@ -164,10 +191,22 @@ pub struct Eval {
     /// A known set's name, or a path: `secateur help data` says to what
     #[arg(long, value_hint = ValueHint::AnyPath)]
     pub data: String,
+    /// Refuse data that ask for something else [default: what the data ask for]
+    #[arg(long, value_enum)]
+    pub task: Option<TaskArg>,
     #[command(flatten)]
     pub scaling: Scaling,
     #[command(flatten)]
     pub json: JsonArg,
+}
+
+/// What a network is for.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum TaskArg {
+    /// Images have one class each
+    Classification,
+    /// Images have boxes; scored as mAP at an overlap of 0.5
+    Detection,
 }
 
 #[derive(ClapArgs)]
@@ -181,9 +220,15 @@ pub struct Run {
     /// Swap dark and light first: the digits of MNIST are light on dark
     #[arg(long)]
     pub invert: bool,
-    /// Answers to show
+    /// Answers of a classifier to show
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = parse::at_least_one)]
     pub top: usize,
+    /// Show what a detector finds from this score, 0 to 1
+    #[arg(long, value_name = "SCORE", default_value_t = 0.4, value_parser = parse::share)]
+    pub least: f32,
+    /// The .png file to write: the picture, and boxes around what a detector finds
+    #[arg(short, long, value_name = "FILE", value_parser = parse::png)]
+    pub output: Option<PathBuf>,
     #[command(flatten)]
     pub scaling: Scaling,
     #[command(flatten)]

@@ -3,7 +3,7 @@
 use super::bench::{Measured, measure};
 use super::compress::{self, Compressed};
 use super::{data, run as answer, train};
-use crate::args::{Compress, Demo, JsonArg, OptimiserArg, Run, Scaling, Train};
+use crate::args::{Compress, Demo, JsonArg, OptimiserArg, Run, Scaling, ScheduleArg, Train};
 use crate::out::Out;
 use crate::{interrupt, network, units};
 use anyhow::{Context, Result};
@@ -97,8 +97,12 @@ fn training(args: &Demo, set: KnownSet, dense: &Path) -> Train {
         optimiser: OptimiserArg::Sgd,
         learning_rate: None,
         weight_decay: 5e-4,
+        schedule: ScheduleArg::Cosine,
+        label_smoothing: 0.0,
         shift: 0,
         mirror: false,
+        cutout: 0,
+        ema: None,
         validation: 5000,
         scaling: Scaling::default(),
         seed: args.seed,
@@ -117,6 +121,7 @@ fn compression(args: &Demo, set: KnownSet, dense: &Path, small: &Path) -> Compre
         store: None,
         scaling: Scaling::default(),
         output: small.to_owned(),
+        html: None,
         json: JsonArg::default(),
     }
 }
@@ -127,6 +132,8 @@ fn question(small: &Path, picture: &Path) -> Run {
         input: picture.to_owned(),
         invert: false,
         top: 3,
+        least: 0.4,
+        output: None,
         scaling: Scaling::default(),
         json: JsonArg::default(),
     }
@@ -153,19 +160,14 @@ fn table(out: &Out, result: &Compressed, dense: &Measured, small: &Measured) {
     };
     let (before, after) = (&result.before, &result.after);
     let rows = [
-        row(
-            "before (f32)",
-            before.bytes,
-            before.top1_error_percent,
-            dense,
-        ),
-        row("after (.sct)", after.bytes, after.top1_error_percent, small),
+        row("before (f32)", before.bytes, before.error_percent(), dense),
+        row("after (.sct)", after.bytes, after.error_percent(), small),
         vec![
             String::new(),
             format!("{:.1} x smaller", result.ratio),
             format!(
                 "{:+.2} points",
-                after.top1_error_percent - before.top1_error_percent
+                after.error_percent() - before.error_percent()
             ),
             format!("{:.1} x faster", dense.median_ms / small.median_ms),
         ],

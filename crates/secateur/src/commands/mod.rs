@@ -1,6 +1,6 @@
 //! One file a command.
 
-mod bench;
+pub mod bench;
 mod completions;
 mod compress;
 mod cpu;
