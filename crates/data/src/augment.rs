@@ -2,6 +2,8 @@
 
 use rand::{Rng, RngExt};
 
+use secateur_model::detection::Object;
+
 use crate::DataError;
 
 /// Pads by `pad` zeros on every side, crops at random to the old size and mirrors half of the
@@ -27,10 +29,21 @@ pub struct CropFlip {
     pub mirror: bool,
 }
 
+/// What was done to an image: moved, then mirrored.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Moved {
+    /// How far it moved down, in parts of its height; negative is up.
+    pub down: f32,
+    /// How far it moved right, in parts of its width.
+    pub right: f32,
+    /// Whether it was mirrored left to right.
+    pub mirrored: bool,
+}
+
 impl CropFlip {
-    /// Changes every image of `batch`, `[n, channels, height, width]`, in place. Two shifts and
-    /// one mirroring are drawn for each image in turn, so the result depends on the state of
-    /// `rng` alone.
+    /// Changes every image of `batch`, `[n, channels, height, width]`, in place; what was done to
+    /// each. Two shifts and one mirroring are drawn for each image in turn, so the result depends
+    /// on the state of `rng` alone.
     ///
     /// # Errors
     /// A batch that is not a whole number of images of `shape`, `[channels, height, width]`.
@@ -39,14 +52,20 @@ impl CropFlip {
         batch: &mut [f32],
         shape: [usize; 3],
         rng: &mut impl Rng,
-    ) -> Result<(), DataError> {
+    ) -> Result<Vec<Moved>, DataError> {
         let [_, height, width] = shape;
         let image_len = image_len(batch, shape)?;
         let mut old = vec![0.0; image_len];
+        let mut moves = Vec::with_capacity(batch.len() / image_len);
         for image in batch.chunks_exact_mut(image_len) {
             let down = rng.random_range(0..=self.pad.saturating_mul(2));
             let right = rng.random_range(0..=self.pad.saturating_mul(2));
             let mirror = rng.random::<bool>() && self.mirror;
+            moves.push(Moved {
+                down: (self.pad as f32 - down as f32) / height as f32,
+                right: (self.pad as f32 - right as f32) / width as f32,
+                mirrored: mirror,
+            });
             old.copy_from_slice(image);
             let planes = old.chunks_exact(height * width);
             for (from, to) in planes.zip(image.chunks_exact_mut(height * width)) {
@@ -63,8 +82,32 @@ impl CropFlip {
                 }
             }
         }
-        Ok(())
+        Ok(moves)
     }
+}
+
+impl Moved {
+    /// What is still to be seen of the objects of an image, where it is now. Objects of which less
+    /// than [`VISIBLE`](Self::VISIBLE) is left are difficult: whether there is one is a guess.
+    pub fn objects(&self, objects: &[Object]) -> Vec<Object> {
+        let seen = objects.iter().map(|object| {
+            let moved = object.bbox.moved(self.right, self.down);
+            let bbox = match self.mirrored {
+                true => moved.mirrored().clipped(),
+                false => moved.clipped(),
+            };
+            let hidden = bbox.area() < Self::VISIBLE * object.bbox.area();
+            Object {
+                bbox,
+                difficult: object.difficult || hidden,
+                ..*object
+            }
+        });
+        seen.filter(|object| object.bbox.area() > 0.0).collect()
+    }
+
+    /// Share of an object's area by which it can still be recognised.
+    pub const VISIBLE: f32 = 0.3;
 }
 
 /// Blanks a square of each image, its middle anywhere in it: DeVries, Taylor, *Improved
@@ -135,6 +178,7 @@ fn image_len(batch: &[f32], shape: [usize; 3]) -> Result<usize, DataError> {
 mod tests {
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
+    use secateur_model::detection::BBox;
 
     use super::*;
 
@@ -193,6 +237,53 @@ mod tests {
                 assert!((*a == 0.0 && *b == 0.0) || b - a == 12.0, "{a} {b}");
             }
         }
+    }
+
+    /// A bright rectangle on black, and its box.
+    fn rectangle(edges: [usize; 4]) -> (Vec<f32>, Object) {
+        let [left, top, right, bottom] = edges;
+        let inside =
+            |i: usize| (left..right).contains(&(i % 8)) && (top..bottom).contains(&(i / 8));
+        let image = (0..64).map(|i| f32::from(u8::from(inside(i)))).collect();
+        let [l, t, r, b] = edges.map(|e| e as f32 / 8.0);
+        let object = Object {
+            class: 0,
+            bbox: BBox::new(l, t, r, b),
+            difficult: false,
+        };
+        (image, object)
+    }
+
+    #[test]
+    fn boxes_move_along() {
+        let mut rng = ChaCha8Rng::seed_from_u64(4);
+        let crop = CropFlip {
+            pad: 3,
+            mirror: true,
+        };
+        let (mut hidden, mut gone) = (0, 0);
+        for _ in 0..200 {
+            let (mut image, object) = rectangle([1, 2, 4, 7]);
+            let moves = crop.apply(&mut image, [1, 8, 8], &mut rng).unwrap();
+            let seen = moves[0].objects(&[object]);
+            let bright = |i: &usize| image[*i] > 0.0;
+            let columns = (0..64).filter(bright).map(|i| i % 8);
+            let rows = (0..64).filter(bright).map(|i| i / 8);
+            let (Some(left), Some(top)) = (columns.clone().min(), rows.clone().min()) else {
+                assert!(seen.is_empty());
+                gone += 1;
+                continue;
+            };
+            let right = columns.max().unwrap() + 1;
+            let bottom = rows.max().unwrap() + 1;
+            let found = [left, top, right, bottom].map(|e| e as f32 / 8.0);
+            let b = seen[0].bbox;
+            assert_eq!([b.left, b.top, b.right, b.bottom], found);
+            let left = (right - left) * (bottom - top);
+            assert_eq!(seen[0].difficult, left * 10 < 3 * 15);
+            hidden += usize::from(seen[0].difficult);
+        }
+        assert!(hidden > 0 && gone == 0, "{hidden} {gone}");
     }
 
     #[test]

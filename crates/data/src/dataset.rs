@@ -1,9 +1,11 @@
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
+use secateur_model::detection::Object;
+
 use crate::{DataError, Normalize};
 
-/// Images `[n, channels, height, width]` (NCHW), with one label each.
+/// Images `[n, channels, height, width]` (NCHW), with one label, or the boxes of things, each.
 ///
 /// ```
 /// use secateur_data::{Dataset, Normalize, Pixels};
@@ -35,7 +37,27 @@ pub struct Dataset {
     /// are (see [`normalisation`](Self::normalisation)).
     pub normalize: Normalize,
     pixels: Pixels,
-    labels: Vec<u32>,
+    targets: Targets,
+    /// Images that the set itself sets apart for validation, in order.
+    validation: Vec<usize>,
+}
+
+/// What a network is to say of each image: the set decides what a network is for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Targets {
+    /// Its class.
+    Classes(Vec<u32>),
+    /// What is in it, and where.
+    Boxes(Vec<Vec<Object>>),
+}
+
+impl Targets {
+    fn len(&self) -> usize {
+        match self {
+            Self::Classes(labels) => labels.len(),
+            Self::Boxes(boxes) => boxes.len(),
+        }
+    }
 }
 
 /// Planar NCHW pixels, as they are stored.
@@ -83,27 +105,64 @@ impl Dataset {
         labels: Vec<u32>,
         normalize: Normalize,
     ) -> Result<Self, DataError> {
-        let name = name.into();
         let set = Self {
-            name,
+            name: name.into(),
             channels,
             height,
             width,
             classes,
             normalize,
             pixels,
-            labels,
+            targets: Targets::Classes(labels),
+            validation: Vec::new(),
         };
+        set.check()?;
+        Ok(set)
+    }
+
+    /// Joins RGB pixels `[boxes.len(), 3, height, width]` with what is in each image. Images
+    /// whose numbers are in `validation` are those that [`split`](Self::split) holds out.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); an object of no class or whose box is not in its image, a
+    /// number in `validation` that is no image's.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of a data set, each of its own type"
+    )]
+    pub fn with_boxes(
+        name: impl Into<String>,
+        height: usize,
+        width: usize,
+        classes: Vec<String>,
+        pixels: Vec<u8>,
+        boxes: Vec<Vec<Object>>,
+        normalize: Normalize,
+        validation: Vec<usize>,
+    ) -> Result<Self, DataError> {
+        let mut set = Self {
+            name: name.into(),
+            channels: 3,
+            height,
+            width,
+            classes,
+            normalize,
+            pixels: Pixels::U8(pixels),
+            targets: Targets::Boxes(boxes),
+            validation,
+        };
+        set.validation.sort_unstable();
+        set.validation.dedup();
         set.check()?;
         Ok(set)
     }
 
     fn check(&self) -> Result<(), DataError> {
         let place = || self.name.clone();
-        if self.labels.is_empty() {
+        if self.is_empty() {
             return Err(DataError::Empty { place: place() });
         }
-        let shape = [self.labels.len(), self.channels, self.height, self.width];
+        let shape = [self.len(), self.channels, self.height, self.width];
         let needed = shape
             .iter()
             .try_fold(1usize, |size, &dim| size.checked_mul(dim));
@@ -117,21 +176,7 @@ impl Dataset {
                 there,
             ));
         }
-        let classes = self.classes.len();
-        if let Some((index, &label)) = self
-            .labels
-            .iter()
-            .enumerate()
-            .find(|&(_, &label)| label as usize >= classes)
-        {
-            let label = i64::from(label);
-            return Err(DataError::Label {
-                place: place(),
-                index,
-                label,
-                classes,
-            });
-        }
+        self.check_targets()?;
         if let Pixels::F32(values) = &self.pixels
             && let Some((index, &value)) = values.iter().enumerate().find(|(_, v)| !v.is_finite())
         {
@@ -144,14 +189,57 @@ impl Dataset {
         self.normalize.check(&self.name, self.channels)
     }
 
+    fn check_targets(&self) -> Result<(), DataError> {
+        let place = || self.name.clone();
+        let classes = self.classes.len();
+        let no_class = |index, label: u32| DataError::Label {
+            place: place(),
+            index,
+            label: i64::from(label),
+            classes,
+        };
+        match &self.targets {
+            Targets::Classes(labels) => {
+                let mut labels = labels.iter().enumerate();
+                if let Some((index, &label)) = labels.find(|&(_, &l)| l as usize >= classes) {
+                    return Err(no_class(index, label));
+                }
+            }
+            Targets::Boxes(boxes) => {
+                for (index, object) in boxes.iter().enumerate().flat_map(each) {
+                    if object.class as usize >= classes {
+                        return Err(no_class(index, object.class));
+                    }
+                    if !object.bbox.is_sound() {
+                        let needed = "edges in order and in the image";
+                        let there = format!("{:?} of image {index}", object.bbox);
+                        return Err(DataError::malformed(place(), "box", needed, there));
+                    }
+                }
+            }
+        }
+        match self.validation.last() {
+            Some(&last) if last >= self.len() => {
+                let needed = format!("below {}", self.len());
+                Err(DataError::malformed(
+                    place(),
+                    "validation image",
+                    needed,
+                    last,
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Number of images.
     pub fn len(&self) -> usize {
-        self.labels.len()
+        self.targets.len()
     }
 
     /// Whether there is no image; only a [`subset`](Self::subset) can be.
     pub fn is_empty(&self) -> bool {
-        self.labels.is_empty()
+        self.len() == 0
     }
 
     /// How a picture becomes an input for a network that learns from this set; none where the
@@ -163,9 +251,17 @@ impl Dataset {
         }
     }
 
-    /// The class of each image, all below `classes.len()`.
+    /// What a network is to say of each image.
+    pub fn targets(&self) -> &Targets {
+        &self.targets
+    }
+
+    /// The class of each image, all below `classes.len()`; none where images have boxes.
     pub fn labels(&self) -> &[u32] {
-        &self.labels
+        match &self.targets {
+            Targets::Classes(labels) => labels,
+            Targets::Boxes(_) => &[],
+        }
     }
 
     /// Values of one image: `channels · height · width`.
@@ -220,7 +316,8 @@ impl Dataset {
         }
     }
 
-    /// The given images, in the given order. An index that does not exist is left out.
+    /// The given images, in the given order, none of them set apart for validation. An index that
+    /// does not exist is left out.
     pub fn subset(&self, indices: &[usize]) -> Self {
         let kept: Vec<usize> = indices
             .iter()
@@ -236,7 +333,15 @@ impl Dataset {
             name: self.name.clone(),
             classes: self.classes.clone(),
             normalize: self.normalize.clone(),
-            labels: select(&self.labels, &kept, 1),
+            targets: match &self.targets {
+                Targets::Classes(labels) => {
+                    Targets::Classes(kept.iter().map(|&i| labels[i]).collect())
+                }
+                Targets::Boxes(boxes) => {
+                    Targets::Boxes(kept.iter().map(|&i| boxes[i].clone()).collect())
+                }
+            },
+            validation: Vec::new(),
             pixels,
             ..*self
         }
@@ -245,7 +350,15 @@ impl Dataset {
     /// Shuffles with `seed` and holds out `held_out` images: `(the rest, the held out)`.
     /// At least one image stays in the rest. Both parts keep the order of the set, and the
     /// classes are not balanced.
+    ///
+    /// Where the set itself sets images apart for validation, it is these that are held out, however
+    /// many are asked for, unless none are.
     pub fn split(&self, held_out: usize, seed: u64) -> (Self, Self) {
+        if held_out > 0 && !self.validation.is_empty() && self.validation.len() < self.len() {
+            let apart = |i: &usize| self.validation.binary_search(i).is_ok();
+            let (held, rest): (Vec<usize>, Vec<usize>) = (0..self.len()).partition(apart);
+            return (self.subset(&rest), self.subset(&held));
+        }
         let mut order: Vec<usize> = (0..self.len()).collect();
         order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
         let (held, rest) = order.split_at_mut(held_out.min(self.len().saturating_sub(1)));
@@ -253,6 +366,13 @@ impl Dataset {
         rest.sort_unstable();
         (self.subset(rest), self.subset(held))
     }
+}
+
+/// Each thing with what it is in.
+fn each<'a>(
+    (index, objects): (usize, &'a Vec<Object>),
+) -> impl Iterator<Item = (usize, &'a Object)> {
+    objects.iter().map(move |object| (index, object))
 }
 
 fn image_of<T>(values: &[T], index: usize, size: usize) -> Option<&[T]> {
@@ -270,6 +390,8 @@ fn select<T: Copy>(values: &[T], indices: &[usize], size: usize) -> Vec<T> {
 
 #[cfg(test)]
 mod tests {
+    use secateur_model::detection::BBox;
+
     use super::*;
 
     fn tiny(pixels: Pixels, labels: Vec<u32>, channels: usize) -> Result<Dataset, DataError> {
@@ -346,5 +468,52 @@ mod tests {
         seen.sort_unstable();
         assert_eq!(seen, (0..20).map(|i| 2 * i).collect::<Vec<u8>>());
         assert_eq!(set.split(99, 0).0.len(), 1);
+    }
+
+    fn boxed(objects: Vec<Vec<Object>>, validation: Vec<usize>) -> Result<Dataset, DataError> {
+        let (classes, n) = (vec!["a".into()], objects.len());
+        let pixels = (0..n * 6).map(|i| i as u8).collect();
+        let normalize = Normalize::unit(3);
+        Dataset::with_boxes(
+            "boxed", 1, 2, classes, pixels, objects, normalize, validation,
+        )
+    }
+
+    fn object(class: u32, right: f32) -> Object {
+        Object {
+            class,
+            bbox: BBox::new(0.25, 0.0, right, 1.0),
+            difficult: false,
+        }
+    }
+
+    #[test]
+    fn a_set_s_own_validation_images_are_held_out() {
+        let objects: Vec<_> = (0..4).map(|i| vec![object(0, 1.0); i]).collect();
+        let set = boxed(objects, vec![2, 0]).unwrap();
+        let (rest, held) = set.split(1, 5);
+        assert_eq!(
+            (rest.raw_u8(0), held.raw_u8(1)),
+            (set.raw_u8(1), set.raw_u8(2))
+        );
+        let Targets::Boxes(boxes) = held.targets() else {
+            unreachable!("boxes stay boxes");
+        };
+        assert_eq!(boxes.iter().map(Vec::len).collect::<Vec<_>>(), [0, 2]);
+        assert!(held.labels().is_empty() && held.len() == 2);
+        assert_eq!(
+            set.split(0, 5),
+            (set.subset(&[0, 1, 2, 3]), set.subset(&[]))
+        );
+    }
+
+    #[test]
+    fn boxes_that_make_no_sense_are_refused() {
+        let message = |r: Result<Dataset, DataError>| r.unwrap_err().to_string();
+        assert!(message(boxed(vec![], vec![])).contains("empty"));
+        assert!(message(boxed(vec![vec![object(1, 1.0)]], vec![])).contains("label 1 of image 0"));
+        assert!(message(boxed(vec![vec![object(0, 1.5)]], vec![])).contains("in the image"));
+        assert!(message(boxed(vec![vec![object(0, 0.1)]], vec![])).contains("edges in order"));
+        assert!(message(boxed(vec![vec![]], vec![1])).contains("validation image"));
     }
 }

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use crate::{
     Array, DataError, Dataset, KnownSet, Normalize, array::Images, cifar, digits, folder, idx_dir,
-    npz, read_idx,
+    npz, read_idx, voc,
 };
 
 /// A set as it is used.
@@ -23,6 +23,8 @@ pub struct Split {
 /// A path is one of
 /// - a folder of images, `class/*.png|jpg|jpeg`, with `train/` and `test/` above the classes or
 ///   without; gray if all are gray;
+/// - a folder like PASCAL VOC's, `Annotations/*.xml`, `JPEGImages` and the lists in
+///   `ImageSets/Main`: pictures with boxes, scaled to a longer side of 256 pixels;
 /// - a folder with IDX files: MNIST's four, or one pair whose names differ in `images`/`labels`;
 /// - a folder with `x.npy` and `y.npy`, or a `.npz` file or folder of arrays called `x_train`,
 ///   `y_train`, `x_test`, `y_test` (or `train_images`, `train_labels`, `test_images`,
@@ -40,6 +42,15 @@ pub struct Split {
 /// # Ok::<(), secateur_data::DataError>(())
 /// ```
 pub fn load(name_or_path: &str) -> Result<Split, DataError> {
+    load_sized(name_or_path, None)
+}
+
+/// The same, with pictures scaled to `[height, width]` pixels where the set is scaled at all: for
+/// a network that takes pictures of this size only.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_sized(name_or_path: &str, size: Option<[usize; 2]>) -> Result<Split, DataError> {
     match name_or_path.parse::<KnownSet>() {
         Ok(KnownSet::Digits) => digits::load(),
         Ok(KnownSet::Cifar10) => cifar::load(),
@@ -49,14 +60,13 @@ pub fn load(name_or_path: &str) -> Result<Split, DataError> {
             if !path.exists() {
                 return Err(unknown);
             }
-            own(path)
+            own(path, size)
         }
     }
 }
 
-fn own(path: &Path) -> Result<Split, DataError> {
-    let needed =
-        "an .npz file, or a folder with x.npy and y.npy, IDX files or class folders of images";
+fn own(path: &Path, size: Option<[usize; 2]>) -> Result<Split, DataError> {
+    let needed = "an .npz file, or a folder with x.npy and y.npy, IDX files, class folders of images or VOC's";
     if path.is_file() {
         if path
             .extension()
@@ -68,6 +78,9 @@ fn own(path: &Path) -> Result<Split, DataError> {
             path: path.into(),
             needed,
         });
+    }
+    if let Some(split) = voc::load(path, size)? {
+        return Ok(split);
     }
     for layout in [npz::load_dir, idx_dir::load, folder::load] {
         if let Some(split) = layout(path)? {

@@ -202,7 +202,7 @@ pub(crate) fn describe(value: &ValueInfo) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Op, zoo};
+    use crate::{Dim, Op, zoo};
 
     fn batch(dims: &[usize]) -> Tensor {
         let n = dims.iter().product();
@@ -214,7 +214,12 @@ mod tests {
         for (name, _) in zoo::NETWORKS {
             let net = zoo::build(name, [1, 16, 16], 3, 1).unwrap();
             let y = eval(&net, &[("input", batch(&[1, 1, 16, 16]))]).unwrap();
-            assert_eq!(y[0].shape().dims(), [1, 3], "{name}");
+            let declared = net.outputs[0].dims.as_deref().unwrap();
+            let shape = y[0].shape().dims();
+            assert_eq!((shape.len(), shape[0]), (declared.len(), 1), "{name}");
+            for (dim, &found) in declared.iter().zip(shape).skip(1) {
+                assert_eq!(*dim, Dim::Known(found), "{name}");
+            }
             assert!(
                 y[0].as_f32().unwrap().iter().all(|v| v.is_finite()),
                 "{name}"

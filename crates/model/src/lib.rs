@@ -7,6 +7,7 @@
 
 pub mod bitmask;
 pub mod control;
+pub mod detection;
 pub mod dtype;
 pub mod error;
 pub mod eval;

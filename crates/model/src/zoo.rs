@@ -1,12 +1,13 @@
 //! Built-in networks, freshly initialised.
 
 mod builder;
+mod detector;
 
 use crate::{Graph, ModelError};
 use builder::Builder;
 
 /// Names that [`build`] takes, with a line on each.
-pub const NETWORKS: [(&str, &str); 7] = [
+pub const NETWORKS: [(&str, &str); 8] = [
     (
         "lenet-300-100",
         "three fully connected layers (LeCun et al. 1998)",
@@ -26,6 +27,10 @@ pub const NETWORKS: [(&str, &str); 7] = [
     (
         "vgg-small",
         "six 3x3 convolutions with batch normalisation for 32x32",
+    ),
+    (
+        "ssd-small",
+        "finds objects in one pass: ten 3x3 convolutions, two grids of cells",
     ),
     (
         "alexnet-cifar",
@@ -114,6 +119,7 @@ pub fn build(
             b.global_pool();
             b.linear("fc", classes)?;
         }
+        "ssd-small" => return b.ssd_small(input, classes),
         // AlexNet (Krizhevsky et al. 2012) without its strides, which 32x32 pictures have
         // no room for; most of its weights are fully connected, as there.
         "alexnet-cifar" => {

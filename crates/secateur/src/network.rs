@@ -2,7 +2,7 @@
 
 use crate::interrupt;
 use anyhow::{Context, Result, bail};
-use secateur_data::Dataset;
+use secateur_data::{Dataset, Split};
 use secateur_io::codec::Store;
 use secateur_io::{onnx, sct};
 use secateur_model::{Dim, Graph, ValueInfo};
@@ -36,8 +36,18 @@ pub fn size(path: &Path) -> Result<u64> {
     Ok(metadata.len())
 }
 
+/// Loads a set by its name or path, in the size that the network takes where pictures are scaled.
+pub fn load_data(graph: &Graph, name: &str) -> Result<Split> {
+    let size = match input(graph).map(dims) {
+        Ok([_, _, Dim::Known(height), Dim::Known(width)]) => Some([*height, *width]),
+        _ => None,
+    };
+    Ok(secateur_data::load_sized(name, size)?)
+}
+
 /// Splits training images into `(training, validation)`: the same ones for a
-/// set and a number, so that what `train` never saw `compress` never trains on.
+/// set and a number, so that what `train` never saw `compress` never trains on. A set's own
+/// validation images are those held out, where it has any.
 pub fn hold_out(data: &Dataset, images: usize) -> (Dataset, Dataset) {
     data.split(images.min(data.len() / 6), 0)
 }

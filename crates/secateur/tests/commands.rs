@@ -78,6 +78,7 @@ fn inspect_and_bench_have_the_fields_that_others_rely_on() {
         [
             "bits",
             "bytes",
+            "coded",
             "macs",
             "name",
             "nonzero_macs",
@@ -85,6 +86,13 @@ fn inspect_and_bench_have_the_fields_that_others_rely_on() {
             "shape"
         ]
     );
+    let coded = &layer["coded"];
+    let part = |key: &str| coded[key].as_u64().unwrap();
+    let parts = ["support", "value", "parameter", "other"];
+    let sum: u64 = parts.map(|p| part(&format!("{p}_bytes"))).iter().sum();
+    assert_eq!(layer["bytes"], sum);
+    assert!(coded["coder"].is_string() && part("support_bytes") > 0);
+    assert!(inspect["file"]["graph_bytes"].as_u64().unwrap() > 0);
     assert_eq!(layer["macs"], 300 * 64);
     assert_eq!(layer["nonzero_macs"], layer["nonzeros"]);
 
@@ -355,6 +363,7 @@ fn shells_get_completions_and_help_has_examples() {
         "data",
         "train",
         "compress",
+        "sensitivity",
         "inspect",
         "eval",
         "run",

@@ -4,7 +4,7 @@ use crate::TrainError;
 use crate::trace::Value;
 use rand_chacha::ChaCha8Rng;
 use secateur_data::Dataset;
-use secateur_data::augment::{CropFlip, Cutout};
+use secateur_data::augment::{CropFlip, Cutout, Moved};
 
 /// How images are varied between epochs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -17,12 +17,20 @@ pub struct Augment {
     pub cutout: usize,
 }
 
+/// Some images as they are shown.
+pub(crate) struct Batch {
+    pub indices: Vec<usize>,
+    pub input: Value,
+    /// What was done to each image; nothing where there is none.
+    pub moves: Vec<Moved>,
+}
+
 pub(crate) fn batch_of(
     data: &Dataset,
     indices: &[usize],
     augment: Augment,
     rng: &mut ChaCha8Rng,
-) -> Result<Value, TrainError> {
+) -> Result<Batch, TrainError> {
     let mut pixels = vec![0.0; indices.len() * data.image_len()];
     data.gather(indices, &mut pixels);
     let shape = [data.channels, data.height, data.width];
@@ -32,14 +40,19 @@ pub(crate) fn batch_of(
         mirror,
         cutout,
     } = augment;
-    if shift > 0 || mirror {
-        let crop = CropFlip { pad: shift, mirror };
-        crop.apply(&mut pixels, shape, rng).map_err(wrong)?;
-    }
+    let crop = CropFlip { pad: shift, mirror };
+    let moves = match shift > 0 || mirror {
+        true => crop.apply(&mut pixels, shape, rng).map_err(wrong)?,
+        false => Vec::new(),
+    };
     if cutout > 0 {
         let square = Cutout { side: cutout };
         square.apply(&mut pixels, shape, rng).map_err(wrong)?;
     }
     let dims = [indices.len(), data.channels, data.height, data.width];
-    Ok(Value::new(pixels, &dims))
+    Ok(Batch {
+        indices: indices.to_vec(),
+        input: Value::new(pixels, &dims),
+        moves,
+    })
 }

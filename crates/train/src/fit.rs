@@ -116,7 +116,8 @@ pub struct Quiet;
 
 impl Hooks for Quiet {}
 
-/// Trains a classifier's weights in place; the same seed gives the same weights.
+/// Trains a network's weights in place; the same seed gives the same weights. What it learns is
+/// what the data holds: the class of each image, or (a detector) the boxes of what is in it.
 ///
 /// The form of each weight is its constraint: masked positions stay exactly
 /// zero, shared values move together, integers train straight through their
@@ -157,7 +158,7 @@ pub fn fit(
         hooks.before_step(step, total, &mut learner.latent)?;
         let start = step % per_epoch * batch;
         let indices = &order[start..start + batch];
-        let input = batch_of(data, indices, options.augment, &mut rng)?;
+        let shown = batch_of(data, indices, options.augment, &mut rng)?;
 
         let parameters = learner.parameters();
         let shares = followers.shares(&learner.latent);
@@ -169,8 +170,14 @@ pub fn fit(
                 shares: &shares,
             }),
         };
-        let values = trace::run(graph, input.clone(), &parameters, mode, objective.wanted())?;
-        let loss = objective.loss(&values, data, indices, input)?;
+        let values = trace::run(
+            graph,
+            shown.input.clone(),
+            &parameters,
+            mode,
+            objective.wanted(),
+        )?;
+        let loss = objective.loss(&values, data, shown)?;
         let value = trace::to_vec(loss.clone().inner())
             .first()
             .copied()

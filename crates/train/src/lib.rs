@@ -7,6 +7,7 @@
 mod activation_steps;
 mod average;
 mod batch;
+mod detector;
 mod dropout;
 mod error;
 mod features;
@@ -28,6 +29,7 @@ pub use fit::{FitOptions, FitReport, Hooks, Quiet, epochs_for, fit};
 pub use latent::LatentWeights;
 pub use loss::Distill;
 pub use norms::measure_norms;
+pub use ops::cross_product;
 pub use optimiser::Optimiser;
 pub use schedule::{Curve, Schedule};
-pub use score::{Score, evaluate, logits, observe};
+pub use score::{Answers, Probe, Score, evaluate, logits, observe, observe_together};

@@ -1,24 +1,29 @@
 //! The loss: labels, and another network's answers.
 
 use crate::TrainError;
+use crate::batch::Batch;
+use crate::detector::{Lesson, head_for};
 use crate::features::{self, Features};
 use crate::score::{check_input, constants};
 use crate::trace::{self, Mode, Value};
 use burn::tensor::{Tensor, activation};
-use secateur_data::Dataset;
+use secateur_data::augment::Moved;
+use secateur_data::{Dataset, Targets};
 use secateur_model::Graph;
+use secateur_model::detection::{Head, Object};
 use std::collections::HashMap;
 
 /// Learning from another network: its answers, by
-/// `alpha · CE + (1 − alpha) · T² · KL` (Hinton et al. 2015), and its feature maps, by
-/// their squared distance once each image's are scaled to length 1.
+/// `alpha · CE + (1 − alpha) · T² · KL` (Hinton et al. 2015), of a detector
+/// `alpha · own loss + (1 − alpha) · loss by the teacher's certainties and boxes`; and its
+/// feature maps, by their squared distance once each image's are scaled to length 1.
 #[derive(Debug, Clone)]
 pub struct Distill {
     /// The network whose answers are learned.
     pub teacher: Graph,
     /// Weight of the labels.
     pub alpha: f32,
-    /// Softness of the answers.
+    /// Softness of the answers; a detector's are taken as they are.
     pub temperature: f32,
     /// Values that are learned beside the answers.
     pub features: Features,
@@ -43,8 +48,14 @@ impl Distill {
 pub(crate) struct Objective<'a> {
     /// The answers, then features.
     wanted: Vec<String>,
-    label_smoothing: f32,
+    goal: Goal,
     teacher: Option<Teacher<'a>>,
+}
+
+/// What the data asks for.
+enum Goal {
+    Classes { label_smoothing: f32 },
+    Boxes(Head),
 }
 
 /// A network whose answers are learned, ready to run.
@@ -57,7 +68,7 @@ struct Teacher<'a> {
 
 impl<'a> Objective<'a> {
     /// # Errors
-    /// A teacher that cannot see the data.
+    /// A teacher that cannot see the data, boxes for a network that finds none.
     pub(crate) fn new(
         graph: &Graph,
         data: &Dataset,
@@ -79,9 +90,13 @@ impl<'a> Objective<'a> {
                 })
             }
         };
+        let goal = match data.targets() {
+            Targets::Classes(_) => Goal::Classes { label_smoothing },
+            Targets::Boxes(_) => Goal::Boxes(head_for(graph, data)?),
+        };
         Ok(Self {
             wanted,
-            label_smoothing,
+            goal,
             teacher,
         })
     }
@@ -100,24 +115,32 @@ impl<'a> Objective<'a> {
         &self,
         values: &HashMap<String, Value>,
         data: &Dataset,
-        indices: &[usize],
-        input: Value,
+        batch: Batch,
     ) -> Result<Tensor<1>, TrainError> {
-        let batch = indices.len();
         let (output, features) = self.answers_and_features();
-        let logits = rows(values.get(output), output, batch)?;
-        let targets = one_hot(data, indices, logits.dims()[1], self.label_smoothing)?;
+        let answers = Answers {
+            goal: &self.goal,
+            value: values.get(output),
+            name: output,
+        };
+        let own = answers.own_loss(data, &batch)?;
         let loss = match &self.teacher {
-            None => cross_entropy(logits, targets),
+            None => own,
             Some(teacher) => {
-                let hard = cross_entropy(logits.clone(), targets) * teacher.distill.alpha;
-                hard + teacher.loss(values, logits, features, input)?
+                let alpha = teacher.distill.alpha;
+                let theirs = teacher.values(batch.input)?;
+                let taught = answers.taught_loss(&theirs, teacher, batch.indices.len())?;
+                let likeness = teacher.likeness(values, &theirs, features);
+                let loss = own * alpha + taught * (1.0 - alpha);
+                match likeness {
+                    Some(likeness) => loss + likeness,
+                    None => loss,
+                }
             }
         };
         if !loss.is_tracked() {
             return Err(TrainError::Setting(format!(
-                "output `{}` depends on no weight: there is nothing to train",
-                output
+                "output `{output}` depends on no weight: there is nothing to train"
             )));
         }
         Ok(loss)
@@ -132,45 +155,124 @@ impl<'a> Objective<'a> {
     }
 }
 
-impl Teacher<'_> {
-    /// What the student's answers and features lack.
-    fn loss(
+/// What the network says of a batch.
+struct Answers<'a> {
+    goal: &'a Goal,
+    value: Option<&'a Value>,
+    name: &'a str,
+}
+
+impl Answers<'_> {
+    /// The loss by what the data say.
+    fn own_loss(&self, data: &Dataset, batch: &Batch) -> Result<Tensor<1>, TrainError> {
+        let images = batch.indices.len();
+        match self.goal {
+            Goal::Classes { label_smoothing } => {
+                let logits = rows(self.value, self.name, images)?;
+                let classes = logits.dims()[1];
+                let targets = one_hot(data, &batch.indices, classes, *label_smoothing)?;
+                Ok(cross_entropy(logits, targets))
+            }
+            Goal::Boxes(head) => {
+                let output = cells(self.value, self.name, cell_dims(head, images))?;
+                let objects = shown_objects(data, &batch.indices, &batch.moves);
+                Ok(Lesson::of_objects(head, &output.to_vec(), &objects).loss_of(head, output))
+            }
+        }
+    }
+
+    /// The loss by what the teacher says.
+    fn taught_loss(
         &self,
-        student: &HashMap<String, Value>,
-        logits: Tensor<2>,
-        features: &[String],
-        input: Value,
+        theirs: &HashMap<String, Value>,
+        teacher: &Teacher<'_>,
+        images: usize,
     ) -> Result<Tensor<1>, TrainError> {
-        let Distill {
-            alpha,
-            temperature,
-            feature_weight,
-            ..
-        } = *self.distill;
+        let name = teacher.wanted.first().map_or("", String::as_str);
+        let theirs = theirs.get(name);
+        match self.goal {
+            Goal::Classes { .. } => {
+                let logits = rows(self.value, self.name, images)?;
+                let theirs = rows(theirs, name, images)?;
+                if theirs.dims() != logits.dims() {
+                    return Err(TrainError::Setting("the teacher has other classes".into()));
+                }
+                let t = teacher.distill.temperature;
+                let soft = activation::softmax(theirs / t, 1);
+                Ok(cross_entropy(logits / t, soft) * (t * t))
+            }
+            Goal::Boxes(head) => {
+                let needed = cell_dims(head, images);
+                let output = cells(self.value, self.name, needed)?;
+                let theirs = cells(theirs, name, needed)?.to_vec();
+                Ok(Lesson::of_teacher(head, &theirs).loss_of(head, output))
+            }
+        }
+    }
+}
+
+/// Extents of a detector's output.
+fn cell_dims(head: &Head, images: usize) -> [usize; 3] {
+    [images, head.cell_count(), head.width()]
+}
+
+impl Teacher<'_> {
+    /// What the teacher makes of a batch: answers and features.
+    fn values(&self, input: Value) -> Result<HashMap<String, Value>, TrainError> {
         let teacher = &self.distill.teacher;
-        let values = trace::run(
+        trace::run(
             teacher,
             input,
             &self.constants,
             Mode::Evaluate,
             &self.wanted,
-        )?;
-        let output = self.wanted.first().map_or("", String::as_str);
-        let theirs = rows(values.get(output), output, logits.dims()[0])?;
-        if theirs.dims() != logits.dims() {
-            return Err(TrainError::Setting("the teacher has other classes".into()));
-        }
-        let soft = activation::softmax(theirs / temperature, 1);
-        let of_answers = (1.0 - alpha) * temperature * temperature;
-        let mut loss = cross_entropy(logits / temperature, soft) * of_answers;
-        let share = feature_weight / features.len().max(1) as f32;
-        for name in features {
-            if let (Some(ours), Some(theirs)) = (student.get(name), values.get(name)) {
-                loss = loss + features::distance(ours, theirs) * share;
-            }
-        }
-        Ok(loss)
+        )
     }
+
+    /// How far the student's features are from the teacher's.
+    fn likeness(
+        &self,
+        ours: &HashMap<String, Value>,
+        theirs: &HashMap<String, Value>,
+        features: &[String],
+    ) -> Option<Tensor<1>> {
+        let share = self.distill.feature_weight / features.len().max(1) as f32;
+        let pairs = features
+            .iter()
+            .filter_map(|name| Some((ours.get(name)?, theirs.get(name)?)));
+        pairs
+            .map(|(ours, theirs)| features::distance(ours, theirs) * share)
+            .reduce(|sum, distance| sum + distance)
+    }
+}
+
+/// What is to be seen in the images as they are shown.
+fn shown_objects(data: &Dataset, indices: &[usize], moves: &[Moved]) -> Vec<Vec<Object>> {
+    let Targets::Boxes(boxes) = data.targets() else {
+        return Vec::new();
+    };
+    let moves = moves
+        .iter()
+        .copied()
+        .chain(std::iter::repeat(Moved::default()));
+    let shown = indices.iter().zip(moves);
+    shown
+        .map(|(&index, moved)| moved.objects(boxes.get(index).map_or(&[][..], Vec::as_slice)))
+        .collect()
+}
+
+/// The value, which must be a row for each cell of each image.
+fn cells<'a>(
+    value: Option<&'a Value>,
+    name: &str,
+    needed: [usize; 3],
+) -> Result<&'a Value, TrainError> {
+    value.filter(|v| v.dims == needed).ok_or_else(|| {
+        let found = value.map_or(&[][..], |v| &v.dims);
+        TrainError::Setting(format!(
+            "output `{name}` must be {needed:?} to find objects, found {found:?}"
+        ))
+    })
 }
 
 fn first_output(graph: &Graph) -> String {

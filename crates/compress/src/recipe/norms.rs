@@ -1,10 +1,10 @@
 //! The step that measures normalisations anew.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Measure the statistics of batch normalisations anew: pruning and rounding move what
 /// their layers give. A prune step that does not retrain does so by itself.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NormsStep {
     /// Training images to measure on.

@@ -1,10 +1,10 @@
 //! How a step trains.
 
 use secateur_train::{Augment, Curve, Features, Optimiser, Schedule};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// How long and how fast to train.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Retrain {
     /// Passes over the training data.
@@ -61,7 +61,7 @@ fn default_batch() -> usize {
 }
 
 /// The course of a learning rate.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ScheduleSetting {
     /// To nothing along half a cosine.
@@ -92,7 +92,7 @@ impl From<ScheduleSetting> for Curve {
 }
 
 /// How a gradient moves a weight, with the usual constants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OptimiserSetting {
     /// Stochastic gradient descent with Nesterov momentum 0.9.
@@ -112,7 +112,7 @@ impl From<OptimiserSetting> for Optimiser {
 }
 
 /// `alpha · CE + (1 − alpha) · T² · KL` (Hinton et al. 2015), and feature maps.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DistillSettings {
     /// Weight of the labels.
@@ -132,7 +132,7 @@ fn default_feature_weight() -> f32 {
 }
 
 /// Which values of the teacher are learned.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum FeatureSetting {
     /// Values of these names; by default none.
@@ -142,7 +142,7 @@ pub enum FeatureSetting {
 }
 
 /// The word `auto`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Automatic {
     /// The network says which.

@@ -8,12 +8,13 @@ use secateur_model::{
 use std::collections::BTreeMap;
 
 /// Small inputs for each of the zoo's networks.
-pub const NETWORKS: [(&str, [usize; 3]); 5] = [
+pub const NETWORKS: [(&str, [usize; 3]); 6] = [
     ("lenet-300-100", [1, 12, 12]),
     ("lenet-5", [1, 28, 28]),
     ("resnet-20", [3, 10, 10]),
     ("mobilenet-small", [3, 12, 12]),
     ("vgg-small", [3, 8, 8]),
+    ("ssd-small", [3, 24, 40]),
 ];
 
 /// The form of a network's weights.

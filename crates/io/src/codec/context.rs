@@ -56,6 +56,16 @@ pub(super) fn trial(plane: &Plane<'_>) -> (Cost, Cost) {
     (adaptive, Model::of(&[trial], plane.mask.is_some()).cost)
 }
 
+/// Where the bits of what [`encode`] wrote for `plane` went.
+pub(super) fn cost(mut cursor: Cursor<'_>, plane: &Plane<'_>) -> Result<Cost, CodecError> {
+    let settings = Settings::read(&mut cursor, &plane.layout())?;
+    let fill = plane.mask.map(|mask| column_fill(mask, plane.cols));
+    Ok(Cost {
+        support_bits: measure_support(plane, settings),
+        value_bits: measure_values(plane, fill.as_deref(), settings),
+    })
+}
+
 /// Reads what [`encode`] wrote.
 pub(super) fn decode<S: Symbol>(
     mut cursor: Cursor<'_>,

@@ -274,6 +274,21 @@ pub fn decode<S: Symbol>(bytes: &[u8], layout: &Layout) -> Result<Decoded<S>, Co
     }
 }
 
+/// Where the bits of `bytes` went, which [`decode`] reads as `plane`.
+///
+/// # Errors
+/// When the plane contradicts itself, and when the bytes begin as no coder's do.
+pub fn cost(bytes: &[u8], plane: &Plane<'_>) -> Result<Cost, CodecError> {
+    plane.check()?;
+    let mut cursor = bits::Cursor::new(bytes);
+    let tag = cursor.byte("coder tag")?;
+    match Coder::from_tag(tag).ok_or(CodecError::UnknownCoder { tag })? {
+        // The settings are known; encoding would try them all again.
+        Coder::Context => context::cost(cursor, plane),
+        coder => Ok(encode_checked(plane, coder).cost),
+    }
+}
+
 fn encode_checked(plane: &Plane<'_>, coder: Coder) -> Encoded {
     let mut bytes = vec![coder.tag()];
     let cost = match coder {

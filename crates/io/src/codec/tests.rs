@@ -31,6 +31,7 @@ impl Owned {
         let decoded = decode::<i32>(&encoded.bytes, &layout).unwrap();
         assert_eq!(bools(decoded.mask), self.mask, "{coder}");
         assert_eq!(decoded.symbols, self.symbols, "{coder}");
+        assert_eq!(cost(&encoded.bytes, &self.plane()).unwrap(), encoded.cost);
         match decode::<i16>(&encoded.bytes, &layout) {
             Ok(narrow) => {
                 let symbols = narrow.symbols.iter().map(|&s| i32::from(s));

@@ -4,9 +4,9 @@ use super::bytes::{Damage, Reader};
 use super::graph::read_graph;
 use super::names::NameTable;
 use super::section::Section;
-use super::summary::{Summary, WeightSummary};
+use super::summary::{Span, Summary, WeightSummary};
 use super::tensor::read_tensor;
-use super::weight::{Pending, read_weight};
+use super::weight::{Found as FoundWeight, Pending, read_weight};
 use super::{MAGIC, VERSION, max_elements};
 use crate::IoError;
 use rayon::prelude::*;
@@ -39,25 +39,39 @@ pub fn inspect(bytes: &[u8], name: &str) -> Result<Summary, IoError> {
 /// As [`read`].
 pub fn read_and_inspect(bytes: &[u8], name: &str) -> Result<(Graph, Summary), IoError> {
     let (graph, spans) = parse(bytes, name)?;
-    let weights: Vec<WeightSummary> = graph
-        .constants
-        .iter()
-        .zip(spans)
+    let constants: Vec<_> = graph.constants.iter().zip(&spans.constants).collect();
+    let weights: Vec<WeightSummary> = constants
+        .par_iter()
+        .with_max_len(1)
         .filter_map(|((name, constant), span)| {
-            Some(WeightSummary::new(name, constant.weight()?, span))
+            Some(WeightSummary::new(name, constant.weight()?, span, bytes))
         })
         .collect();
     let taken: usize = weights.iter().map(|w| w.bytes).sum();
+    let constants: usize = spans.constants.iter().map(|span| span.bytes).sum();
     let summary = Summary {
         bytes: bytes.len(),
         weights,
         rest: bytes.len() - taken,
+        graph: spans.graph,
+        tensors: constants - taken,
+        metadata: spans.metadata,
     };
     Ok((graph, summary))
 }
 
-/// The graph, and for each constant its bytes in the file.
-fn parse(bytes: &[u8], name: &str) -> Result<(Graph, Vec<usize>), IoError> {
+/// Where the parts of a file are.
+struct Spans {
+    /// Bytes of the graph's section.
+    graph: usize,
+    /// Bytes of the metadata's section.
+    metadata: usize,
+    /// One for each constant, in the file's order.
+    constants: Vec<Span>,
+}
+
+/// The graph, and where the bytes of the file are.
+fn parse(bytes: &[u8], name: &str) -> Result<(Graph, Spans), IoError> {
     let damaged = |section: &'static str| {
         move |damage: Damage| {
             let place = format!("{section} section, byte {}", damage.offset);
@@ -68,11 +82,18 @@ fn parse(bytes: &[u8], name: &str) -> Result<(Graph, Vec<usize>), IoError> {
     let mut file = Reader::new(bytes, 0, &no_names);
     check_version(&mut file).map_err(damaged("first"))?;
 
-    let mut body = |section: Section| section.read(&mut file).map_err(damaged(section.name()));
+    let mut sizes = [0; 3];
+    let mut body = |section: Section, size: &mut usize| {
+        let start = file.offset();
+        let body = section.read(&mut file).map_err(damaged(section.name()));
+        *size = file.offset() - start;
+        body
+    };
+    let [graph_size, tensors_size, metadata_size] = &mut sizes;
     let (graph, tensors, metadata) = (
-        body(Section::Graph)?,
-        body(Section::Tensors)?,
-        body(Section::Metadata)?,
+        body(Section::Graph, graph_size)?,
+        body(Section::Tensors, tensors_size)?,
+        body(Section::Metadata, metadata_size)?,
     );
     file.end().map_err(damaged("metadata"))?;
 
@@ -87,7 +108,7 @@ fn parse(bytes: &[u8], name: &str) -> Result<(Graph, Vec<usize>), IoError> {
 
     let reader = Reader::new(tensors.0, tensors.1, &names);
     let mut reader = reader.with_elements(max_elements(bytes.len()));
-    let spans =
+    let constants =
         read_constants(&mut reader, &mut graph).map_err(damaged(Section::Tensors.name()))?;
 
     let mut reader = Reader::new(metadata.0, metadata.1, &names);
@@ -103,6 +124,11 @@ fn parse(bytes: &[u8], name: &str) -> Result<(Graph, Vec<usize>), IoError> {
             reason: e.to_string(),
         })
     })?;
+    let spans = Spans {
+        graph: sizes[0],
+        metadata: sizes[2],
+        constants,
+    };
     Ok((graph, spans))
 }
 
@@ -126,19 +152,31 @@ fn check_version(file: &mut Reader<'_>) -> Result<(), Damage> {
 
 /// Finds all constants, then decodes the weights among them in parallel; damage is
 /// that of the first one in the file.
-fn read_constants(r: &mut Reader<'_>, graph: &mut Graph) -> Result<Vec<usize>, Damage> {
+fn read_constants(r: &mut Reader<'_>, graph: &mut Graph) -> Result<Vec<Span>, Damage> {
     let mut names = HashSet::new();
     let found = r.list(|r| {
         let start = r.offset();
         let name = r.name()?;
-        let constant = match r.byte()? {
-            0 => Found::Tensor(read_tensor(r)?),
-            form => Found::Weight(read_weight(r, form)?),
+        let (constant, parameters, blob) = match r.byte()? {
+            0 => (Found::Tensor(read_tensor(r)?), 0, None),
+            form => {
+                let FoundWeight {
+                    decode,
+                    parameters,
+                    blob,
+                } = read_weight(r, form)?;
+                (Found::Weight(decode), parameters, blob)
+            }
         };
         if !names.insert(name.clone()) {
             return Err(r.damage(format!("constant `{name}` is there twice")));
         }
-        Ok((name, constant, r.offset() - start))
+        let span = Span {
+            bytes: r.offset() - start,
+            parameters,
+            blob,
+        };
+        Ok((name, constant, span))
     })?;
     r.end()?;
     let decoded: Vec<_> = found

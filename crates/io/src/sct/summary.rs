@@ -1,5 +1,7 @@
 //! Where the bytes of a file are.
 
+use super::weight::{self, Blob};
+use crate::codec::{self, Coder, Cost};
 use secateur_model::{Shape, Support, Values, Weight};
 
 /// Sizes of a file and of the weights in it, in bytes of the file.
@@ -11,6 +13,20 @@ pub struct Summary {
     pub weights: Vec<WeightSummary>,
     /// Bytes of everything else: graph, plain tensors, metadata, framing.
     pub rest: usize,
+    /// Of these, the section of the graph: names, nodes, inputs and outputs.
+    pub graph: usize,
+    /// Of these, the plain tensors.
+    pub tensors: usize,
+    /// Of these, the section of the metadata.
+    pub metadata: usize,
+}
+
+impl Summary {
+    /// Bytes that hold the file together: its first ones, and the frame around the constants.
+    pub fn frame(&self) -> usize {
+        let named = self.graph + self.tensors + self.metadata;
+        self.rest.saturating_sub(named)
+    }
 }
 
 /// What one weight is and what it takes.
@@ -30,10 +46,40 @@ pub struct WeightSummary {
     pub kept: usize,
     /// Bytes in the file, the weight's own header, scales and codebook included.
     pub bytes: usize,
+    /// What these are spent on.
+    pub parts: Parts,
+    /// The coder of its plane; none where values lie in the file as they are.
+    pub coder: Option<Coder>,
+}
+
+/// What the bytes of a weight are spent on; they add up to all of them. A coder's bits are
+/// rounded to bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Parts {
+    /// Where the kept positions are.
+    pub support: usize,
+    /// What stands there.
+    pub values: usize,
+    /// Scales or codebook.
+    pub parameters: usize,
+    /// Name, form and extents, and the coder's tables and padding.
+    pub rest: usize,
+}
+
+/// The bytes of a constant in a file.
+#[derive(Debug, Clone)]
+pub(super) struct Span {
+    /// All of them.
+    pub bytes: usize,
+    /// Those of a weight's scales or codebook.
+    pub parameters: usize,
+    /// Where a coder's are.
+    pub blob: Blob,
 }
 
 impl WeightSummary {
-    pub(super) fn new(name: &str, weight: &Weight, bytes: usize) -> Self {
+    pub(super) fn new(name: &str, weight: &Weight, span: &Span, file: &[u8]) -> Self {
+        let blob = span.blob.clone().and_then(|place| file.get(place));
         Self {
             name: name.to_owned(),
             shape: weight.shape().clone(),
@@ -53,7 +99,31 @@ impl WeightSummary {
             },
             bits: weight.values().bits(),
             kept: weight.kept(),
-            bytes,
+            bytes: span.bytes,
+            parts: Parts::of(weight, span, blob),
+            coder: blob.and_then(|blob| Coder::from_tag(*blob.first()?)),
+        }
+    }
+}
+
+impl Parts {
+    fn of(weight: &Weight, span: &Span, blob: Option<&[u8]>) -> Self {
+        let coded = blob.map_or(0, <[u8]>::len);
+        let cost = blob.map_or(Cost::default(), |blob| {
+            let cost = weight::with_plane(weight, |plane| codec::cost(blob, plane));
+            // What was decoded has a cost.
+            cost.unwrap_or_default()
+        });
+        let bytes = |bits: u64| usize::try_from(bits.div_ceil(8)).unwrap_or(usize::MAX);
+        let support = bytes(cost.support_bits).min(coded);
+        let values = bytes(cost.value_bits).min(coded - support);
+        let plain = weight::plain_bytes(weight.values());
+        let known = support + values + plain + span.parameters;
+        Self {
+            support,
+            values: values + plain,
+            parameters: span.parameters,
+            rest: span.bytes.saturating_sub(known),
         }
     }
 }

@@ -63,6 +63,19 @@ fn summary_adds_up_to_the_file() {
         (summary.bytes, weights + summary.rest),
         (bytes.len(), bytes.len())
     );
+    let named = summary.graph + summary.tensors + summary.metadata;
+    assert_eq!(named + summary.frame(), summary.rest);
+    assert!(summary.graph > 0 && summary.tensors > 0 && summary.frame() > 10);
+    for weight in &summary.weights {
+        let parts = weight.parts;
+        let sum = parts.support + parts.values + parts.parameters + parts.rest;
+        assert_eq!(sum, weight.bytes, "{}", weight.name);
+        assert!(parts.rest > 0, "{}", weight.name);
+        let scaled = matches!(weight.values, "int" | "shared");
+        assert_eq!(parts.parameters > 0, scaled, "{}", weight.name);
+        let plain = weight.support == "all" && !scaled;
+        assert_eq!(weight.coder.is_none(), plain, "{}", weight.name);
+    }
     let names: Vec<&str> = summary.weights.iter().map(|w| w.name.as_str()).collect();
     assert_eq!(
         names,

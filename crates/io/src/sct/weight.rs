@@ -9,6 +9,7 @@ use crate::codec::{
 use half::{bf16, f16};
 use secateur_model::weight::matrix_view;
 use secateur_model::{Bitmask, Codebook, Scale, Shape, Support, Values, Weight};
+use std::ops::Range;
 
 /// What a weight is made of: support in the lowest three bits (from 1, so that
 /// 0 is left for plain tensors), then kind of values, then kind of scale or
@@ -52,6 +53,16 @@ impl Form {
     }
 }
 
+/// Bytes of a weight in a file, its name aside.
+///
+/// # Errors
+/// A weight that no codec takes: more positions than there may be.
+pub fn weight_bytes(weight: &Weight, store: Store) -> Result<usize, CodecError> {
+    let mut w = Writer::default();
+    put_weight(&mut w, weight, store)?;
+    Ok(w.bytes.len())
+}
+
 pub(super) fn put_weight(w: &mut Writer, weight: &Weight, store: Store) -> Result<(), CodecError> {
     w.byte(Form::of(weight).0);
     w.sizes(weight.shape().dims());
@@ -62,32 +73,17 @@ pub(super) fn put_weight(w: &mut Writer, weight: &Weight, store: Store) -> Resul
         }
         Support::All | Support::Unstructured(_) | Support::Channels(_) => {}
     }
-    let (alphabet, symbols) = match weight.values() {
-        Values::Int { bits, codes, scale } => {
+    match weight.values() {
+        Values::Int { bits, scale, .. } => {
             w.byte(*bits);
             put_scale(w, scale);
-            let bits = u32::from(*bits);
-            let symbols = codes.iter().map(|&c| c.into()).collect();
-            (Alphabet::Signed { bits }, symbols)
         }
-        Values::Shared { codebook, codes } => {
-            put_codebook(w, codebook);
-            let symbols = codes.iter().map(|&c| c.into()).collect();
-            (indexed(codebook.len()), symbols)
-        }
-        Values::F32(_) | Values::F16(_) | Values::BF16(_) => (indexed(1), vec![0; weight.kept()]),
-    };
-    let mask = weight.support().mask().map(Bitmask::to_bools);
-    if is_coded(mask.is_some(), weight.values()) {
-        let (rows, cols) = weight.matrix();
-        let plane = Plane {
-            rows,
-            cols,
-            mask: mask.as_deref(),
-            symbols: &symbols,
-            alphabet,
-        };
-        w.blob(&encode_smallest(&plane, store)?.bytes);
+        Values::Shared { codebook, .. } => put_codebook(w, codebook),
+        Values::F32(_) | Values::F16(_) | Values::BF16(_) => {}
+    }
+    if is_coded(weight.support().mask().is_some(), weight.values()) {
+        let encoded = with_plane(weight, |plane| encode_smallest(plane, store))?;
+        w.blob(&encoded.bytes);
     }
     match weight.values() {
         Values::F32(v) => w.bytes.extend(v.iter().flat_map(|x| x.to_le_bytes())),
@@ -98,12 +94,58 @@ pub(super) fn put_weight(w: &mut Writer, weight: &Weight, store: Store) -> Resul
     Ok(())
 }
 
+/// Lends a weight as what a coder codes.
+pub(super) fn with_plane<T>(weight: &Weight, lend: impl FnOnce(&Plane<'_>) -> T) -> T {
+    let (alphabet, symbols) = match weight.values() {
+        Values::Int { bits, codes, .. } => {
+            let bits = u32::from(*bits);
+            let symbols = codes.iter().map(|&c| c.into()).collect();
+            (Alphabet::Signed { bits }, symbols)
+        }
+        Values::Shared { codebook, codes } => {
+            let symbols = codes.iter().map(|&c| c.into()).collect();
+            (indexed(codebook.len()), symbols)
+        }
+        Values::F32(_) | Values::F16(_) | Values::BF16(_) => (indexed(1), vec![0; weight.kept()]),
+    };
+    let mask = weight.support().mask().map(Bitmask::to_bools);
+    let (rows, cols) = weight.matrix();
+    lend(&Plane {
+        rows,
+        cols,
+        mask: mask.as_deref(),
+        symbols: &symbols,
+        alphabet,
+    })
+}
+
+/// Bytes of values that lie in a file as they are.
+pub(super) fn plain_bytes(values: &Values) -> usize {
+    match values {
+        Values::F32(v) => size_of_val(v.as_slice()),
+        Values::F16(v) => size_of_val(v.as_slice()),
+        Values::BF16(v) => size_of_val(v.as_slice()),
+        Values::Int { .. } | Values::Shared { .. } => 0,
+    }
+}
+
+/// Where in a file the bytes of a coder are, where one was asked.
+pub(super) type Blob = Option<Range<usize>>;
+
+/// A weight in a file.
+pub(super) struct Found<'a> {
+    pub decode: Pending<'a>,
+    /// Bytes of its scales or codebook.
+    pub parameters: usize,
+    pub blob: Blob,
+}
+
 /// A weight whose bytes are found but not decoded: layers decode beside each
 /// other.
 pub(super) type Pending<'a> = Box<dyn FnOnce() -> Result<Weight, Damage> + Send + 'a>;
 
 /// Finds the bytes of the weight whose byte of form was `form`.
-pub(super) fn read_weight<'a>(r: &mut Reader<'a>, form: u8) -> Result<Pending<'a>, Damage> {
+pub(super) fn read_weight<'a>(r: &mut Reader<'a>, form: u8) -> Result<Found<'a>, Damage> {
     let form = Form(form);
     let shape = read_shape(r)?;
     let pattern = match form.support() {
@@ -118,12 +160,14 @@ pub(super) fn read_weight<'a>(r: &mut Reader<'a>, form: u8) -> Result<Pending<'a
         masked,
         alphabet,
     };
-    let (mask, values) = match form.values() {
+    let (blob, mask, values) = match form.values() {
         (3, detail) => {
             let bits = r.byte()?;
+            let start = r.offset();
             let scale = read_scale(r, detail)?;
-            let (bytes, at) = (r.blob()?, r.offset());
-            return Ok(Box::new(move || {
+            let parameters = r.offset() - start;
+            let (at, bytes) = read_blob(r)?;
+            let decode: Pending<'a> = Box::new(move || {
                 let alphabet = Alphabet::Signed { bits: bits.into() };
                 let Decoded { mask, symbols } = decode_at(at, bytes, &layout(alphabet))?;
                 let values = Values::Int {
@@ -132,12 +176,19 @@ pub(super) fn read_weight<'a>(r: &mut Reader<'a>, form: u8) -> Result<Pending<'a
                     scale,
                 };
                 join(at, form, shape, pattern, mask, values)
-            }));
+            });
+            return Ok(Found {
+                decode,
+                parameters,
+                blob: Some(at..at + bytes.len()),
+            });
         }
         (4, detail @ 0..=1) => {
+            let start = r.offset();
             let codebook = read_codebook(r, detail)?;
-            let (bytes, at) = (r.blob()?, r.offset());
-            return Ok(Box::new(move || {
+            let parameters = r.offset() - start;
+            let (at, bytes) = read_blob(r)?;
+            let decode: Pending<'a> = Box::new(move || {
                 let layout = layout(indexed(codebook.len()));
                 let Decoded { mask, symbols } = decode_at(at, bytes, &layout)?;
                 let values = Values::Shared {
@@ -145,28 +196,44 @@ pub(super) fn read_weight<'a>(r: &mut Reader<'a>, form: u8) -> Result<Pending<'a
                     codes: symbols,
                 };
                 join(at, form, shape, pattern, mask, values)
-            }));
+            });
+            return Ok(Found {
+                decode,
+                parameters,
+                blob: Some(at..at + bytes.len()),
+            });
         }
         // Floating-point values stand behind the mask, which says how many.
         (kind @ 0..=2, 0) => {
-            let (mask, kept) = if masked {
-                let bytes = r.blob()?;
-                let decoded = decode_at::<u16>(r.offset(), bytes, &layout(indexed(1)))?;
-                (decoded.mask, decoded.symbols.len())
+            let (blob, mask, kept) = if masked {
+                let (at, bytes) = read_blob(r)?;
+                let decoded = decode_at::<u16>(at, bytes, &layout(indexed(1)))?;
+                let blob = Some(at..at + bytes.len());
+                (blob, decoded.mask, decoded.symbols.len())
             } else {
-                (None, shape.elements())
+                (None, None, shape.elements())
             };
             let values = match kind {
                 0 => Values::F32(elements(r, kept, f32::from_le_bytes)?),
                 1 => Values::F16(elements(r, kept, f16::from_le_bytes)?),
                 _ => Values::BF16(elements(r, kept, bf16::from_le_bytes)?),
             };
-            (mask, values)
+            (blob, mask, values)
         }
         _ => return Err(no_form(r.offset(), form)),
     };
     let weight = join(r.offset(), form, shape, pattern, mask, values)?;
-    Ok(Box::new(move || Ok(weight)))
+    Ok(Found {
+        decode: Box::new(move || Ok(weight)),
+        parameters: 0,
+        blob,
+    })
+}
+
+/// What a coder wrote, and its offset.
+fn read_blob<'a>(r: &mut Reader<'a>) -> Result<(usize, &'a [u8]), Damage> {
+    let bytes = r.blob()?;
+    Ok((r.offset() - bytes.len(), bytes))
 }
 
 /// The weight of a form's parts.

@@ -9,10 +9,10 @@ use rand_chacha::ChaCha8Rng;
 /// Adds layers one behind the other; `value` is the newest value and `shape`
 /// its extents without the batch: `[c, h, w]` or `[features]`.
 pub(super) struct Builder {
-    graph: Graph,
-    value: String,
+    pub(super) graph: Graph,
+    pub(super) value: String,
     pub shape: Vec<usize>,
-    rng: ChaCha8Rng,
+    pub(super) rng: ChaCha8Rng,
 }
 
 impl Builder {
@@ -38,7 +38,7 @@ impl Builder {
         }
     }
 
-    fn node(&mut self, name: &str, op: Op, others: &[String]) -> &mut Self {
+    pub(super) fn node(&mut self, name: &str, op: Op, others: &[String]) -> &mut Self {
         let inputs: Vec<&str> = std::iter::once(self.value.as_str())
             .chain(others.iter().map(String::as_str))
             .collect();
@@ -49,7 +49,7 @@ impl Builder {
         self
     }
 
-    fn constant(
+    pub(super) fn constant(
         &mut self,
         name: String,
         dims: &[usize],
@@ -240,7 +240,7 @@ impl Builder {
 }
 
 /// A standard normal number (Box and Muller 1958).
-fn normal(rng: &mut ChaCha8Rng) -> f64 {
+pub(super) fn normal(rng: &mut ChaCha8Rng) -> f64 {
     let radius = (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt();
     radius * (std::f64::consts::TAU * rng.random::<f64>()).cos()
 }

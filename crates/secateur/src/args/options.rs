@@ -57,8 +57,8 @@ pub enum DataCommand {
 
 #[derive(ClapArgs)]
 pub struct Train {
-    /// lenet-300-100, lenet-5, resnet-20, mobilenet-small, vgg-small, alexnet-cifar, resnet-9, or
-    /// an ONNX file
+    /// lenet-300-100, lenet-5, resnet-20, mobilenet-small, vgg-small, alexnet-cifar, resnet-9,
+    /// ssd-small, or an ONNX file
     #[arg(value_parser = parse::built_in_or_file, value_hint = ValueHint::FilePath)]
     pub network: String,
     /// A known set's name, or a path: `secateur help data` says to what
@@ -80,7 +80,7 @@ pub struct Train {
     #[arg(long, value_enum, default_value_t = ScheduleArg::Cosine)]
     pub schedule: ScheduleArg,
     /// Share of the target that is spread over all classes
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = parse::share)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = parse::part)]
     pub label_smoothing: f32,
     /// Pull of the weights towards zero
     #[arg(long, value_name = "PULL", default_value_t = 5e-4, value_parser = parse::not_negative)]
@@ -95,7 +95,7 @@ pub struct Train {
     #[arg(long, value_name = "PIXELS", default_value_t = 0)]
     pub cutout: usize,
     /// Keep a moving average of the weights with this decay, such as 0.999
-    #[arg(long, value_name = "DECAY", value_parser = parse::share)]
+    #[arg(long, value_name = "DECAY", value_parser = parse::part)]
     pub ema: Option<f32>,
     /// Training images held out, at most a sixth; `compress` holds out the same ones
     #[arg(long, value_name = "N", default_value_t = 5000)]
@@ -140,9 +140,37 @@ pub struct Compress {
     /// A known set's name, or a path: `secateur help data` says to what
     #[arg(long, value_hint = ValueHint::AnyPath)]
     pub data: String,
-    /// A built-in recipe (deep-compression, int8, prune-only) or a TOML file
-    #[arg(long, default_value = "deep-compression", value_hint = ValueHint::FilePath)]
-    pub recipe: String,
+    /// What shall be small [default: bytes]
+    #[arg(long, value_enum, conflicts_with = "recipe")]
+    pub minimise: Option<MinimiseArg>,
+    /// Percentage points that the error on held-out images may rise by [default: 0]
+    #[arg(long, value_name = "POINTS", value_parser = parse::not_negative)]
+    #[arg(conflicts_with_all = ["recipe", "max_bytes", "max_ms"])]
+    pub max_drop: Option<f32>,
+    /// The least error within so many bytes
+    #[arg(long, value_name = "N", value_parser = parse::at_least_one)]
+    #[arg(conflicts_with_all = ["recipe", "max_ms", "minimise"])]
+    pub max_bytes: Option<usize>,
+    /// The least error within so many milliseconds for one sample, on one thread here
+    #[arg(long, value_name = "MS", value_parser = parse::positive)]
+    #[arg(conflicts_with_all = ["recipe", "minimise"])]
+    pub max_ms: Option<f32>,
+    /// Time to search: 90s, 30m or 2h [default: as long as it gains; rounds are planned for an hour]
+    #[arg(long, value_name = "TIME", value_parser = parse::duration, conflicts_with = "recipe")]
+    pub budget: Option<f64>,
+    /// Nothing is searched: a built-in recipe (deep-compression, int8, prune-only; one-shot,
+    /// one-shot-sparse for samples without labels) or a TOML file
+    #[arg(long, value_hint = ValueHint::FilePath)]
+    pub recipe: Option<String>,
+    /// Also write the recipe that was found, for --recipe
+    #[arg(long, value_name = "FILE", value_parser = parse::toml)]
+    pub save_recipe: Option<PathBuf>,
+    /// Folder of the log and of a checkpoint after every step [default: the output's name and .run]
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    pub run: Option<PathBuf>,
+    /// Go on with a run that was interrupted
+    #[arg(long)]
+    pub resume: bool,
     /// Seed of everything random
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -157,8 +185,22 @@ pub struct Compress {
     /// The .sct file to write
     #[arg(short, long, value_name = "FILE", value_parser = parse::sct)]
     pub output: PathBuf,
+    /// Also show the run as a page: what was tried, bytes, weights, time, answers
+    #[arg(long, value_name = "FILE", value_parser = parse::html)]
+    pub html: Option<PathBuf>,
     #[command(flatten)]
     pub json: JsonArg,
+}
+
+/// What a search makes small.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MinimiseArg {
+    /// Bytes of the file
+    Bytes,
+    /// Time of one sample on one thread here
+    Latency,
+    /// Energy of one sample on a machine's model
+    Energy,
 }
 
 /// What the coders of a file go for.
@@ -167,6 +209,23 @@ pub enum StoreArg {
     Smallest,
     Small,
     Fast,
+}
+
+#[derive(ClapArgs)]
+pub struct Sensitivity {
+    /// The trained network: .onnx or .sct
+    #[arg(value_parser = parse::network)]
+    pub network: PathBuf,
+    /// A known set's name, or a path: `secateur help data` says to what
+    #[arg(long, value_hint = ValueHint::AnyPath)]
+    pub data: String,
+    /// Training images to measure on; labels are not looked at
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = parse::at_least_one)]
+    pub samples: usize,
+    #[command(flatten)]
+    pub scaling: Scaling,
+    #[command(flatten)]
+    pub json: JsonArg,
 }
 
 #[derive(ClapArgs)]
@@ -188,10 +247,22 @@ pub struct Eval {
     /// A known set's name, or a path: `secateur help data` says to what
     #[arg(long, value_hint = ValueHint::AnyPath)]
     pub data: String,
+    /// Refuse data that ask for something else [default: what the data ask for]
+    #[arg(long, value_enum)]
+    pub task: Option<TaskArg>,
     #[command(flatten)]
     pub scaling: Scaling,
     #[command(flatten)]
     pub json: JsonArg,
+}
+
+/// What a network is for.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum TaskArg {
+    /// Images have one class each
+    Classification,
+    /// Images have boxes; scored as mAP at an overlap of 0.5
+    Detection,
 }
 
 #[derive(ClapArgs)]
@@ -205,9 +276,15 @@ pub struct Run {
     /// Swap dark and light first: the digits of MNIST are light on dark
     #[arg(long)]
     pub invert: bool,
-    /// Answers to show
+    /// Answers of a classifier to show
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = parse::at_least_one)]
     pub top: usize,
+    /// Show what a detector finds from this score, 0 to 1
+    #[arg(long, value_name = "SCORE", default_value_t = 0.4, value_parser = parse::share)]
+    pub least: f32,
+    /// The .png file to write: the picture, and boxes around what a detector finds
+    #[arg(short, long, value_name = "FILE", value_parser = parse::png)]
+    pub output: Option<PathBuf>,
     #[command(flatten)]
     pub scaling: Scaling,
     #[command(flatten)]

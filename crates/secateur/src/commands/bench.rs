@@ -55,7 +55,7 @@ pub fn run(args: &Bench) -> Result<()> {
         let name = args.network.file_name().unwrap_or_default();
         let name = name.to_string_lossy();
         let here = format!("{}; {}", cpu_name(), how(&measured));
-        let text = page(&name, &here, &measured.layers, &measured.roof)?;
+        let text = page(&name, &here, &measured.layers, &measured.roof);
         file::write(path, text.as_bytes())?;
         out.line(format_args!("roofline: {}", path.display()));
     }

@@ -3,10 +3,12 @@
 use crate::args::{Data, DataCommand};
 use crate::out::Out;
 use crate::progress::Bar;
-use crate::{file, interrupt};
+use crate::{detector, file, interrupt};
 use anyhow::{Context, Result, bail};
 use image::{DynamicImage, GrayImage, ImageFormat, RgbImage};
-use secateur_data::{Dataset, KnownSet};
+use secateur_data::image::Picture;
+use secateur_data::{Dataset, KnownSet, Targets};
+use secateur_model::detection::{Detection, Object};
 use serde_json::{Value, json};
 use std::io::Cursor;
 use std::path::Path;
@@ -28,8 +30,12 @@ pub fn run(args: &Data) -> Result<()> {
             let test = secateur_data::load(data)?.test;
             let class = sample(&test, *index, output)?;
             let path = output.display().to_string();
+            let what = match test.targets() {
+                Targets::Classes(_) => "class",
+                Targets::Boxes(_) => "with",
+            };
             out.line(format_args!(
-                "{path}: test picture {index} of {data}, class {class}"
+                "{path}: test picture {index} of {data}, {what} {class}"
             ));
             out.finish(&json!({ "file": path, "index": index, "class": class }))
         }
@@ -72,25 +78,63 @@ fn list(out: &Out) -> Result<()> {
     out.finish(&sets)
 }
 
-/// Writes a picture of a set as a PNG file; returns its class.
+/// Writes a picture of a set as a PNG file, with the boxes it has; returns its class, or how
+/// many of each class are in it.
 pub fn sample(data: &Dataset, index: usize, path: &Path) -> Result<String> {
-    let Some(&label) = data.labels().get(index) else {
+    if index >= data.len() {
         bail!(
             "{} has {} test images, counted from 0; there is no {index}",
             data.name,
             data.len()
         );
+    }
+    let no_picture = || format!("{}: image {index} is no picture of 8 bits", data.name);
+    let raw = data.raw_u8(index).with_context(no_picture)?;
+    let picture = Picture {
+        channels: data.channels,
+        height: data.height,
+        width: data.width,
+        pixels: raw.to_vec(),
     };
-    let png = png(data, index)
-        .with_context(|| format!("{}: image {index} is no picture of 8 bits", data.name))?;
+    let (png, class) = match data.targets() {
+        Targets::Classes(labels) => {
+            let class = data.classes[labels[index] as usize].clone();
+            (png(&picture).with_context(no_picture)?, class)
+        }
+        Targets::Boxes(boxes) => (
+            boxed(&picture, &boxes[index])?,
+            counted(data, &boxes[index]),
+        ),
+    };
     file::write(path, &png)?;
-    Ok(data.classes[label as usize].clone())
+    Ok(class)
 }
 
-fn png(data: &Dataset, index: usize) -> Option<Vec<u8>> {
-    let planes = data.raw_u8(index)?;
-    let (height, width) = (data.height as u32, data.width as u32);
-    let picture: DynamicImage = match data.channels {
+fn boxed(picture: &Picture, objects: &[Object]) -> Result<Vec<u8>> {
+    let certain = objects.iter().map(|object| Detection {
+        class: object.class,
+        score: 1.0,
+        bbox: object.bbox,
+    });
+    detector::draw(picture, &certain.collect::<Vec<_>>())
+}
+
+/// As `12 RBC, 1 WBC`.
+fn counted(data: &Dataset, objects: &[Object]) -> String {
+    let classes = data.classes.iter().zip(0..);
+    let counts = classes.filter_map(|(name, class)| {
+        match objects.iter().filter(|o| o.class == class).count() {
+            0 => None,
+            n => Some(format!("{n} {name}")),
+        }
+    });
+    counts.collect::<Vec<_>>().join(", ")
+}
+
+fn png(picture: &Picture) -> Option<Vec<u8>> {
+    let planes = &picture.pixels;
+    let (height, width) = (picture.height as u32, picture.width as u32);
+    let picture: DynamicImage = match picture.channels {
         1 => GrayImage::from_raw(width, height, planes.to_vec())?.into(),
         3 => {
             let plane = planes.len() / 3;

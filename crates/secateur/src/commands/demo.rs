@@ -115,12 +115,21 @@ fn compression(args: &Demo, set: KnownSet, dense: &Path, small: &Path) -> Compre
     Compress {
         network: dense.to_owned(),
         data: set.name().into(),
-        recipe: "deep-compression".into(),
+        minimise: None,
+        max_drop: None,
+        max_bytes: None,
+        max_ms: None,
+        budget: None,
+        recipe: Some("deep-compression".into()),
+        save_recipe: None,
+        run: None,
+        resume: false,
         seed: args.seed,
         validation: 5000,
         store: None,
         scaling: Scaling::default(),
         output: small.to_owned(),
+        html: None,
         json: JsonArg::default(),
     }
 }
@@ -131,6 +140,8 @@ fn question(small: &Path, picture: &Path) -> Run {
         input: picture.to_owned(),
         invert: false,
         top: 3,
+        least: 0.4,
+        output: None,
         scaling: Scaling::default(),
         json: JsonArg::default(),
     }
@@ -157,19 +168,14 @@ fn table(out: &Out, result: &Compressed, dense: &Measured, small: &Measured) {
     };
     let (before, after) = (&result.before, &result.after);
     let rows = [
-        row(
-            "before (f32)",
-            before.bytes,
-            before.top1_error_percent,
-            dense,
-        ),
-        row("after (.sct)", after.bytes, after.top1_error_percent, small),
+        row("before (f32)", before.bytes, before.error_percent(), dense),
+        row("after (.sct)", after.bytes, after.error_percent(), small),
         vec![
             String::new(),
             format!("{:.1} x smaller", result.ratio),
             format!(
                 "{:+.2} points",
-                after.top1_error_percent - before.top1_error_percent
+                after.error_percent() - before.error_percent()
             ),
             format!("{:.1} x faster", dense.median_ms / small.median_ms),
         ],

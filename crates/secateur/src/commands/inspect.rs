@@ -4,7 +4,7 @@ use crate::args::Inspect;
 use crate::out::Out;
 use crate::{network, units};
 use anyhow::{Context, Result};
-use secateur_io::sct;
+use secateur_io::sct::{self, Summary, WeightSummary};
 use secateur_model::{Dim, Graph, Shape, ValueInfo, Weight, infer, ops};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
@@ -19,7 +19,18 @@ struct Inspected {
     parameters: usize,
     nonzeros: usize,
     layers: Vec<Layer>,
+    /// What a compressed file spends its bytes on; null for others.
+    file: Option<FileParts>,
     metadata: BTreeMap<String, String>,
+}
+
+/// Bytes of a file beside its weights'.
+#[derive(Serialize)]
+struct FileParts {
+    graph_bytes: usize,
+    tensor_bytes: usize,
+    metadata_bytes: usize,
+    frame_bytes: usize,
 }
 
 #[derive(Serialize)]
@@ -29,8 +40,44 @@ struct Layer {
     nonzeros: usize,
     bits: u32,
     bytes: usize,
+    /// What the bytes of a compressed file are spent on; null in others.
+    coded: Option<Coded>,
     macs: u64,
     nonzero_macs: u64,
+}
+
+/// What the bytes of a weight are spent on.
+#[derive(Clone, Serialize)]
+struct Coded {
+    /// None where values lie in the file as they are.
+    coder: Option<&'static str>,
+    support_bytes: usize,
+    value_bytes: usize,
+    parameter_bytes: usize,
+    other_bytes: usize,
+}
+
+impl From<&WeightSummary> for Coded {
+    fn from(weight: &WeightSummary) -> Self {
+        Self {
+            coder: weight.coder.map(|coder| coder.name()),
+            support_bytes: weight.parts.support,
+            value_bytes: weight.parts.values,
+            parameter_bytes: weight.parts.parameters,
+            other_bytes: weight.parts.rest,
+        }
+    }
+}
+
+impl From<&Summary> for FileParts {
+    fn from(file: &Summary) -> Self {
+        Self {
+            graph_bytes: file.graph,
+            tensor_bytes: file.tensors,
+            metadata_bytes: file.metadata,
+            frame_bytes: file.frame(),
+        }
+    }
 }
 
 impl Layer {
@@ -42,15 +89,19 @@ impl Layer {
 pub fn run(args: &Inspect) -> Result<()> {
     let out = Out::new(&args.json)?;
     let place = || args.network.display().to_string();
-    let (graph, stored): (Graph, HashMap<String, usize>) = match network::is_sct(&args.network) {
+    let (graph, file): (Graph, Option<Summary>) = match network::is_sct(&args.network) {
         true => {
             let bytes = std::fs::read(&args.network).with_context(place)?;
-            let (graph, summary) = sct::read_and_inspect(&bytes, &place())?;
-            let weights = summary.weights.into_iter();
-            (graph, weights.map(|w| (w.name, w.bytes)).collect())
+            let (graph, file) = sct::read_and_inspect(&bytes, &place())?;
+            (graph, Some(file))
         }
-        false => (network::load(&args.network)?, HashMap::new()),
+        false => (network::load(&args.network)?, None),
     };
+    let stored: HashMap<&str, &WeightSummary> = file
+        .iter()
+        .flat_map(|file| &file.weights)
+        .map(|w| (w.name.as_str(), w))
+        .collect();
     // What cannot be run can still be looked at.
     let (macs, unknown) = match macs(&graph, &args.shape.shape) {
         Ok(macs) => (macs, None),
@@ -59,8 +110,8 @@ pub fn run(args: &Inspect) -> Result<()> {
     let layers: Vec<Layer> = graph
         .weights()
         .map(|(name, weight)| {
-            let bytes = stored.get(name).copied();
-            layer(name, weight, bytes, macs.get(name).copied().unwrap_or(0))
+            let stored = stored.get(name).copied();
+            layer(name, weight, stored, macs.get(name).copied().unwrap_or(0))
         })
         .collect();
     let result = Inspected {
@@ -68,6 +119,7 @@ pub fn run(args: &Inspect) -> Result<()> {
         parameters: graph.parameters(),
         nonzeros: layers.iter().map(|l| l.nonzeros).sum(),
         layers,
+        file: file.as_ref().map(FileParts::from),
         metadata: graph.metadata.clone(),
     };
     show(&out, &graph, &result);
@@ -77,7 +129,7 @@ pub fn run(args: &Inspect) -> Result<()> {
     out.finish(&result)
 }
 
-fn layer(name: &str, weight: &Weight, stored: Option<usize>, macs: u64) -> Layer {
+fn layer(name: &str, weight: &Weight, stored: Option<&WeightSummary>, macs: u64) -> Layer {
     let nonzeros = weight.nonzeros();
     let bits = weight.values().bits();
     let elements = weight.shape().elements();
@@ -91,7 +143,8 @@ fn layer(name: &str, weight: &Weight, stored: Option<usize>, macs: u64) -> Layer
         shape: weight.shape().to_vec(),
         nonzeros,
         bits,
-        bytes: stored.unwrap_or(whole),
+        bytes: stored.map_or(whole, |stored| stored.bytes),
+        coded: stored.map(Coded::from),
         macs,
         nonzero_macs: (u128::from(macs) * nonzeros as u128 / elements.max(1) as u128) as u64,
     }
@@ -148,6 +201,9 @@ fn show(out: &Out, graph: &Graph, result: &Inspected) {
         "weight", "shape", "non-zero", "kept", "bits", "size", "MACs", "non-zero",
     ];
     out.table(1, &headings, &rows);
+    if let Some(file) = &result.file {
+        spent(out, [&shown, &vectors], file, result.bytes);
+    }
     let values = |values: &[ValueInfo]| {
         let values: Vec<String> = values.iter().map(value).collect();
         values.join(", ")
@@ -163,6 +219,45 @@ fn show(out: &Out, graph: &Graph, result: &Inspected) {
     for (key, text) in &graph.metadata {
         out.line(format_args!("{key:<8} {}", short(text)));
     }
+}
+
+/// What the bytes of a compressed file are spent on.
+fn spent(out: &Out, [weights, vectors]: [&[&Layer]; 2], file: &FileParts, bytes: u64) {
+    let mut rows: Vec<Vec<String>> = weights
+        .iter()
+        .filter_map(|layer| {
+            let coded = layer.coded.as_ref()?;
+            Some(vec![
+                layer.name.clone(),
+                coded.coder.unwrap_or("none").to_owned(),
+                units::count(coded.support_bytes),
+                units::count(coded.value_bytes),
+                units::count(coded.parameter_bytes),
+                units::count(coded.other_bytes),
+                units::count(layer.bytes),
+            ])
+        })
+        .collect();
+    let mut line = |name: &str, bytes: usize| {
+        let mut row = vec![String::new(); 7];
+        row[0] = name.to_owned();
+        row[6] = units::count(bytes);
+        rows.push(row);
+    };
+    if !vectors.is_empty() {
+        let bytes = vectors.iter().map(|l| l.bytes).sum();
+        line(&format!("{} vectors", vectors.len()), bytes);
+    }
+    line("graph", file.graph_bytes);
+    line("other tensors", file.tensor_bytes);
+    line("metadata", file.metadata_bytes);
+    line("frame", file.frame_bytes);
+    line("all", bytes as usize);
+    out.line("");
+    let headings = [
+        "bytes of", "coder", "where", "what", "scales", "rest", "all",
+    ];
+    out.table(2, &headings, &rows);
 }
 
 /// Text on one line, cut where it is long.

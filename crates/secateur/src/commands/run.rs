@@ -1,9 +1,11 @@
 //! `secateur run`: a network's answer to one picture.
 
+mod boxes;
+
 use crate::args::Run;
 use crate::classifier::probabilities;
 use crate::out::Out;
-use crate::{network, picture, score, units};
+use crate::{detector, network, picture, score, units};
 use anyhow::{Context, Result, bail};
 use secateur_data::image;
 use secateur_engine::{Session, SessionOptions};
@@ -35,7 +37,18 @@ pub struct Answer {
 
 pub fn run(args: &Run) -> Result<()> {
     let out = Out::new(&args.json)?;
-    let answers = answer(args)?;
+    let graph = network::load(&args.network)?;
+    let place = || args.network.display().to_string();
+    if let Some(head) = detector::head(&graph).with_context(place)? {
+        return boxes::run(args, &graph, &head, &out);
+    }
+    if args.output.is_some() {
+        bail!(
+            "{}: -o draws boxes, and the network finds no objects",
+            place()
+        );
+    }
+    let answers = answer_of(args, &graph)?;
     show(&out, &answers);
     out.finish(&answers)
 }
@@ -73,16 +86,25 @@ fn median_ms(mut run: impl FnMut() -> Result<()>) -> Result<f64> {
 
 /// The network's answers to the picture.
 pub fn answer(args: &Run) -> Result<Answers> {
-    let graph = network::load(&args.network)?;
+    answer_of(args, &network::load(&args.network)?)
+}
+
+fn answer_of(args: &Run, graph: &Graph) -> Result<Answers> {
+    let (scores, milliseconds) = first_output(args, graph)?;
+    Ok(classify(graph, scores, milliseconds, args.top))
+}
+
+/// The network's first output for the picture, and the median time of a run.
+fn first_output(args: &Run, graph: &Graph) -> Result<(Vec<f32>, f64)> {
     let place = || args.network.display().to_string();
-    let [channels, height, width] = image_shape(&graph).with_context(place)?;
-    let normalize = picture::normalize(&graph, &args.scaling, channels).with_context(place)?;
+    let [channels, height, width] = image_shape(graph).with_context(place)?;
+    let normalize = picture::normalize(graph, &args.scaling, channels).with_context(place)?;
     let mut raw = image::load_gray_or_rgb(&args.input, channels, height, width)?;
     if args.invert {
         raw.iter_mut().for_each(|p| *p = 255 - *p);
     }
     let pixels = normalize.planes(&raw);
-    classify(&graph, &pixels, &[1, channels, height, width], args.top).with_context(place)
+    timed(graph, &pixels, &[1, channels, height, width]).with_context(place)
 }
 
 /// `[channels, height, width]` of the pictures that a network takes.
@@ -93,14 +115,16 @@ fn image_shape(graph: &Graph) -> Result<[usize; 3]> {
     }
 }
 
-fn classify(graph: &Graph, pixels: &[f32], dims: &[usize], top: usize) -> Result<Answers> {
+fn timed(graph: &Graph, pixels: &[f32], dims: &[usize]) -> Result<(Vec<f32>, f64)> {
     let session = Session::new(graph, &SessionOptions::default())?;
     let bound = session.bind(&[Shape::new(dims)?])?;
     let mut outputs = score::outputs(&bound)?;
     score::run(&bound, pixels, &mut outputs)?;
     let milliseconds = median_ms(|| score::run(&bound, pixels, &mut outputs))?;
+    Ok((outputs.into_iter().next().unwrap_or_default(), milliseconds))
+}
 
-    let scores = outputs.into_iter().next().unwrap_or_default();
+fn classify(graph: &Graph, scores: Vec<f32>, milliseconds: f64, top: usize) -> Answers {
     let probabilities = probabilities(graph, &scores);
     let mut ranked: Vec<usize> = (0..scores.len()).collect();
     ranked.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
@@ -113,9 +137,9 @@ fn classify(graph: &Graph, pixels: &[f32], dims: &[usize], top: usize) -> Result
             probability: probabilities[index],
         })
         .collect();
-    Ok(Answers {
+    Answers {
         answers,
         milliseconds,
         scores,
-    })
+    }
 }

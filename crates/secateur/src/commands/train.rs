@@ -45,8 +45,7 @@ pub fn run(args: &Train) -> Result<()> {
 /// Trains, saves and scores a network.
 pub fn train(args: &Train, out: &Out) -> Result<Trained> {
     file::check_output(&args.output)?;
-    let mut data = secateur_data::load(&args.data)?;
-    let mut graph = start(args, &data)?;
+    let (mut graph, mut data) = start(args)?;
     picture::adapt(&mut data, &graph, &args.scaling).with_context(|| args.network.clone())?;
     picture::record(&mut graph, &data.train);
     if classifier::take_pictures(&mut graph, &data.train) {
@@ -101,14 +100,15 @@ pub fn train(args: &Train, out: &Out) -> Result<Trained> {
     let bytes = network::size(&args.output)?;
     let validation_error_percent = match validation.is_empty() {
         true => None,
-        false => Some(score(&graph, &validation, bytes)?.top1_error_percent),
+        false => Some(score(&graph, &validation, bytes)?.error_percent()),
     };
     let score = score(&graph, &data.test, bytes)?;
     out.line(format_args!(
-        "{}: validation error {}, test error {}, {}, trained in {}",
+        "{}: validation error {}, {} {}, {}, trained in {}",
         args.output.display(),
         validation_error_percent.map_or("not measured".into(), units::percent),
-        units::percent(score.top1_error_percent),
+        score.error_name(),
+        units::percent(score.error_percent()),
         units::bytes(bytes),
         units::long(seconds)
     ));
@@ -119,17 +119,16 @@ pub fn train(args: &Train, out: &Out) -> Result<Trained> {
     })
 }
 
-/// A built-in network made for the data, else one from a file.
-fn start(args: &Train, data: &Split) -> Result<Graph> {
+/// A built-in network made for the data, else one from a file; and the data.
+fn start(args: &Train) -> Result<(Graph, Split)> {
     if !zoo::NETWORKS.iter().any(|(name, _)| *name == args.network) {
-        return network::load(Path::new(&args.network));
+        let graph = network::load(Path::new(&args.network))?;
+        let data = network::load_data(&graph, &args.data)?;
+        return Ok((graph, data));
     }
+    let data = secateur_data::load(&args.data)?;
     let set = &data.train;
     let shape = [set.channels, set.height, set.width];
-    Ok(zoo::build(
-        &args.network,
-        shape,
-        set.classes.len(),
-        args.seed,
-    )?)
+    let graph = zoo::build(&args.network, shape, set.classes.len(), args.seed)?;
+    Ok((graph, data))
 }

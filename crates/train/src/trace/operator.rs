@@ -63,6 +63,8 @@ impl<'a> Operands<'a> {
             Data::I32(v) => Some(v.iter().map(|&x| i64::from(x)).collect()),
             Data::U8(v) => Some(v.iter().map(|&x| i64::from(x)).collect()),
             Data::I8(v) => Some(v.iter().map(|&x| i64::from(x)).collect()),
+            Data::U16(v) => Some(v.iter().map(|&x| i64::from(x)).collect()),
+            Data::I16(v) => Some(v.iter().map(|&x| i64::from(x)).collect()),
             _ => None,
         }
     }

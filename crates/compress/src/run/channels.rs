@@ -1,0 +1,47 @@
+//! The channels step: cuts, each followed by training.
+
+use super::{Round, Stage};
+use crate::CompressError;
+use crate::channels::{Importance, Schedule, permute_for_engine, remove_dead};
+use crate::recipe::{ChannelsStep, EncodeStep};
+use secateur_model::{Graph, Shape};
+
+impl Stage<'_> {
+    pub(super) fn channels(
+        &mut self,
+        graph: &mut Graph,
+        step: &ChannelsStep,
+    ) -> Result<(), CompressError> {
+        let (cut, retrain) = step.resolve(&graph.name);
+        let rounds = step.schedule.rounds();
+        let input = self.input(graph)?;
+        let inputs = [(input.0.as_str(), input.1)];
+        let schedule = Schedule::new(graph, &inputs, cut)?;
+        for round in 1..=rounds {
+            self.round = Round {
+                index: round - 1,
+                rounds,
+            };
+            let part = round as f64 / rounds as f64;
+            schedule.cut(graph, &inputs, part, Importance::Magnitude)?;
+            self.retrain(graph, retrain)?;
+        }
+        remove_dead(graph, &inputs)?;
+        Ok(())
+    }
+
+    pub(super) fn encode(&self, graph: &mut Graph, step: &EncodeStep) -> Result<(), CompressError> {
+        if step.order_channels {
+            let (name, shape) = self.input(graph)?;
+            permute_for_engine(graph, &[(&name, shape)])?;
+        }
+        Ok(())
+    }
+
+    /// The network's input, for one image.
+    fn input(&self, graph: &Graph) -> Result<(String, Shape), CompressError> {
+        let name = graph.inputs.first().map(|input| input.name.clone());
+        let image = [1, self.train.channels, self.train.height, self.train.width];
+        Ok((name.unwrap_or_default(), Shape::new(&image)?))
+    }
+}
