@@ -30,30 +30,23 @@ fn set(graph: &mut Graph, name: &str, weight: Weight) {
     graph.constants.insert(name.into(), constant);
 }
 
-/// Every layer at so many bits, each row's largest weight the largest code.
+/// Every layer at so many bits, its largest weight the largest code.
 fn rounded(graph: &Graph, bits: u8) -> Graph {
     let mut rounded = graph.clone();
     for name in LAYERS {
         let weight = graph.weight(name).unwrap();
-        let (rows, columns) = weight.matrix();
-        let (limit, all) = (max_code(bits), weight.to_f32());
-        let scales: Vec<f32> = all
-            .chunks_exact(columns)
-            .map(|row| row.iter().fold(1e-6f32, |m, v| m.max(v.abs())) / limit as f32)
-            .collect();
-        assert_eq!(scales.len(), rows);
+        let kept = weight.kept_f32();
+        let largest = kept.iter().fold(1e-6f32, |m, v| m.max(v.abs()));
+        let scale = largest / max_code(bits) as f32;
         let pruned = weight.support().mask().is_some();
-        let codes = weight.positions().zip(weight.kept_f32()).map(|(i, v)| {
-            let code = (v / scales[i / columns]).round_ties_even() as i16;
-            match code {
-                0 if pruned && v != 0.0 => v.signum() as i16,
-                code => code,
-            }
-        });
+        let code = |v: &f32| match (v / scale).round_ties_even() as i16 {
+            0 if pruned && *v != 0.0 => v.signum() as i16,
+            code => code,
+        };
         let values = Values::Int {
             bits,
-            codes: codes.collect(),
-            scale: Scale::PerChannel(scales),
+            codes: kept.iter().map(code).collect(),
+            scale: Scale::PerTensor(scale),
         };
         let support = weight.support().clone();
         let weight = Weight::new(weight.shape().clone(), support, values).unwrap();
