@@ -1,8 +1,8 @@
 //! Layer-wise distillation without labels: the weights with which a layer, fed by
 //! the compressed network, comes nearest to what it gave in the dense one.
 
+use super::columns::dampen;
 use super::linalg::{Cholesky, dot};
-use super::rounding::dampen;
 use rayon::prelude::*;
 
 /// Steps of the conjugate gradients of a masked row.

@@ -4,6 +4,7 @@
 //! [`fold_norms`] and [`equalize`] change a network's form but not what it
 //! computes. [`sweep`] then quantizes (and, if asked, prunes) layer by layer.
 
+mod columns;
 mod entropy;
 mod equalize;
 mod fold;
@@ -12,8 +13,10 @@ mod linalg;
 mod matching;
 mod moments;
 mod prefix;
+mod pruning;
 mod rounding;
 mod samples;
+mod solve;
 mod sweep;
 
 pub use entropy::bins_in_range;
@@ -23,6 +26,7 @@ pub use layers::{Bias, Layer, Layout, MAX_COLUMNS, Part, layers};
 pub use matching::{best_scale, matched};
 pub use moments::Moments;
 pub use prefix::prefix;
-pub use rounding::{Problem, Rounded, Sparsity, output_error, round};
+pub use pruning::{Pruned, Sparsity, remove};
+pub use rounding::{Problem, output_error, round};
 pub use samples::{Each, Images, Probe, Samples};
 pub use sweep::{LayerError, Sweep, sweep};

@@ -1,17 +1,16 @@
 //! Layers quantized from the first to the last, each fed by what is quantized
 //! already and held against what it gave in the dense network.
 
-use super::layers::{Layer, Layout, Part, layers};
-use super::matching::{best_scale, matched};
+use super::layers::{Layer, Part, layers};
 use super::moments::Moments;
 use super::prefix::prefix;
-use super::rounding::{Problem, Sparsity, output_error, round};
+use super::pruning::Sparsity;
 use super::samples::{Probe, Samples};
+use super::solve::solve;
 use crate::CompressError;
-use crate::quantize::{Granularity, Range, fit_scale};
+use crate::quantize::{Granularity, Range};
 use rayon::prelude::*;
-use secateur_model::weight::max_code;
-use secateur_model::{Bitmask, Constant, Graph, Scale, Support, Values, Weight};
+use secateur_model::{Constant, Graph};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 
@@ -53,8 +52,9 @@ pub struct LayerError {
     pub bits: u8,
     /// Weights that are not zero.
     pub nonzeros: usize,
-    /// Variance of the difference of its output over that of its output, on the
-    /// inputs that the compressed network gives it.
+    /// What pruning and rounding left of its output apart from what it was brought
+    /// near to, as a share of its variance, on the inputs that the compressed network
+    /// gives it.
     pub error: f64,
 }
 
@@ -219,260 +219,4 @@ fn columns(samples: &[f32], depth: usize, part: &Part) -> Vec<f32> {
     let rows = samples.chunks_exact(depth);
     rows.flat_map(|row| row[part.columns.clone()].iter().copied())
         .collect()
-}
-
-/// A quantized weight, and what its bias needs.
-struct Outcome {
-    weight: Weight,
-    bits: u8,
-    shift: Vec<f64>,
-    squares: f64,
-    of: f64,
-}
-
-impl Outcome {
-    fn error(&self, layer: &Layer) -> LayerError {
-        LayerError {
-            weight: layer.weight.clone(),
-            bits: self.bits,
-            nonzeros: self.weight.nonzeros(),
-            error: self.squares / self.of.max(f64::MIN_POSITIVE),
-        }
-    }
-}
-
-/// One layer, from its dense weight and the moments of its parts.
-fn solve(
-    layer: &Layer,
-    dense: &Weight,
-    moments: &[Moments],
-    settings: &Sweep,
-) -> Result<Outcome, CompressError> {
-    let bits = settings.bits.get(&layer.weight).copied().unwrap_or(8);
-    let limit = max_code(bits);
-    let sparsity = settings
-        .sparsity
-        .get(&layer.weight)
-        .copied()
-        .unwrap_or_default();
-    let (rows, depth) = (layer.outputs, layer.depth);
-    let original: Vec<f64> = layer.rows(dense).into_iter().map(f64::from).collect();
-    let support = dense
-        .support()
-        .mask()
-        .map(|mask| layer.to_rows(&mask.to_bools()));
-    let centred = settings.correct_bias;
-    let parts: Vec<(Part, &Moments)> = layer.parts().into_iter().zip(moments).collect();
-    let many = parts.len() > 1;
-
-    // What each part is brought near to.
-    let targets: Vec<Vec<f64>> = spread(&parts, many, |(part, moments)| {
-        let weights = block(&original, depth, part);
-        let Some(ridge) = settings.match_outputs else {
-            return Ok(weights);
-        };
-        let (xx, zx) = moments.second(centred);
-        let support = support.as_ref().map(|s| block(s, depth, part));
-        Ok(matched(
-            &weights,
-            part.columns.len(),
-            &xx,
-            &zx,
-            ridge,
-            support.as_deref(),
-        ))
-    })?;
-    let mut target = vec![0.0; rows * depth];
-    for ((part, _), values) in parts.iter().zip(&targets) {
-        place(&mut target, depth, part, values);
-    }
-
-    // Scales are those of whole rows.
-    let mut importance = vec![1.0; rows * depth];
-    for (part, moments) in &parts {
-        let (xx, _) = moments.second(centred);
-        let d = part.columns.len();
-        let diagonal: Vec<f64> = (0..d).map(|i| xx[i * d + i].max(0.0)).collect();
-        let all: Vec<f64> = part
-            .rows
-            .clone()
-            .flat_map(|_| diagonal.iter().copied())
-            .collect();
-        place(&mut importance, depth, part, &all);
-    }
-    let mut scales = scales(
-        &target,
-        &importance,
-        depth,
-        limit,
-        support.as_deref(),
-        settings,
-    );
-
-    let solved = spread(&parts, many, |(part, moments)| {
-        let d = part.columns.len();
-        let (xx, zx) = moments.second(centred);
-        let weights = block(&target, depth, part);
-        let support = support.as_ref().map(|s| block(s, depth, part));
-        let rounded = round(&Problem {
-            depth: d,
-            target: &weights,
-            moments: &xx,
-            scales: &scales[part.rows.clone()],
-            limit,
-            support: support.as_deref(),
-            sparsity,
-            damping: settings.damping,
-        })?;
-        Ok((rounded, xx, zx))
-    })?;
-
-    // One more degree of freedom that costs nothing: the scale of a row.
-    let per_row = settings.granularity != Granularity::PerTensor;
-    if settings.match_outputs.is_some() && per_row && depth <= super::layers::MAX_COLUMNS {
-        for ((part, _), (rounded, xx, zx)) in parts.iter().zip(&solved) {
-            let weights = block(&original, depth, part);
-            let better: Vec<Option<f64>> = rounded
-                .codes
-                .par_chunks_exact(depth)
-                .zip(weights.par_chunks_exact(depth))
-                .map(|(codes, weights)| best_scale(codes, weights, xx, zx))
-                .collect();
-            for (row, scale) in part.rows.clone().zip(better) {
-                // Far from where it was, the samples were too few to tell.
-                let near = |s: &f64| (0.8..1.25).contains(&(s / scales[row]));
-                scales[row] = scale.filter(near).unwrap_or(scales[row]);
-            }
-        }
-    }
-    scales.iter_mut().for_each(|s| *s = f64::from(*s as f32));
-
-    let mut codes = vec![0i16; rows * depth];
-    let mut kept = vec![false; rows * depth];
-    let (mut shift, mut squares, mut of) = (vec![0.0; rows], 0.0, 0.0);
-    for ((part, moments), (rounded, xx, _)) in parts.iter().zip(&solved) {
-        let d = part.columns.len();
-        place(&mut codes, depth, part, &rounded.codes);
-        place(&mut kept, depth, part, &rounded.kept);
-        let weights = block(&original, depth, part);
-        let (mean_x, mean_z) = moments.means();
-        let mut difference = vec![0.0; weights.len()];
-        for (r, row) in part.rows.clone().enumerate() {
-            for c in 0..d {
-                let at = r * d + c;
-                let value = f64::from(rounded.codes[at]) * scales[row];
-                difference[at] = value - weights[at];
-                shift[row] += weights[at] * mean_z[c] - value * mean_x[c];
-            }
-        }
-        squares += output_error(&difference, xx, d);
-        of += output_error(&weights, xx, d);
-    }
-    let weight = join(layer, dense, bits, codes, kept, &scales, settings, sparsity)?;
-    Ok(Outcome {
-        weight,
-        bits,
-        shift,
-        squares,
-        of,
-    })
-}
-
-/// Many parts are solved beside each other; of few, each spreads its own work.
-fn spread<P: Sync, T: Send>(
-    parts: &[P],
-    many: bool,
-    solve: impl Fn(&P) -> Result<T, CompressError> + Sync + Send,
-) -> Result<Vec<T>, CompressError> {
-    match many {
-        true => parts.par_iter().map(solve).collect(),
-        false => parts.iter().map(solve).collect(),
-    }
-}
-
-fn scales(
-    target: &[f64],
-    importance: &[f64],
-    depth: usize,
-    limit: i32,
-    support: Option<&[bool]>,
-    settings: &Sweep,
-) -> Vec<f64> {
-    let fit = |range: std::ops::Range<usize>| {
-        let kept = range.filter(|&i| support.is_none_or(|s| s[i]));
-        let (values, importance): (Vec<f32>, Vec<f64>) =
-            kept.map(|i| (target[i] as f32, importance[i])).unzip();
-        f64::from(fit_scale(&values, Some(&importance), limit, settings.range)) * settings.coarser
-    };
-    let rows = target.len() / depth.max(1);
-    match settings.granularity {
-        Granularity::PerTensor => vec![fit(0..target.len()); rows],
-        Granularity::PerChannel | Granularity::PerColumn => {
-            let row = |r: usize| fit(r * depth..(r + 1) * depth);
-            (0..rows).into_par_iter().map(row).collect()
-        }
-    }
-}
-
-/// The weight of codes, in the form that the dense one had.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the parts of a weight, and what they came from"
-)]
-fn join(
-    layer: &Layer,
-    dense: &Weight,
-    bits: u8,
-    codes: Vec<i16>,
-    kept: Vec<bool>,
-    scales: &[f64],
-    settings: &Sweep,
-    sparsity: Sparsity,
-) -> Result<Weight, CompressError> {
-    let scales: Vec<f32> = scales.iter().map(|&s| s as f32).collect();
-    let scale = match (settings.granularity, &layer.layout) {
-        (Granularity::PerTensor, _) => Scale::PerTensor(scales.first().copied().unwrap_or(1.0)),
-        (_, Layout::Columns) => Scale::PerColumn(scales),
-        _ => Scale::PerChannel(scales),
-    };
-    let (codes, kept) = (layer.to_stored(&codes), layer.to_stored(&kept));
-    let support = match (dense.support(), sparsity) {
-        (Support::All, Sparsity::Keep) => Support::All,
-        (Support::All, Sparsity::NofM { n, m }) if layer.layout != Layout::Columns => {
-            Support::NofM {
-                n,
-                m,
-                mask: Bitmask::from_bools(&kept),
-            }
-        }
-        // What rounds to zero is gone too.
-        (Support::All | Support::Unstructured(_), _) => {
-            Support::Unstructured(Bitmask::of_nonzeros(&codes))
-        }
-        (form, Sparsity::Keep) => form.clone(),
-        _ => Support::Unstructured(Bitmask::of_nonzeros(&codes)),
-    };
-    let codes = match support.mask() {
-        None => codes,
-        Some(mask) => mask.ones().map(|p| codes[p]).collect(),
-    };
-    let values = Values::Int { bits, codes, scale };
-    Ok(Weight::new(dense.shape().clone(), support, values)?)
-}
-
-/// A part's elements of `[outputs, depth]`.
-fn block<T: Copy>(all: &[T], depth: usize, part: &Part) -> Vec<T> {
-    let row = |r: usize| &all[r * depth..][part.columns.clone()];
-    part.rows
-        .clone()
-        .flat_map(|r| row(r).iter().copied())
-        .collect()
-}
-
-/// Puts a part's elements back.
-fn place<T: Copy>(all: &mut [T], depth: usize, part: &Part, values: &[T]) {
-    let d = part.columns.len();
-    for (r, values) in part.rows.clone().zip(values.chunks_exact(d.max(1))) {
-        all[r * depth..][part.columns.clone()].copy_from_slice(values);
-    }
 }
