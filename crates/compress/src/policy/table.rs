@@ -3,7 +3,7 @@
 use super::{Form, LayerTime, Machine, apply};
 use crate::activations::{quantizable, quantize_activations};
 use crate::record::{Choice, ChoiceCost, LayerSensitivity};
-use crate::{CompressError, Histogram, Range, prune};
+use crate::{CompressError, Histogram, Range, Width, prune};
 use secateur_data::Dataset;
 use secateur_io::codec::Store;
 use secateur_io::sct;
@@ -166,7 +166,7 @@ fn times(
             }
         }
         if choice.bits <= 8 {
-            quantize_activations(&mut made, &calibration, Range::MinMax)?;
+            quantize_activations(&mut made, &calibration, Range::MinMax, Width::Eight)?;
         }
         all.push(machine.layers(&made).map_err(CompressError::Machine)?);
     }

@@ -151,6 +151,25 @@ pub enum Biases {
 }
 
 impl QuantizeStep {
+    /// Weights of so many bits, all else by default.
+    pub fn new(weight_bits: u8) -> Self {
+        Self {
+            weight_bits,
+            bits: BTreeMap::new(),
+            first_last_bits: None,
+            depthwise_bits: None,
+            granularity: crate::Granularity::default(),
+            weight_range: crate::Range::default(),
+            activation_range: None,
+            activation_bits: eight(),
+            rounding: Rounding::default(),
+            equalize: false,
+            samples: calibration_samples(),
+            biases: Biases::default(),
+            retrain: None,
+        }
+    }
+
     /// Width of each of these weights, which are in the network's order, by name and
     /// whether it is of a depthwise layer.
     pub fn bits_of<'a>(&self, weights: &'a [(String, bool)]) -> Vec<(&'a str, u8)> {

@@ -166,6 +166,28 @@ impl From<&FeatureSetting> for Features {
 }
 
 impl Retrain {
+    /// So long and so fast, all else by default.
+    pub fn new(epochs: f32, learning_rate: f32) -> Self {
+        Self {
+            epochs,
+            min_steps: 0,
+            learning_rate,
+            schedule: ScheduleSetting::default(),
+            warmup: 0.0,
+            rewind: 0.0,
+            batch: default_batch(),
+            weight_decay: 0.0,
+            label_smoothing: 0.0,
+            optimiser: OptimiserSetting::default(),
+            shift: 0,
+            mirror: false,
+            cutout: 0,
+            distill: None,
+            learn_steps: false,
+            average: None,
+        }
+    }
+
     /// How the learning rate changes.
     pub fn schedule(&self) -> Schedule {
         Schedule {

@@ -348,8 +348,8 @@ impl Observer for Follow<'_> {
         self.journal.progress(done, total, loss)
     }
 
-    fn end(&mut self, report: &StepReport) {
-        self.journal.end(report);
+    fn end(&mut self, report: &StepReport, graph: &Graph) {
+        self.journal.end(report, graph);
     }
 
     fn keep(&mut self, checkpoint: &Checkpoint) -> Result<(), Box<dyn Error + Send + Sync>> {

@@ -5,8 +5,8 @@ use super::knob::{Context, Knob, Plan};
 use super::training::{Training, macs};
 use crate::policy::{Form, Table, measure, moved, refine};
 use crate::recipe::{
-    AllocationSettings, Biases, EncodeStep, PruneSchedule, PruneStep, QuantizeStep, ShareStep,
-    Step, StoreSetting,
+    AllocationSettings, EncodeStep, PruneSchedule, PruneStep, QuantizeStep, ShareStep, Step,
+    StoreSetting,
 };
 use crate::record::{Choice, ChoiceCost};
 use crate::{CompressError, Granularity, Init, Range};
@@ -158,15 +158,19 @@ impl PolicyKnob {
     fn finish(&self) -> Vec<Step> {
         let quantize = |granularity, retrain| {
             Step::Quantize(QuantizeStep {
-                weight_bits: 8,
                 granularity,
                 weight_range: Range::Mse,
                 activation_range: Some(Range::Percentile(0.9999)),
-                biases: Biases::F16,
                 retrain,
+                ..QuantizeStep::new(8)
             })
         };
-        let encode = |store| Step::Encode(EncodeStep { store });
+        let encode = |store| {
+            Step::Encode(EncodeStep {
+                store,
+                order_channels: false,
+            })
+        };
         let short = self.training.retrain(0.25, 0.2);
         match self.objective {
             Objective::Bytes => vec![

@@ -1,6 +1,6 @@
 //! How to train when nobody says: by the size of the set and of the network.
 
-use crate::recipe::{OptimiserSetting, Retrain};
+use crate::recipe::Retrain;
 use secateur_data::Dataset;
 use secateur_model::{Graph, Shape, infer, ops};
 
@@ -63,14 +63,11 @@ impl Training {
     /// A part of the round's training, at a part of its rate.
     pub fn retrain(&self, part: f32, rate: f32) -> Retrain {
         Retrain {
-            epochs: self.epochs * part,
             min_steps: (self.min_steps as f32 * part) as usize,
-            learning_rate: rounded(self.learning_rate * rate),
             batch: self.batch,
             weight_decay: 1e-4,
-            optimiser: OptimiserSetting::Sgd,
             shift: self.shift,
-            distill: None,
+            ..Retrain::new(self.epochs * part, rounded(self.learning_rate * rate))
         }
     }
 }
