@@ -111,11 +111,7 @@ fn rectangles_are_found_and_a_seed_gives_the_same_bits() {
         .insert("conv4_2.weight".into(), Constant::Weight(half));
     let distilled = FitOptions {
         learning_rate: 1e-3,
-        distill: Some(Distill {
-            teacher: dense,
-            alpha: 0.5,
-            temperature: 1.0,
-        }),
+        distill: Some(Distill::answers(dense, 0.5, 1.0)),
         ..options(4.0)
     };
     let retrained = trained(&pruned, &data, &distilled);

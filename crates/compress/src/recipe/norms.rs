@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 /// Measure the statistics of batch normalisations anew: pruning and rounding move what
-/// their layers give. A prune step that does not retrain does so by itself.
+/// their layers give. A step that prunes and does not retrain
+/// does so by itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NormsStep {

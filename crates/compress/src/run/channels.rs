@@ -24,7 +24,7 @@ impl Stage<'_> {
             };
             let part = round as f64 / rounds as f64;
             schedule.cut(graph, &inputs, part, Importance::Magnitude)?;
-            self.retrain(graph, retrain)?;
+            self.settle(graph, retrain)?;
         }
         remove_dead(graph, &inputs)?;
         Ok(())

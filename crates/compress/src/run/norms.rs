@@ -1,8 +1,8 @@
-//! The norms step.
+//! The norms step, and what it does after cuts.
 
 use super::Stage;
 use crate::CompressError;
-use crate::recipe::NormsStep;
+use crate::recipe::{NormsStep, Retrain};
 use secateur_model::Graph;
 use secateur_train::measure_norms;
 
@@ -14,5 +14,16 @@ impl Stage<'_> {
     ) -> Result<(), CompressError> {
         let measured = measure_norms(graph, self.train, step.images);
         measured.map(|_| ()).map_err(|e| self.failed(e))
+    }
+    /// After a cut: retrains, or at the least fits normalisations to what is left.
+    pub(super) fn settle(
+        &mut self,
+        graph: &mut Graph,
+        retrain: Option<&Retrain>,
+    ) -> Result<(), CompressError> {
+        match retrain {
+            Some(_) => self.retrain(graph, retrain),
+            None => self.norms(graph, &NormsStep::default()),
+        }
     }
 }

@@ -3,7 +3,7 @@
 use super::retrain::Beside;
 use super::{Round, Stage};
 use crate::prune::{self, Layer};
-use crate::recipe::{AllocationSettings, NormsStep, PruneSchedule, PruneStep, Retrain};
+use crate::recipe::{AllocationSettings, PruneSchedule, PruneStep};
 use crate::{Allocation, CompressError};
 use secateur_model::Graph;
 use secateur_train::{LatentWeights, TrainError};
@@ -52,20 +52,6 @@ impl Stage<'_> {
                 };
                 self.retrain_with(graph, retrain, beside)
             }
-        }
-    }
-}
-
-impl Stage<'_> {
-    /// After a cut: retrains, or at the least fits normalisations to what is left.
-    fn settle(
-        &mut self,
-        graph: &mut Graph,
-        retrain: Option<&Retrain>,
-    ) -> Result<(), CompressError> {
-        match retrain {
-            Some(_) => self.retrain(graph, retrain),
-            None => self.norms(graph, &NormsStep::default()),
         }
     }
 }
