@@ -10,10 +10,14 @@
 import io
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import scipy.io.wavfile
 import scipy.signal
+
+# espeak-ng writes to a pipe, whose length it does not know.
+warnings.simplefilter("ignore", scipy.io.wavfile.WavFileWarning)
 
 RATE, WINDOW, CONTEXT, WINDOWS = 16_000, 512, 64, 64
 VOICES = ["en", "en-us+f3", "en+m5", "de", "fr+f2", "es", "it+m2", "en+whisper"]

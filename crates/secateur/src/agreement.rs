@@ -2,7 +2,7 @@
 //! there are no labels to score either.
 
 use crate::samples::Inputs;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use secateur_engine::{Session, SessionOptions};
 use secateur_model::{Graph, Tensor};
 use serde::Serialize;
@@ -24,16 +24,13 @@ pub fn measure(original: &Graph, small: &Graph, inputs: &Inputs) -> Result<Agree
     let [original, small] = sessions;
     let (original, small) = (original?, small?);
     let (mut cosines, mut same) = (Vec::new(), 0);
-    inputs.batches(|batch| -> Result<()> {
+    inputs.batches(|batch, samples| -> Result<()> {
         let [a, b] = [original.run(batch)?, small.run(batch)?];
-        let rows = |outputs: &[Tensor]| -> Result<(Vec<f32>, usize)> {
-            let Some(first) = outputs.first() else {
-                return Ok((Vec::new(), 1));
-            };
-            let samples = first.shape().dims().first().copied().unwrap_or(1);
-            Ok((first.as_f32()?.to_vec(), samples.max(1)))
+        let first = |outputs: &[Tensor]| -> Result<Vec<f32>> {
+            let first = outputs.first().context("the network has no output")?;
+            Ok(first.as_f32()?.to_vec())
         };
-        let ((a, samples), (b, _)) = (rows(&a)?, rows(&b)?);
+        let (a, b) = (first(&a)?, first(&b)?);
         let each = (a.len() / samples).max(1);
         for (a, b) in a.chunks_exact(each).zip(b.chunks_exact(each)) {
             cosines.push(cosine(a, b));

@@ -236,15 +236,15 @@ impl Inputs {
         }
     }
 
-    /// Hands over batch after batch, by input name.
+    /// Hands over batch after batch, by input name, and of how many samples it is.
     pub fn batches<E: From<secateur_model::ModelError>>(
         &self,
-        mut each: impl FnMut(&[(&str, &Tensor)]) -> Result<(), E>,
+        mut each: impl FnMut(&[(&str, &Tensor)], usize) -> Result<(), E>,
     ) -> Result<(), E> {
         match &self.source {
             Source::Named(samples) => samples.iter().try_for_each(|sample| {
                 let inputs: Vec<_> = sample.iter().map(|(n, t)| (n.as_str(), t)).collect();
-                each(&inputs)
+                each(&inputs, 1)
             }),
             Source::Images { input, batch, data } => {
                 let indices: Vec<usize> = (0..self.len).collect();
@@ -253,7 +253,7 @@ impl Inputs {
                     data.gather(indices, &mut pixels);
                     let dims = [indices.len(), data.channels, data.height, data.width];
                     let tensor = Tensor::f32(&dims, pixels)?;
-                    each(&[(input, &tensor)])
+                    each(&[(input, &tensor)], indices.len())
                 })
             }
         }
@@ -265,7 +265,7 @@ impl Samples for Inputs {
         let failed = |e: secateur_engine::EngineError| CompressError::Samples(e.into());
         let sessions = probes.iter().map(|p| Running::new(p).map_err(failed));
         let sessions = sessions.collect::<Result<Vec<_>, _>>()?;
-        self.batches(|inputs| {
+        self.batches(|inputs, _| {
             if interrupt::go_on().is_break() {
                 return Err(CompressError::Stopped {
                     step: "calibration",

@@ -6,7 +6,7 @@ use crate::ptq::{self, Images, LayerError, Probe, Samples, Sparsity, Sweep};
 use crate::recipe::{Biases, QuantizeStep, Rounding, SecondOrder};
 use crate::{CompressError, Granularity, Histogram, activations, prune, quantize_weights};
 use half::f16;
-use secateur_model::{Graph, Op, Scale, Values, Weight};
+use secateur_model::{Constant, Graph, Op, Scale, Shape, Support, Values, Weight};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
@@ -89,7 +89,7 @@ fn round(
             round_to_nearest(graph, step, &rest)?;
         }
     }
-    replace_weights(graph, recurrent(graph), recurrent_codes)?;
+    quantize_recurrent(graph)?;
     if step.biases == Biases::F16 {
         replace_weights(graph, biases(graph), half_precision)?;
     }
@@ -188,59 +188,51 @@ fn with_outputs_in_columns(graph: &Graph) -> BTreeSet<String> {
     matrices.map(|(name, _)| name.to_owned()).collect()
 }
 
-/// Names of the weights of recurrent layers: `[directions, gates, depth]`.
-fn recurrent(graph: &Graph) -> Vec<String> {
-    let layers = graph
-        .nodes
-        .iter()
-        .filter(|n| matches!(n.op, Op::Recurrent(_)));
+/// Eight bits for the weights of recurrent layers, `[directions, gates, depth]`, with a
+/// scale for each gate of each cell: narrower, they cost more accuracy than bytes.
+fn quantize_recurrent(graph: &mut Graph) -> Result<(), CompressError> {
+    let layers = graph.nodes.iter();
+    let layers = layers.filter(|n| matches!(n.op, Op::Recurrent(_)));
     let inputs = layers.flat_map(|n| [n.input(1), n.input(2)]).flatten();
-    let matrices = inputs.filter(|name| {
-        let weight = graph.weight(name);
-        weight.is_some_and(|w| w.shape().rank() == 3 && matches!(w.values(), Values::F32(_)))
-    });
-    matrices.map(str::to_owned).collect()
-}
-
-/// Eight bits with a scale for each gate of each cell: they are small beside what
-/// they cost in accuracy when they are narrower.
-fn recurrent_codes(weight: &Weight) -> Result<Weight, CompressError> {
-    let dims = weight.shape().dims();
-    let [directions, gates, depth] = [0, 1, 2].map(|axis| dims.get(axis).copied().unwrap_or(1));
-    let rows = secateur_model::Shape::new(&[directions * gates, depth])?;
-    let (shape, support, values) = weight.clone().into_parts();
-    let mask = support.mask().cloned();
-    let flat = Weight::new(
-        rows,
-        mask.map_or(
-            secateur_model::Support::All,
-            secateur_model::Support::Unstructured,
-        ),
-        values,
-    )?;
-    let flat = quantize_weights(&flat, 8, Granularity::PerChannel, crate::Range::Mse)?;
-    match flat.into_parts() {
-        (
-            _,
-            _,
-            Values::Int {
-                bits,
-                codes,
-                scale: Scale::PerChannel(scales),
-            },
-        ) => {
+    let names: BTreeSet<String> = inputs.map(str::to_owned).collect();
+    for name in names {
+        let weight = match graph.constants.get(&name) {
+            Some(Constant::Weight(weight)) => weight.clone(),
+            Some(Constant::Tensor(tensor)) if tensor.as_f32().is_ok() => {
+                Weight::dense(tensor.shape().clone(), tensor.as_f32()?.to_vec())?
+            }
+            _ => continue,
+        };
+        let (&[directions, gates, depth], Values::F32(_)) =
+            (weight.shape().dims(), weight.values())
+        else {
+            continue;
+        };
+        let rows = Shape::new(&[directions * gates, depth])?;
+        let (shape, support, values) = weight.into_parts();
+        let mask = support.mask().cloned();
+        let flat = Weight::new(
+            rows,
+            mask.map_or(Support::All, Support::Unstructured),
+            values,
+        )?;
+        let flat = quantize_weights(&flat, 8, Granularity::PerChannel, crate::Range::Mse)?;
+        let (_, _, values) = flat.into_parts();
+        if let Values::Int {
+            bits,
+            codes,
+            scale: Scale::PerChannel(scales),
+        } = values
+        {
             let scale = Scale::PerGroup {
                 size: depth,
                 scales,
             };
-            Ok(Weight::new(
-                shape,
-                support,
-                Values::Int { bits, codes, scale },
-            )?)
+            let weight = Weight::new(shape, support, Values::Int { bits, codes, scale })?;
+            graph.constants.insert(name, Constant::Weight(weight));
         }
-        _ => Ok(weight.clone()),
     }
+    Ok(())
 }
 
 /// Names of the biases of convolutions and fully connected layers.
