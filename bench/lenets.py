@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Trains and compresses both LeNets on MNIST and Fashion-MNIST, five seeds each.
 
-Each run is `secateur train` and `secateur compress` with their defaults, and
+Each run is `secateur train` with its defaults, `secateur compress --recipe deep-compression`, and
 `secateur eval` of the file that comes out. Prints one Markdown table; every
 run's JSON stays in the folder, and a run that is there already is not repeated.
 
@@ -41,7 +41,7 @@ def run(command, folder, network, data, seed, threads):
     results = {}
     steps = {
         "train": ["train", network, *common, "-o", f"{stem}.onnx"],
-        "compress": ["compress", f"{stem}.onnx", *common, "-o", f"{stem}.sct"],
+        "compress": ["compress", f"{stem}.onnx", *common, "--recipe", "deep-compression", "-o", f"{stem}.sct"],
         "eval": ["eval", f"{stem}.sct", "--data", data],
     }
     for step, arguments in steps.items():

@@ -1,8 +1,8 @@
-//! Activations as unsigned bytes: QuantizeLinear and DequantizeLinear pairs in
+//! Activations as unsigned codes of 8 or 16 bits: QuantizeLinear and DequantizeLinear pairs in
 //! the graph, in the places where an integer engine fuses them.
 
 use crate::CompressError;
-use crate::histogram::{ActivationScale, Histogram};
+use crate::histogram::{ActivationScale, Histogram, Width};
 use crate::quantize::Range;
 use secateur_model::{Constant, Data, Graph, Node, Op, Shape, Tensor};
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,6 +45,7 @@ pub fn quantize_activations(
     graph: &mut Graph,
     calibration: &BTreeMap<String, Histogram>,
     range: Range,
+    width: Width,
 ) -> Result<Vec<(String, ActivationScale)>, CompressError> {
     let names = quantizable(graph);
     let mut scales = Vec::with_capacity(names.len());
@@ -56,7 +57,7 @@ pub fn quantize_activations(
                 step: "quantize",
                 reason: format!("no calibration sample reached `{name}`"),
             })?;
-        let scale = histogram.scale_u8(range);
+        let scale = histogram.scale(range, width);
         insert_pair(graph, &name, scale)?;
         scales.push((name, scale));
     }
@@ -71,9 +72,17 @@ fn insert_pair(
 ) -> Result<(), CompressError> {
     let scale_name = graph.fresh_name(&format!("{value}.scale"));
     let zero_name = graph.fresh_name(&format!("{value}.zero_point"));
-    let bytes_name = graph.fresh_name(&format!("{value}.u8"));
+    let codes = match scale.width {
+        Width::Eight => "u8",
+        Width::Sixteen => "u16",
+    };
+    let bytes_name = graph.fresh_name(&format!("{value}.{codes}"));
     let float_name = graph.fresh_name(&format!("{value}.dequantized"));
-    let zero = Tensor::new(Shape::scalar(), Data::U8(vec![scale.zero_point]))?;
+    let zero = match scale.width {
+        Width::Eight => Data::U8(vec![scale.zero_point as u8]),
+        Width::Sixteen => Data::U16(vec![scale.zero_point]),
+    };
+    let zero = Tensor::new(Shape::scalar(), zero)?;
     let tensors = [
         (&scale_name, Tensor::scalar_f32(scale.scale)),
         (&zero_name, zero),
@@ -129,12 +138,15 @@ mod tests {
         let mut histogram = Histogram::default();
         histogram.add(&[0.0, 1.0]);
         let calibration = BTreeMap::from([("input".to_owned(), histogram)]);
-        quantize_activations(&mut graph, &calibration, Range::MinMax).unwrap();
+        quantize_activations(&mut graph, &calibration, Range::MinMax, Width::Eight).unwrap();
         let ops: Vec<&str> = graph.nodes.iter().map(|n| n.op.name()).collect();
         assert_eq!(
             ops,
             ["QuantizeLinear", "DequantizeLinear", "Flatten", "Gemm"]
         );
-        assert!(quantize_activations(&mut graph, &BTreeMap::new(), Range::MinMax).is_err());
+        assert!(
+            quantize_activations(&mut graph, &BTreeMap::new(), Range::MinMax, Width::Eight)
+                .is_err()
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! Streaming calibration: a histogram of fixed size, however many values pass.
 
 use crate::Range;
+use crate::ptq::bins_in_range;
 
 const BINS: usize = 2048;
 
@@ -29,13 +30,35 @@ impl Default for Histogram {
     }
 }
 
-/// How a float becomes an unsigned byte: `q = round(x / scale) + zero_point`.
+/// How a float becomes an unsigned code: `q = round(x / scale) + zero_point`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ActivationScale {
     /// What one step is worth.
     pub scale: f32,
-    /// The byte that stands for zero.
-    pub zero_point: u8,
+    /// The code that stands for zero.
+    pub zero_point: u16,
+    /// Width of a code.
+    pub width: Width,
+}
+
+/// Width of an activation's code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Width {
+    /// A byte.
+    #[default]
+    Eight,
+    /// Two bytes.
+    Sixteen,
+}
+
+impl Width {
+    /// The largest code.
+    pub fn largest(self) -> u16 {
+        match self {
+            Self::Eight => u8::MAX.into(),
+            Self::Sixteen => u16::MAX,
+        }
+    }
 }
 
 impl Histogram {
@@ -68,18 +91,30 @@ impl Histogram {
         self.count
     }
 
-    /// The unsigned 8-bit scale for what was seen. Zero is always exact; where
-    /// nothing was negative it is byte 0, so that a zero can be skipped.
-    pub fn scale_u8(&self, range: Range) -> ActivationScale {
+    /// The unsigned scale for what was seen. Zero is always exact; where nothing
+    /// was negative it is code 0, so that a zero can be skipped.
+    pub fn scale(&self, range: Range, width: Width) -> ActivationScale {
         let (lo, hi) = match range {
             Range::MinMax => (self.min, self.max),
             Range::Percentile(share) => {
                 let limit = self.percentile(share);
                 (self.min.max(-limit), self.max.min(limit))
             }
-            Range::Mse => self.least_error(),
+            Range::Mse => self.least_error(width),
+            Range::Entropy => {
+                let both = self.positive.iter().zip(&self.negative);
+                let counts: Vec<u64> = both.map(|(p, n)| p + n).collect();
+                // Codes of one sign: half of them where there are both.
+                let halves = if self.min < 0.0 { 2 } else { 1 };
+                let levels = usize::from(width.largest()) / halves + 1;
+                let limit = match bins_in_range(&counts, levels) {
+                    0 => self.top,
+                    bins => self.edge(bins - 1),
+                };
+                (self.min.max(-limit), self.max.min(limit))
+            }
         };
-        from_range(lo, hi)
+        from_range(lo, hi, width)
     }
 
     fn widen(&mut self, magnitude: f32) {
@@ -116,18 +151,18 @@ impl Histogram {
 
     /// The range, of a hundred shrunken ones, that loses least: rounding is
     /// taken as uniform, saturation as the distance to the end.
-    fn least_error(&self) -> (f32, f32) {
+    fn least_error(&self, width: Width) -> (f32, f32) {
         let candidates = (20..=100).map(|percent| {
             let part = percent as f32 / 100.0;
             (self.min * part, self.max * part)
         });
         candidates
-            .min_by(|a, b| self.error(*a).total_cmp(&self.error(*b)))
+            .min_by(|a, b| self.error(*a, width).total_cmp(&self.error(*b, width)))
             .unwrap_or((self.min, self.max))
     }
 
-    fn error(&self, (lo, hi): (f32, f32)) -> f64 {
-        let step = f64::from(from_range(lo, hi).scale);
+    fn error(&self, (lo, hi): (f32, f32), width: Width) -> f64 {
+        let step = f64::from(from_range(lo, hi, width).scale);
         let rounding = step * step / 12.0;
         let half = self.top / BINS as f32 / 2.0;
         let side = |counts: &[u64], end: f32| -> f64 {
@@ -148,20 +183,20 @@ impl Histogram {
     }
 }
 
-fn from_range(lo: f32, hi: f32) -> ActivationScale {
+fn from_range(lo: f32, hi: f32, width: Width) -> ActivationScale {
     let (lo, hi) = (lo.min(0.0), hi.max(0.0));
-    let span = hi - lo;
-    if span <= 0.0 {
-        return ActivationScale {
-            scale: 1.0,
-            zero_point: 0,
-        };
+    let (span, largest) = (hi - lo, f32::from(width.largest()));
+    let mut found = ActivationScale {
+        scale: 1.0,
+        zero_point: 0,
+        width,
+    };
+    if span > 0.0 {
+        found.scale = (span / largest).max(f32::MIN_POSITIVE);
+        let zero_point = (-lo / found.scale).round_ties_even();
+        found.zero_point = zero_point.clamp(0.0, largest) as u16;
     }
-    let scale = (span / 255.0).max(f32::MIN_POSITIVE);
-    ActivationScale {
-        scale,
-        zero_point: (-lo / scale).round_ties_even().clamp(0.0, 255.0) as u8,
-    }
+    found
 }
 
 #[cfg(test)]
@@ -172,7 +207,7 @@ mod tests {
     fn pixels_get_their_own_steps() {
         let mut h = Histogram::default();
         h.add(&[0.0, 1.0, 0.5]);
-        let found = h.scale_u8(Range::MinMax);
+        let found = h.scale(Range::MinMax, Width::Eight);
         assert_eq!((found.scale, found.zero_point), (1.0 / 255.0, 0));
     }
 
@@ -182,15 +217,32 @@ mod tests {
         let bulk: Vec<f32> = (0..100_000).map(|i| i as f32 / 100_000.0).collect();
         h.add(&bulk);
         h.add(&[50.0]);
-        assert!((h.scale_u8(Range::MinMax).scale * 255.0 - 50.0).abs() < 1e-3);
-        assert!(h.scale_u8(Range::Percentile(0.999)).scale * 255.0 < 1.2);
+        assert!((h.scale(Range::MinMax, Width::Eight).scale * 255.0 - 50.0).abs() < 1e-3);
+        assert!(h.scale(Range::Percentile(0.999), Width::Eight).scale * 255.0 < 1.2);
+    }
+
+    #[test]
+    fn entropy_leaves_an_outlier_out_and_sixteen_bits_are_finer() {
+        let mut h = Histogram::default();
+        let bulk: Vec<f32> = (0..100_000).map(|i| i as f32 / 100_000.0).collect();
+        h.add(&bulk);
+        h.add(&[8.0]);
+        let entropy = h.scale(Range::Entropy, Width::Eight);
+        assert!((0.9..1.6).contains(&(entropy.scale * 255.0)), "{entropy:?}");
+        let wide = h.scale(Range::MinMax, Width::Sixteen);
+        assert!((wide.scale * 65_535.0 - 8.0).abs() < 1e-3, "{wide:?}");
+        h.add(&[-8.0]);
+        assert_eq!(h.scale(Range::MinMax, Width::Sixteen).zero_point, 32_768);
     }
 
     #[test]
     fn negative_values_move_the_zero_point() {
         let mut h = Histogram::default();
         h.add(&[-1.0, 1.0]);
-        assert!((126..=129).contains(&h.scale_u8(Range::MinMax).zero_point));
-        assert_eq!(Histogram::default().scale_u8(Range::Mse).scale, 1.0);
+        assert!((126..=129).contains(&h.scale(Range::MinMax, Width::Eight).zero_point));
+        assert_eq!(
+            Histogram::default().scale(Range::Mse, Width::Eight).scale,
+            1.0
+        );
     }
 }

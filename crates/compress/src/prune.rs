@@ -133,6 +133,16 @@ pub fn largest(magnitudes: &[f32], count: usize) -> Bitmask {
     Bitmask::from_bools(&keep)
 }
 
+/// The weight with the largest magnitudes of this share of all its positions.
+pub(crate) fn prune_weight(weight: &Weight, density: f64) -> Result<Weight, CompressError> {
+    check_density(density)?;
+    let count = ((weight.shape().elements() as f64 * density).round() as usize).max(1);
+    match count < weight.kept() {
+        true => keep_largest(weight, count),
+        false => Ok(weight.clone()),
+    }
+}
+
 fn keep_largest(weight: &Weight, count: usize) -> Result<Weight, CompressError> {
     let values = weight.kept_f32();
     let keep = largest(&values, count);

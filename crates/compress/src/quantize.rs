@@ -1,11 +1,12 @@
 //! Weights as symmetric integers.
 
 use crate::CompressError;
+use crate::ptq::bins_in_range;
 use secateur_model::weight::max_code;
 use secateur_model::{Codebook, Scale, Values, Weight};
 
 /// How many weights share a scale.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Granularity {
     /// The whole weight.
@@ -19,7 +20,7 @@ pub enum Granularity {
 }
 
 /// How a scale is found.
-#[derive(Debug, Clone, Copy, PartialEq, Default, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Range {
     /// The largest magnitude gets the largest code.
@@ -29,6 +30,8 @@ pub enum Range {
     Percentile(f32),
     /// The scale of least squared error.
     Mse,
+    /// The range of least Kullback-Leibler divergence (TensorRT).
+    Entropy,
 }
 
 /// Quantizes a weight to `bits` symmetric bits; a shared weight keeps its codes
@@ -63,10 +66,13 @@ pub fn quantize_weights(
                 let mut parts: Vec<Vec<f32>> = vec![Vec::new(); count];
                 let placed = weight.positions().zip(&values);
                 placed.for_each(|(p, &v)| parts[of(p)].push(v));
-                parts.iter().map(|v| fit_scale(v, limit, range)).collect()
+                parts
+                    .iter()
+                    .map(|v| fit_scale(v, None, limit, range))
+                    .collect()
             };
             let scale = match granularity {
-                Granularity::PerTensor => Scale::PerTensor(fit_scale(&values, limit, range)),
+                Granularity::PerTensor => Scale::PerTensor(fit_scale(&values, None, limit, range)),
                 Granularity::PerChannel => Scale::PerChannel(scales(rows, &|p| place(p).0)),
                 Granularity::PerColumn => Scale::PerColumn(scales(columns, &|p| place(p).1)),
             };
@@ -84,7 +90,7 @@ pub fn quantize_weights(
             codebook: Codebook::F32(entries),
             codes,
         } if bits <= 8 => {
-            let scale = fit_scale(&entries, limit, range);
+            let scale = fit_scale(&entries, None, limit, range);
             let entries = entries.iter().map(|&v| code(v, scale, limit, pruned) as i8);
             let codebook = Codebook::Int {
                 codes: entries.collect(),
@@ -112,7 +118,14 @@ fn code(value: f32, scale: f32, limit: i32, keep: bool) -> i32 {
     rounded
 }
 
-fn fit_scale(values: &[f32], limit: i32, range: Range) -> f32 {
+/// The scale of some values, each of which may count more or less for
+/// [`Range::Mse`].
+pub(crate) fn fit_scale(
+    values: &[f32],
+    importance: Option<&[f64]>,
+    limit: i32,
+    range: Range,
+) -> f32 {
     let mut magnitudes: Vec<f32> = values.iter().map(|v| v.abs()).collect();
     magnitudes.sort_by(f32::total_cmp);
     let largest = magnitudes.last().copied().unwrap_or(0.0);
@@ -130,15 +143,28 @@ fn fit_scale(values: &[f32], limit: i32, range: Range) -> f32 {
         }
         Range::Mse => {
             let loss = |scale: f32| -> f64 {
-                magnitudes
-                    .iter()
-                    .map(|&v| f64::from(v - code(v, scale, limit, false) as f32 * scale).powi(2))
-                    .sum()
+                let squares = values.iter().enumerate().map(|(i, &v)| {
+                    let error = f64::from(v - code(v, scale, limit, false) as f32 * scale);
+                    error * error * importance.map_or(1.0, |weights| weights[i])
+                });
+                squares.sum()
             };
-            (20..=100)
-                .map(|percent| to_scale(largest * percent as f32 / 100.0))
-                .min_by(|&a, &b| loss(a).total_cmp(&loss(b)))
-                .unwrap_or_else(|| to_scale(largest))
+            let candidates = (20..=100).map(|percent| {
+                let scale = to_scale(largest * percent as f32 / 100.0);
+                (loss(scale), scale)
+            });
+            let best = candidates.min_by(|a, b| a.0.total_cmp(&b.0));
+            best.map_or_else(|| to_scale(largest), |(_, scale)| scale)
+        }
+        Range::Entropy => {
+            const BINS: usize = 2048;
+            let mut counts = [0u64; BINS];
+            for m in &magnitudes {
+                counts[((m / largest * BINS as f32) as usize).min(BINS - 1)] += 1;
+            }
+            // Half a step of rounding at either end.
+            let bins = bins_in_range(&counts, limit as usize + 1);
+            to_scale(largest * bins.max(1) as f32 / BINS as f32)
         }
     }
 }
@@ -165,7 +191,7 @@ mod tests {
             ).unwrap();
             use Granularity::{PerChannel, PerColumn, PerTensor};
             for granularity in [PerTensor, PerChannel, PerColumn] {
-                for range in [Range::MinMax, Range::Percentile(0.9), Range::Mse] {
+                for range in [Range::MinMax, Range::Percentile(0.9), Range::Mse, Range::Entropy] {
                     let q = quantize_weights(&weight, bits, granularity, range).unwrap();
                     prop_assert_eq!(q.nonzeros(), weight.nonzeros());
                     for (i, v) in q.to_f32().iter().enumerate() {

@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use secateur_model::{Codebook, Values, Weight};
 
 /// Where the centroids start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Init {
     /// Evenly over `min ..= max`: keeps the large weights, and does best.

@@ -54,19 +54,7 @@ impl CropFlip {
         rng: &mut impl Rng,
     ) -> Result<Vec<Moved>, DataError> {
         let [_, height, width] = shape;
-        let image_len = shape
-            .iter()
-            .try_fold(1usize, |len, &dim| len.checked_mul(dim))
-            .unwrap_or(0);
-        if image_len == 0 || !batch.len().is_multiple_of(image_len) {
-            let needed = format!("a multiple of the product of {shape:?}");
-            return Err(DataError::malformed(
-                "batch",
-                "number of values",
-                needed,
-                batch.len(),
-            ));
-        }
+        let image_len = image_len(batch, shape)?;
         let mut old = vec![0.0; image_len];
         let mut moves = Vec::with_capacity(batch.len() / image_len);
         for image in batch.chunks_exact_mut(image_len) {
@@ -120,6 +108,70 @@ impl Moved {
 
     /// Share of an object's area by which it can still be recognised.
     pub const VISIBLE: f32 = 0.3;
+}
+
+/// Blanks a square of each image, its middle anywhere in it: DeVries, Taylor, *Improved
+/// Regularization of Convolutional Neural Networks with Cutout* (2017).
+///
+/// Blank is zero after normalisation, that is the mean colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cutout {
+    /// Height and width of the square, in pixels; what lies outside of the image is cut off.
+    pub side: usize,
+}
+
+impl Cutout {
+    /// Changes every image of `batch`, `[n, channels, height, width]`, in place. Two places are
+    /// drawn for each image in turn, so the result depends on the state of `rng` alone.
+    ///
+    /// # Errors
+    /// A batch that is not a whole number of images of `shape`, `[channels, height, width]`.
+    pub fn apply(
+        self,
+        batch: &mut [f32],
+        shape: [usize; 3],
+        rng: &mut impl Rng,
+    ) -> Result<(), DataError> {
+        let [_, height, width] = shape;
+        let image_len = image_len(batch, shape)?;
+        let side = self.side;
+        let span = |middle: usize, extent: usize| {
+            let end = middle.saturating_add(side - side / 2).min(extent);
+            middle.saturating_sub(side / 2)..end
+        };
+        for image in batch.chunks_exact_mut(image_len) {
+            let down = span(rng.random_range(0..height), height);
+            let across = span(rng.random_range(0..width), width);
+            for plane in image.chunks_exact_mut(height * width) {
+                for row in plane
+                    .chunks_exact_mut(width)
+                    .take(down.end)
+                    .skip(down.start)
+                {
+                    row[across.clone()].fill(0.0);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Values of one image.
+fn image_len(batch: &[f32], shape: [usize; 3]) -> Result<usize, DataError> {
+    let len = shape
+        .iter()
+        .try_fold(1usize, |len, &dim| len.checked_mul(dim))
+        .unwrap_or(0);
+    if len == 0 || !batch.len().is_multiple_of(len) {
+        let needed = format!("a multiple of the product of {shape:?}");
+        return Err(DataError::malformed(
+            "batch",
+            "number of values",
+            needed,
+            batch.len(),
+        ));
+    }
+    Ok(len)
 }
 
 #[cfg(test)]
@@ -243,5 +295,30 @@ mod tests {
         };
         assert!(crop.apply(&mut [0.0; 25], SHAPE, &mut rng).is_err());
         assert!(crop.apply(&mut [], [0, 1, 1], &mut rng).is_err());
+    }
+
+    #[test]
+    fn a_square_of_every_channel_is_blank() {
+        let cut = |side, seed| {
+            let mut batch = batch();
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            Cutout { side }.apply(&mut batch, SHAPE, &mut rng).unwrap();
+            batch
+        };
+        assert_eq!(cut(0, 1), batch());
+        assert_eq!(cut(2, 1), cut(2, 1));
+        for image in cut(2, 5).chunks_exact(24) {
+            let blank = |plane: &[f32]| plane.iter().map(|v| *v == 0.0).collect::<Vec<_>>();
+            let (first, second) = (blank(&image[..12]), blank(&image[12..]));
+            assert_eq!(first, second);
+            assert!((1..=4).contains(&first.iter().filter(|b| **b).count()));
+        }
+        assert!(cut(100, 2).iter().all(|v| *v == 0.0));
+        let mut rng = ChaCha8Rng::seed_from_u64(0);
+        assert!(
+            Cutout { side: 1 }
+                .apply(&mut [0.0; 25], SHAPE, &mut rng)
+                .is_err()
+        );
     }
 }

@@ -69,7 +69,7 @@ fn class_names(dir: &Path) -> Result<Vec<String>, DataError> {
     Ok(names)
 }
 
-fn entries(dir: &Path) -> Result<Vec<PathBuf>, DataError> {
+pub(crate) fn entries(dir: &Path) -> Result<Vec<PathBuf>, DataError> {
     let entries = fs::read_dir(dir).map_err(DataError::io(dir))?;
     let mut paths = entries
         .map(|entry| entry.map(|entry| entry.path()).map_err(DataError::io(dir)))
@@ -78,14 +78,16 @@ fn entries(dir: &Path) -> Result<Vec<PathBuf>, DataError> {
     Ok(paths)
 }
 
+/// Whether a file's name says that it is a picture.
+pub(crate) fn is_picture(path: &Path) -> bool {
+    let extension = path
+        .extension()
+        .and_then(|e| e.to_str())
+        .map(str::to_ascii_lowercase);
+    matches!(extension.as_deref(), Some("png" | "jpg" | "jpeg"))
+}
+
 fn pictures(dir: &Path, classes: &[String]) -> Result<Vec<Labelled>, DataError> {
-    let is_picture = |path: &PathBuf| {
-        let extension = path
-            .extension()
-            .and_then(|e| e.to_str())
-            .map(str::to_ascii_lowercase);
-        matches!(extension.as_deref(), Some("png" | "jpg" | "jpeg"))
-    };
     let mut found = Vec::new();
     for (class, label) in classes.iter().zip(0..) {
         let folder = dir.join(class);
@@ -93,7 +95,7 @@ fn pictures(dir: &Path, classes: &[String]) -> Result<Vec<Labelled>, DataError> 
             found.extend(
                 entries(&folder)?
                     .into_iter()
-                    .filter(is_picture)
+                    .filter(|path| is_picture(path))
                     .map(|path| (path, label)),
             );
         }

@@ -76,6 +76,29 @@ pub(crate) fn scaled(
     [height, width]: [usize; 2],
     place: String,
 ) -> Result<Vec<u8>, DataError> {
+    let (rows, columns) = sides(channels, height, width, &place)?;
+    if (picture.height(), picture.width()) == (rows, columns) {
+        return Ok(planes(picture, channels));
+    }
+    let resized = picture.resize_exact(columns, rows, FilterType::Triangle);
+    Ok(planes(&resized, channels))
+}
+
+/// The planes of a picture as gray, or as RGB where there are several channels.
+pub(crate) fn planes(picture: &DynamicImage, channels: usize) -> Vec<u8> {
+    match channels {
+        1 => gray(picture).pixels,
+        _ => rgb(picture).pixels,
+    }
+}
+
+/// `(rows, columns)` of a picture as an input; `place` is what an error names.
+pub(crate) fn sides(
+    channels: usize,
+    height: usize,
+    width: usize,
+    place: &str,
+) -> Result<(u32, u32), DataError> {
     let side = |dim: usize| {
         u16::try_from(dim)
             .ok()
@@ -85,29 +108,17 @@ pub(crate) fn scaled(
     let sides = side(height)
         .zip(side(width))
         .filter(|_| height.saturating_mul(width) <= MAX_PIXELS);
-    let (1 | 3, Some((rows, columns))) = (channels, sides) else {
-        let there = format!("[{channels}, {height}, {width}]");
-        let needed = "1 or 3 channels, height and width of 1 to 65535, at most 2^26 pixels";
-        return Err(DataError::malformed(
-            place,
-            "shape for a picture",
-            needed,
-            there,
-        ));
-    };
-    let resized;
-    let picture = if (picture.height(), picture.width()) == (rows, columns) {
-        picture
-    } else {
-        resized = picture.resize_exact(columns, rows, FilterType::Triangle);
-        &resized
-    };
-    Ok(if channels == 1 {
-        gray(picture)
-    } else {
-        rgb(picture)
+    if let (1 | 3, Some(sides)) = (channels, sides) {
+        return Ok(sides);
     }
-    .pixels)
+    let there = format!("[{channels}, {height}, {width}]");
+    let needed = "1 or 3 channels, height and width of 1 to 65535, at most 2^26 pixels";
+    Err(DataError::malformed(
+        place,
+        "shape for a picture",
+        needed,
+        there,
+    ))
 }
 
 fn decode_dynamic(bytes: &[u8], name: &str) -> Result<DynamicImage, DataError> {

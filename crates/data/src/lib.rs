@@ -27,6 +27,7 @@ mod npy_header;
 mod npz;
 mod source;
 mod split;
+mod unlabelled;
 mod voc;
 
 pub use array::{Array, Values};
@@ -41,3 +42,4 @@ pub use normalize::Normalize;
 pub use npy::{NpyElement, read_npy, write_npy};
 pub use npz::read_npz;
 pub use split::{Split, load, load_sized};
+pub use unlabelled::{Unlabelled, cuts, images};

@@ -77,6 +77,21 @@ fn zip_error(place: &str) -> impl FnOnce(ZipError) -> DataError {
     }
 }
 
+/// Whether a `.npz` file has the arrays of a labelled set.
+pub(crate) fn has_labels(path: &Path) -> Result<bool, DataError> {
+    let bytes = fs::read(path).map_err(DataError::io(path))?;
+    let archive = open(&bytes, &path.display().to_string())?;
+    let members: Vec<_> = names(&archive).collect();
+    Ok(TWO_PARTS.iter().any(|names| has(&members, names))
+        || ONE_PART.iter().any(|names| has(&members, names)))
+}
+
+fn has(members: &[String], names: &[&str]) -> bool {
+    names
+        .iter()
+        .all(|name| members.iter().any(|member| member == name))
+}
+
 /// Loads a `.npz` file.
 pub(crate) fn load_file(path: &Path) -> Result<Split, DataError> {
     let bytes = fs::read(path).map_err(DataError::io(path))?;
@@ -122,17 +137,12 @@ fn assemble(
     members: &[String],
     mut read: impl FnMut(&str) -> Result<Named, DataError>,
 ) -> Result<Option<Split>, DataError> {
-    let has = |names: &[&str]| {
-        names
-            .iter()
-            .all(|name| members.iter().any(|member| member == name))
-    };
     let mut pair = |x, y| -> Result<Pair, DataError> { Ok((read(x)?, read(y)?)) };
     let name = set_name(path);
-    if let Some([x, y, test_x, test_y]) = TWO_PARTS.iter().find(|names| has(*names)) {
+    if let Some([x, y, test_x, test_y]) = TWO_PARTS.iter().find(|names| has(members, *names)) {
         return from_pairs(&name, pair(x, y)?, Some(pair(test_x, test_y)?)).map(Some);
     }
-    match ONE_PART.iter().find(|names| has(*names)) {
+    match ONE_PART.iter().find(|names| has(members, *names)) {
         Some([x, y]) => from_pairs(&name, pair(x, y)?, None).map(Some),
         None => Ok(None),
     }

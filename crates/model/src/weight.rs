@@ -72,14 +72,36 @@ pub enum Scale {
 impl Scale {
     /// The scale at a position of the matrix view.
     pub fn at(&self, row: usize, column: usize, columns: usize) -> f32 {
+        self.steps()[self.index_at(row, column, columns)]
+    }
+
+    /// Which of [`Scale::steps`] a position of the matrix view has.
+    pub fn index_at(&self, row: usize, column: usize, columns: usize) -> usize {
         match self {
-            Self::PerTensor(s) => *s,
-            Self::PerChannel(s) => s[row],
-            Self::PerColumn(s) => s[column],
-            Self::PerGroup { size, scales } => {
-                scales[row * columns.div_ceil(*size) + column / size]
-            }
+            Self::PerTensor(_) => 0,
+            Self::PerChannel(_) => row,
+            Self::PerColumn(_) => column,
+            Self::PerGroup { size, .. } => row * columns.div_ceil(*size) + column / size,
         }
+    }
+
+    /// Every scale.
+    pub fn steps(&self) -> &[f32] {
+        match self {
+            Self::PerTensor(s) => std::slice::from_ref(s),
+            Self::PerChannel(s) | Self::PerColumn(s) | Self::PerGroup { scales: s, .. } => s,
+        }
+    }
+
+    /// The same arrangement with other scales, one for each there is.
+    pub fn with_steps(&self, steps: &[f32]) -> Self {
+        let mut other = self.clone();
+        let own = match &mut other {
+            Self::PerTensor(s) => std::slice::from_mut(s),
+            Self::PerChannel(s) | Self::PerColumn(s) | Self::PerGroup { scales: s, .. } => s,
+        };
+        own.iter_mut().zip(steps).for_each(|(own, s)| *own = *s);
+        other
     }
 }
 
@@ -378,13 +400,8 @@ impl Weight {
                 if needed != found {
                     return wrong(format!("{needed} scales are needed, found {found}"));
                 }
-                let scales = match scale {
-                    Scale::PerTensor(s) => std::slice::from_ref(s),
-                    Scale::PerChannel(s)
-                    | Scale::PerColumn(s)
-                    | Scale::PerGroup { scales: s, .. } => s,
-                };
-                if let Some(s) = scales.iter().find(|s| !s.is_finite() || **s <= 0.0) {
+                let unfit = |s: &&f32| !s.is_finite() || **s <= 0.0;
+                if let Some(s) = scale.steps().iter().find(unfit) {
                     return wrong(format!("a scale must be finite and positive, found {s}"));
                 }
             }

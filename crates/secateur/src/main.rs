@@ -1,11 +1,14 @@
 //! The `secateur` command.
 
+mod agreement;
 mod args;
 mod classifier;
+mod clock;
 mod commands;
 mod detector;
 mod file;
 mod interrupt;
+mod machine;
 mod network;
 mod out;
 mod parse;
@@ -13,6 +16,8 @@ mod picture;
 mod progress;
 mod report;
 mod roofline;
+mod run_folder;
+mod samples;
 mod score;
 mod units;
 

@@ -25,6 +25,27 @@ pub fn html(text: &str) -> Result<PathBuf, String> {
     with_extension(text, &["html"])
 }
 
+/// A recipe's file.
+pub fn toml(text: &str) -> Result<PathBuf, String> {
+    with_extension(text, &["toml"])
+}
+
+/// A length of time, in seconds.
+pub fn duration(text: &str) -> Result<f64, String> {
+    let needed = || "a time such as 90s, 30m or 2h".to_owned();
+    let factor = match text.chars().last() {
+        Some('s') => 1.0,
+        Some('m') => 60.0,
+        Some('h') => 3600.0,
+        _ => return Err(needed()),
+    };
+    let number: f64 = text[..text.len() - 1].parse().map_err(|_| needed())?;
+    match number.is_finite() && number > 0.0 {
+        true => Ok(number * factor),
+        false => Err(needed()),
+    }
+}
+
 /// A built-in network's name, or a network's file.
 pub fn built_in_or_file(text: &str) -> Result<String, String> {
     let names = zoo::NETWORKS.map(|(name, _)| name);
@@ -51,6 +72,13 @@ pub fn positive(text: &str) -> Result<f32, String> {
 /// A number that is not below zero.
 pub fn not_negative(text: &str) -> Result<f32, String> {
     number(text, "a number of at least 0", |x| x >= 0.0)
+}
+
+/// A part of one, not all of it.
+pub fn part(text: &str) -> Result<f32, String> {
+    number(text, "a number of at least 0 and below 1", |x| {
+        (0.0..1.0).contains(&x)
+    })
 }
 
 /// A number from 0 to 1.

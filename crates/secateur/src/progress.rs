@@ -29,6 +29,25 @@ impl Bar {
         }
     }
 
+    /// A bar beside which only what is [noted](Self::note) stands.
+    pub fn plain(what: &str) -> Self {
+        let bar = Self::new(what);
+        let style = ProgressStyle::with_template("{msg} {bar:16} {percent:>3} %  {prefix}");
+        bar.bar
+            .set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar
+    }
+
+    /// Whether it is time to be drawn again.
+    pub fn is_due(&self) -> bool {
+        self.drawn.elapsed() >= EVERY
+    }
+
+    /// Says how it goes.
+    pub fn note(&self, how: &str) {
+        self.bar.set_prefix(how.to_owned());
+    }
+
     /// A sign of life, with the time it has taken, for work of unknown length.
     pub fn spinner(what: &str) -> Self {
         let style = ProgressStyle::with_template("{spinner} {msg}  {elapsed}")
@@ -45,7 +64,7 @@ impl Bar {
 
     /// Moves the bar; says whether the work goes on.
     pub fn advance(&mut self, done: usize, total: usize) -> ControlFlow<()> {
-        if self.drawn.elapsed() >= EVERY {
+        if self.is_due() {
             self.drawn = Instant::now();
             self.bar.set_length(total as u64);
             self.bar.set_position(done as u64);
@@ -53,10 +72,10 @@ impl Bar {
         interrupt::go_on()
     }
 
-    /// Moves the bar of a training; the loss stands beside it.
+    /// Moves the bar of a training; the loss stands beside it, where there is one.
     pub fn train(&mut self, done: usize, total: usize, loss: f32) -> ControlFlow<()> {
-        if self.drawn.elapsed() >= EVERY {
-            self.bar.set_prefix(format!("loss {loss:.4}"));
+        if loss.is_finite() && self.is_due() {
+            self.note(&format!("loss {loss:.4}"));
         }
         self.advance(done, total)
     }

@@ -12,7 +12,7 @@ pub mod svg;
 mod time;
 mod weights;
 
-pub use examples::{Examples, classes};
+pub use examples::Examples;
 pub use time::Speed;
 #[allow(
     unused_imports,

@@ -363,6 +363,7 @@ fn shells_get_completions_and_help_has_examples() {
         "data",
         "train",
         "compress",
+        "sensitivity",
         "inspect",
         "eval",
         "run",

@@ -23,6 +23,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ("vgg-small", [3, 32, 32], 64, 256),
         ("resnet-20", [3, 32, 32], 128, 384),
         ("mobilenet-small", [3, 32, 32], 64, 256),
+        ("alexnet-cifar", [3, 32, 32], 128, 512),
+        ("resnet-9", [3, 32, 32], 128, 256),
     ] {
         if !named.is_empty() && !named.iter().any(|n| n == name) {
             continue;

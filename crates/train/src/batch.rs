@@ -4,18 +4,17 @@ use crate::TrainError;
 use crate::trace::Value;
 use rand_chacha::ChaCha8Rng;
 use secateur_data::Dataset;
-use secateur_data::augment::{CropFlip, Moved};
+use secateur_data::augment::{CropFlip, Cutout, Moved};
 
 /// How images are varied between epochs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Augment {
-    /// Not at all.
-    #[default]
-    None,
+pub struct Augment {
     /// Moved by up to so many pixels each way, black moving in.
-    Shift(usize),
-    /// Moved, and half of them mirrored.
-    ShiftMirror(usize),
+    pub shift: usize,
+    /// Half of them mirrored.
+    pub mirror: bool,
+    /// A square of so many pixels blanked, anywhere (DeVries & Taylor 2017).
+    pub cutout: usize,
 }
 
 /// Some images as they are shown.
@@ -34,17 +33,22 @@ pub(crate) fn batch_of(
 ) -> Result<Batch, TrainError> {
     let mut pixels = vec![0.0; indices.len() * data.image_len()];
     data.gather(indices, &mut pixels);
-    let crop = match augment {
-        Augment::None => None,
-        Augment::Shift(pad) => Some(CropFlip { pad, mirror: false }),
-        Augment::ShiftMirror(pad) => Some(CropFlip { pad, mirror: true }),
+    let shape = [data.channels, data.height, data.width];
+    let wrong = |e: secateur_data::DataError| TrainError::Setting(e.to_string());
+    let Augment {
+        shift,
+        mirror,
+        cutout,
+    } = augment;
+    let crop = CropFlip { pad: shift, mirror };
+    let moves = match shift > 0 || mirror {
+        true => crop.apply(&mut pixels, shape, rng).map_err(wrong)?,
+        false => Vec::new(),
     };
-    let moves = match crop {
-        None => Vec::new(),
-        Some(crop) => crop
-            .apply(&mut pixels, [data.channels, data.height, data.width], rng)
-            .map_err(|e| TrainError::Setting(e.to_string()))?,
-    };
+    if cutout > 0 {
+        let square = Cutout { side: cutout };
+        square.apply(&mut pixels, shape, rng).map_err(wrong)?;
+    }
     let dims = [indices.len(), data.channels, data.height, data.width];
     Ok(Batch {
         indices: indices.to_vec(),

@@ -31,7 +31,10 @@ pub enum TrainError {
     #[error("training: {0}")]
     Setting(String),
     /// The loss is no longer a number.
-    #[error("step {step} (epoch {epoch:.2}): the loss is {loss}; lower the learning rate")]
+    #[error(
+        "the loss became {loss} after {step} optimiser steps (epoch {epoch:.2}); the network is as \
+             it was before; lower the learning rate"
+    )]
     Diverged {
         /// The optimiser step.
         step: usize,

@@ -1,17 +1,22 @@
 //! Training: batches, loss, gradients, steps.
 
+use crate::activation_steps::ActivationSteps;
+use crate::average::Average;
 use crate::batch::{Augment, batch_of};
+use crate::dropout::Followers;
 use crate::latent::LatentWeights;
 use crate::loss::{Distill, Objective};
+use crate::norms::{running_statistics, store_statistics};
+use crate::optimiser::Pace;
 use crate::score::check_input;
-use crate::trace::{self, BatchStatistics, Mode, Value};
+use crate::trace::{self, BatchStatistics, Dropout, Mode, Value};
 use crate::{Optimiser, Schedule, TrainError};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use secateur_data::Dataset;
-use secateur_model::{Constant, Graph, Support, Values, Weight};
-use std::collections::{BTreeSet, HashMap};
+use secateur_model::Graph;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 
 /// Passes over so many images: `epochs`, or as many more as make `min_steps`
@@ -30,7 +35,7 @@ pub struct FitOptions {
     pub batch: usize,
     /// How a gradient moves a weight.
     pub optimiser: Optimiser,
-    /// Learning rate at the start.
+    /// The highest learning rate.
     pub learning_rate: f32,
     /// How it changes.
     pub schedule: Schedule,
@@ -42,6 +47,14 @@ pub struct FitOptions {
     pub augment: Augment,
     /// Whose answers are learned beside the labels.
     pub distill: Option<Distill>,
+    /// Whether the scales of integer weights and of quantized activations are
+    /// learned (LSQ: Esser et al. 2020).
+    pub learn_steps: bool,
+    /// The network before its weights were rounded: those of the same name and shape
+    /// start from there.
+    pub unrounded: Option<Graph>,
+    /// Decay of a moving average of the weights, which is what is kept in the end.
+    pub average: Option<f32>,
     /// Order of the images, and their variation.
     pub seed: u64,
 }
@@ -58,6 +71,9 @@ impl Default for FitOptions {
             label_smoothing: 0.0,
             augment: Augment::default(),
             distill: None,
+            learn_steps: false,
+            unrounded: None,
+            average: None,
             seed: 0,
         }
     }
@@ -117,24 +133,17 @@ pub fn fit(
     hooks: &mut dyn Hooks,
 ) -> Result<FitReport, TrainError> {
     check_input(graph, data)?;
-    if options.batch == 0 || !options.epochs.is_finite() || options.epochs <= 0.0 {
-        return Err(TrainError::Setting(
-            "epochs and batch must be positive".into(),
-        ));
-    }
+    options.check()?;
     let objective = Objective::new(
         graph,
         data,
         options.label_smoothing,
         options.distill.as_ref(),
     )?;
-    let statistics_names = running_statistics(graph);
+    let followers = Followers::new(graph);
     let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
-    let mut latent = LatentWeights::new(graph);
-    let mut running: HashMap<String, Vec<f32>> = statistics_names
-        .iter()
-        .filter_map(|n| Some((n.clone(), graph.weight(n)?.to_f32())))
-        .collect();
+    let mut learner = Learner::new(graph, data, options)?;
+    let mut average = options.average.map(Average::new);
 
     let batch = options.batch.min(data.len());
     let per_epoch = (data.len() / batch).max(1);
@@ -146,31 +155,26 @@ pub fn fit(
         if step % per_epoch == 0 {
             order.shuffle(&mut rng);
         }
-        hooks.before_step(step, total, &mut latent)?;
+        hooks.before_step(step, total, &mut learner.latent)?;
         let start = step % per_epoch * batch;
         let indices = &order[start..start + batch];
         let shown = batch_of(data, indices, options.augment, &mut rng)?;
 
-        let parameters: HashMap<String, Value> = latent
-            .iter()
-            .map(|(name, l)| {
-                let dims = l.weight.shape().dims();
-                let value = match running.get(name) {
-                    Some(statistics) => Value::new(statistics.clone(), dims),
-                    None => Value::parameter(l.effective(), dims),
-                };
-                (name.clone(), value)
-            })
-            .collect();
+        let parameters = learner.parameters();
+        let shares = followers.shares(&learner.latent);
         let mut statistics = Vec::new();
+        let mode = Mode::Train {
+            statistics: &mut statistics,
+            dropout: Some(Dropout {
+                seed: options.seed.wrapping_add(step as u64),
+                shares: &shares,
+            }),
+        };
         let values = trace::run(
             graph,
             shown.input.clone(),
             &parameters,
-            Mode::Train {
-                statistics: &mut statistics,
-                seed: options.seed.wrapping_add(step as u64),
-            },
+            mode,
             objective.wanted(),
         )?;
         let loss = objective.loss(&values, data, shown)?;
@@ -187,20 +191,20 @@ pub fn fit(
         }
 
         let mut gradients = loss.backward();
-        let rate = options.learning_rate * options.schedule.factor(step as f32 / total as f32);
-        for (name, l) in latent.iter_mut() {
-            let Some(gradient) = parameters
-                .get(name)
-                .and_then(|p| p.flat.grad_remove(&mut gradients))
-            else {
-                continue;
-            };
-            let gradient = l.gradient(trace::to_vec(gradient));
-            options
-                .optimiser
-                .step(l, &gradient, rate, options.weight_decay, step + 1);
+        let gradients = parameters
+            .iter()
+            .filter_map(|(name, p)| Some((name, p.flat.grad_remove(&mut gradients)?)))
+            .map(|(name, gradient)| (name.clone(), trace::to_vec(gradient)));
+        let pace = Pace {
+            rate: options.learning_rate * options.schedule.factor(step as f32 / total as f32),
+            decay: options.weight_decay,
+            step: step + 1,
+        };
+        learner.descend(gradients.collect(), &options.optimiser, pace);
+        statistics.iter().for_each(|s| learner.follow(s));
+        if let Some(average) = &mut average {
+            average.follow(learner.trained());
         }
-        statistics.iter().for_each(|s| follow(&mut running, s));
 
         if step + (total / 10).max(1) >= total {
             tail_loss += f64::from(value);
@@ -211,41 +215,119 @@ pub fn fit(
         }
     }
 
-    latent.store(graph)?;
-    for (name, values) in running {
-        if let Some(weight) = graph.weight(&name) {
-            let weight = Weight::new(weight.shape().clone(), Support::All, Values::F32(values))?;
-            graph.constants.insert(name, Constant::Weight(weight));
-        }
+    if let Some(average) = average {
+        average.put(learner.trained());
     }
+    learner.store(graph)?;
     Ok(FitReport {
         steps: total,
         final_loss: (tail_loss / tail_steps.max(1) as f64) as f32,
     })
 }
 
-/// Names of the constants that normalisations keep up to date rather than train.
-fn running_statistics(graph: &Graph) -> BTreeSet<String> {
-    graph
-        .nodes
-        .iter()
-        .filter(|n| matches!(n.op, secateur_model::Op::BatchNormalization { .. }))
-        .flat_map(|n| [n.input(3), n.input(4)])
-        .flatten()
-        .map(str::to_owned)
-        .collect()
+impl FitOptions {
+    fn check(&self) -> Result<(), TrainError> {
+        if self.batch == 0 || !self.epochs.is_finite() || self.epochs <= 0.0 {
+            return Err(TrainError::Setting(
+                "epochs and batch must be positive".into(),
+            ));
+        }
+        match self.average {
+            Some(decay) if !(0.0..1.0).contains(&decay) => Err(TrainError::Setting(format!(
+                "the decay of an average must be at least 0 and below 1, found {decay}"
+            ))),
+            _ => Ok(()),
+        }
+    }
 }
 
-fn follow(running: &mut HashMap<String, Vec<f32>>, batch: &BatchStatistics) {
-    const PART: f32 = 0.1;
-    for (name, new) in [
-        (&batch.mean_name, &batch.mean),
-        (&batch.variance_name, &batch.variance),
-    ] {
-        if let Some(old) = running.get_mut(name) {
-            old.iter_mut()
-                .zip(new)
-                .for_each(|(o, n)| *o += PART * (n - *o));
+/// Everything that a step changes.
+struct Learner {
+    latent: LatentWeights,
+    activations: ActivationSteps,
+    /// Running statistics of normalisations.
+    running: BTreeMap<String, Vec<f32>>,
+}
+
+impl Learner {
+    fn new(graph: &Graph, data: &Dataset, options: &FitOptions) -> Result<Self, TrainError> {
+        let running = running_statistics(graph)
+            .into_iter()
+            .filter_map(|name| graph.weight(&name).map(|w| (name.clone(), w.to_f32())))
+            .collect();
+        let activations = match options.learn_steps {
+            true => ActivationSteps::new(graph, [data.channels, data.height, data.width])?,
+            false => ActivationSteps::none(),
+        };
+        Ok(Self {
+            latent: LatentWeights::new(graph, options.unrounded.as_ref(), options.learn_steps),
+            activations,
+            running,
+        })
+    }
+
+    /// What the network computes with.
+    fn parameters(&self) -> HashMap<String, Value> {
+        let weights = self.latent.iter().map(|(name, latent)| {
+            let dims = latent.weight.shape().dims();
+            let value = match self.running.get(name) {
+                Some(statistics) => Value::new(statistics.clone(), dims),
+                None => Value::parameter(latent.effective(), dims),
+            };
+            (name.clone(), value)
+        });
+        weights.chain(self.activations.parameters()).collect()
+    }
+
+    fn descend(
+        &mut self,
+        mut gradients: HashMap<String, Vec<f32>>,
+        optimiser: &Optimiser,
+        pace: Pace,
+    ) {
+        for (name, latent) in self.latent.iter_mut() {
+            if let Some(gradient) = gradients.remove(name) {
+                latent.descend(gradient, optimiser, pace);
+            }
         }
+        self.activations.descend(gradients, optimiser, pace);
+    }
+
+    /// Moves the running statistics towards a batch's.
+    fn follow(&mut self, batch: &BatchStatistics) {
+        const PART: f32 = 0.1;
+        for (name, new) in [
+            (&batch.mean_name, &batch.mean),
+            (&batch.variance_name, &batch.variance),
+        ] {
+            if let Some(old) = self.running.get_mut(name) {
+                old.iter_mut()
+                    .zip(new)
+                    .for_each(|(o, n)| *o += PART * (n - *o));
+            }
+        }
+    }
+
+    /// All that changes, always in the same order.
+    fn trained(&mut self) -> impl Iterator<Item = &mut Vec<f32>> {
+        let weights = self.latent.iter_mut().flat_map(|(_, latent)| {
+            let steps = latent.steps.as_mut().map(|steps| &mut steps.ratios);
+            std::iter::once(&mut latent.values).chain(steps)
+        });
+        let activations = self.activations.iter_mut();
+        weights
+            .chain(activations.map(|(_, steps)| &mut steps.ratios))
+            .chain(self.running.values_mut())
+    }
+
+    fn store(self, graph: &mut Graph) -> Result<(), TrainError> {
+        let mut trained = graph.clone();
+        self.latent.store(&mut trained)?;
+        self.activations.store(&mut trained)?;
+        for (name, values) in self.running {
+            store_statistics(&mut trained, &name, values)?;
+        }
+        *graph = trained;
+        Ok(())
     }
 }

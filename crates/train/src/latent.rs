@@ -2,6 +2,8 @@
 //! compression gave them.
 
 use crate::TrainError;
+use crate::optimiser::{Optimiser, Pace};
+use crate::steps::{Steps, first_step, gradient_factor, step_slope};
 use secateur_model::weight::max_code;
 use secateur_model::{Bitmask, Codebook, Constant, Graph, Scale, Support, Values, Weight};
 use std::collections::BTreeMap;
@@ -11,7 +13,8 @@ use std::collections::BTreeMap;
 /// A step computes with the *effective* values (masked, shared, rounded); the
 /// gradient of an effective value moves the latent ones: straight through a
 /// rounding (Bengio et al. 2013), averaged over the members of a shared value
-/// (Han et al. 2016), and not at all where the mask has removed it.
+/// (Han et al. 2016), and not at all where the mask has removed it. Steps of
+/// integers stay, or are learned too (Esser et al. 2020).
 #[derive(Debug, Clone)]
 pub struct LatentWeights {
     weights: BTreeMap<String, Latent>,
@@ -23,17 +26,31 @@ pub(crate) struct Latent {
     /// What is trained: a value for each position, or for each codebook entry.
     pub values: Vec<f32>,
     mask: Option<Bitmask>,
+    /// The scales of an integer weight, where they are learned.
+    pub steps: Option<Steps>,
     /// Whether weight decay applies: matrices and kernels, not vectors.
-    pub decays: bool,
+    decays: bool,
     /// First and second moments of the optimiser.
-    pub moments: [Vec<f32>; 2],
+    moments: [Vec<f32>; 2],
 }
 
 impl LatentWeights {
-    pub(crate) fn new(graph: &Graph) -> Self {
+    /// The weights of a graph. Rounded ones start from the values of `unrounded`,
+    /// where it has a weight of that name and shape.
+    pub(crate) fn new(graph: &Graph, unrounded: Option<&Graph>, learn_steps: bool) -> Self {
+        let latent = |name: &str, weight: &Weight| {
+            let mut latent = Latent::new(weight);
+            if let Some(exact) = unrounded.and_then(|graph| graph.weight(name)) {
+                latent.start_from(exact);
+            }
+            if learn_steps {
+                latent.learn_steps();
+            }
+            latent
+        };
         let weights = graph
             .weights()
-            .map(|(name, weight)| (name.to_owned(), Latent::new(weight)))
+            .map(|(name, weight)| (name.to_owned(), latent(name, weight)))
             .collect();
         Self { weights }
     }
@@ -69,6 +86,13 @@ impl LatentWeights {
         latent.clear_outside(&mask);
         latent.mask = Some(mask);
         Ok(())
+    }
+
+    /// Positions that are kept, and all, of a weight.
+    pub(crate) fn connections(&self, name: &str) -> Option<(usize, usize)> {
+        let latent = self.weights.get(name)?;
+        let all = latent.weight.shape().elements();
+        Some((latent.mask.as_ref().map_or(all, Bitmask::count_ones), all))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&String, &Latent)> {
@@ -109,9 +133,56 @@ impl Latent {
             moments: [vec![0.0; values.len()], vec![0.0; values.len()]],
             decays: weight.shape().rank() > 1,
             weight: weight.clone(),
+            steps: None,
             values,
             mask,
         }
+    }
+
+    /// Takes the values that a rounded weight was rounded from.
+    fn start_from(&mut self, exact: &Weight) {
+        let rounded = !matches!(self.weight.values(), Values::F32(_) | Values::Shared { .. });
+        if rounded && exact.shape() == self.weight.shape() {
+            self.values = exact.to_f32();
+            if let Some(mask) = self.mask.clone() {
+                self.clear_outside(&mask);
+            }
+        }
+    }
+
+    /// From here on the scales of an integer weight are trained.
+    fn learn_steps(&mut self) {
+        let Values::Int { bits, scale, .. } = self.weight.values() else {
+            return;
+        };
+        let limit = max_code(*bits) as f32;
+        let mut sums = vec![(0.0f64, 0usize); scale.steps().len()];
+        let columns = self.columns();
+        for position in self.weight.positions() {
+            let index = scale.index_at(position / columns, position % columns, columns);
+            let (magnitudes, members) = &mut sums[index];
+            *magnitudes += f64::from(self.values[position].abs());
+            *members += 1;
+        }
+        let starts = sums.iter().zip(scale.steps());
+        let starts = starts
+            .map(|(&(magnitudes, members), &s)| first_step(magnitudes, members, limit).unwrap_or(s))
+            .collect();
+        let factors = sums.iter().map(|&(_, n)| gradient_factor(n, limit));
+        self.steps = Some(Steps::new(starts, factors.collect()));
+    }
+
+    /// The scale as it stands.
+    fn scale(&self, stored: &Scale) -> Scale {
+        match &self.steps {
+            Some(steps) => stored.with_steps(&steps.values()),
+            None => stored.clone(),
+        }
+    }
+
+    /// Columns of the matrix view.
+    fn columns(&self) -> usize {
+        self.weight.matrix().1.max(1)
     }
 
     fn clear_outside(&mut self, mask: &Bitmask) {
@@ -123,7 +194,7 @@ impl Latent {
 
     /// The value that the network computes with at every position.
     pub fn effective(&self) -> Vec<f32> {
-        let columns = self.weight.matrix().1.max(1);
+        let columns = self.columns();
         match self.weight.values() {
             Values::Shared { codebook, codes } => {
                 let entries: Vec<f32> = match codebook {
@@ -140,13 +211,15 @@ impl Latent {
                 }
                 all
             }
-            Values::Int { bits, scale, .. } => self
-                .kept()
-                .map(|(i, v)| {
-                    let s = scale.at(i / columns, i % columns, columns);
-                    to_code(v, s, *bits, self.mask.is_some()) as f32 * s
-                })
-                .collect(),
+            Values::Int { bits, scale, .. } => {
+                let scale = self.scale(scale);
+                self.kept()
+                    .map(|(i, v)| {
+                        let s = scale.at(i / columns, i % columns, columns);
+                        to_code(v, s, *bits, self.mask.is_some()) as f32 * s
+                    })
+                    .collect()
+            }
             _ => self.kept().map(|(_, v)| v).collect(),
         }
     }
@@ -162,13 +235,47 @@ impl Latent {
             })
     }
 
+    /// One step against the gradient of the effective values.
+    pub fn descend(&mut self, mut effective: Vec<f32>, optimiser: &Optimiser, pace: Pace) {
+        let of_steps = self.step_gradient(&mut effective);
+        if let (Some(steps), Some(gradient)) = (&mut self.steps, of_steps) {
+            steps.descend(gradient, optimiser, pace);
+        }
+        let gradient = self.gradient(effective);
+        let decay = if self.decays { pace.decay } else { 0.0 };
+        let pace = Pace { decay, ..pace };
+        optimiser.step(&mut self.values, &mut self.moments, &gradient, pace);
+    }
+
+    /// The gradient of learned steps; where a value saturates, that of the value
+    /// itself becomes zero.
+    fn step_gradient(&self, effective: &mut [f32]) -> Option<Vec<f32>> {
+        let (Some(_), Values::Int { bits, scale, .. }) = (&self.steps, self.weight.values()) else {
+            return None;
+        };
+        let (scale, columns) = (self.scale(scale), self.columns());
+        let limit = max_code(*bits) as f32;
+        let mut sums = vec![0.0f64; scale.steps().len()];
+        for position in self.weight.positions() {
+            let index = scale.index_at(position / columns, position % columns, columns);
+            let (s, v) = (scale.steps()[index], self.values[position]);
+            let code = to_code(v, s, *bits, self.mask.is_some()) as f32;
+            let slope = step_slope(v / s, code, [-limit, limit]);
+            sums[index] += f64::from(effective[position] * slope);
+            if (v / s).abs() > limit {
+                effective[position] = 0.0;
+            }
+        }
+        Some(sums.into_iter().map(|sum| sum as f32).collect())
+    }
+
     /// The gradient of the latent values from that of the effective ones.
     ///
     /// For a shared weight the derivative of an entry is the sum over its
     /// members; it is divided by their number, which makes a step the projection
     /// of the members' own steps onto equal values. So one learning rate suits
     /// shared and free weights, however large a cluster is.
-    pub fn gradient(&self, mut effective: Vec<f32>) -> Vec<f32> {
+    fn gradient(&self, mut effective: Vec<f32>) -> Vec<f32> {
         if let Values::Shared { codebook, codes } = self.weight.values() {
             let mut sums = vec![(0.0f64, 0u32); codebook.len()];
             for (position, &code) in self.weight.positions().zip(codes) {
@@ -195,7 +302,7 @@ impl Latent {
 
     fn to_weight(&self) -> Result<Weight, TrainError> {
         let shape = self.weight.shape().clone();
-        let columns = self.weight.matrix().1.max(1);
+        let columns = self.columns();
         let old = self.weight.support().mask();
         let support = match (&self.mask, old) {
             (Some(mask), old) if Some(mask) != old => Support::Unstructured(mask.clone()),
@@ -212,17 +319,18 @@ impl Latent {
             Values::F32(_) => Values::F32(floats().collect()),
             Values::F16(_) => Values::F16(floats().map(half_of).collect()),
             Values::BF16(_) => Values::BF16(floats().map(bhalf_of).collect()),
-            Values::Int { bits, scale, .. } => Values::Int {
-                bits: *bits,
-                codes: kept
-                    .iter()
-                    .map(|&(i, v)| {
-                        let s = scale.at(i / columns, i % columns, columns);
-                        to_code(v, s, *bits, self.mask.is_some()) as i16
-                    })
-                    .collect(),
-                scale: Scale::clone(scale),
-            },
+            Values::Int { bits, scale, .. } => {
+                let scale = self.scale(scale);
+                let code = |&(i, v): &(usize, f32)| {
+                    let s = scale.at(i / columns, i % columns, columns);
+                    to_code(v, s, *bits, self.mask.is_some()) as i16
+                };
+                Values::Int {
+                    bits: *bits,
+                    codes: kept.iter().map(code).collect(),
+                    scale,
+                }
+            }
             Values::Shared { codebook, codes } => Values::Shared {
                 codebook: match codebook {
                     Codebook::F32(_) => Codebook::F32(self.values.clone()),
@@ -258,39 +366,4 @@ fn to_code(value: f32, scale: f32, bits: u8, keep: bool) -> i32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use secateur_model::Shape;
-
-    #[test]
-    fn a_shared_gradient_is_the_mean_of_its_members() {
-        let weight = Weight::new(
-            Shape::new(&[2, 2]).unwrap(),
-            Support::Unstructured(Bitmask::from_bools(&[true, false, true, true])),
-            Values::Shared {
-                codebook: Codebook::F32(vec![0.5, -1.0]),
-                codes: vec![0, 1, 0],
-            },
-        )
-        .unwrap();
-        let latent = Latent::new(&weight);
-        assert_eq!(latent.effective(), [0.5, 0.0, -1.0, 0.5]);
-        assert_eq!(latent.gradient(vec![1.0, 10.0, 2.0, 4.0]), [2.5, 2.0]);
-        assert_eq!(latent.to_weight().unwrap(), weight);
-    }
-
-    #[test]
-    fn cleared_weights_stay_cleared() {
-        let weight = Weight::dense(Shape::new(&[1, 3]).unwrap(), vec![1.0, 2.0, 3.0]).unwrap();
-        let mut graph = Graph::default();
-        graph.constants.insert("w".into(), Constant::Weight(weight));
-        let mut latent = LatentWeights::new(&graph);
-        let mask = |bits: &[bool]| Bitmask::from_bools(bits);
-        latent.set_mask("w", mask(&[true, false, true])).unwrap();
-        latent.set_mask("w", mask(&[true, true, false])).unwrap();
-        latent.store(&mut graph).unwrap();
-        assert_eq!(graph.weight("w").unwrap().to_f32(), [1.0, 0.0, 0.0]);
-        assert_eq!(latent.values("w").unwrap(), [1.0, 0.0, 0.0]);
-        assert!(latent.set_mask("v", mask(&[true])).is_err());
-    }
-}
+mod tests;

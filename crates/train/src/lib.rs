@@ -4,21 +4,32 @@
 //! what compression decided: the form of each weight is its constraint.
 #![recursion_limit = "256"]
 
+mod activation_steps;
+mod average;
 mod batch;
 mod detector;
+mod dropout;
 mod error;
+mod features;
 mod fit;
 mod latent;
 mod loss;
+mod norms;
 mod ops;
 mod optimiser;
+mod schedule;
 mod score;
+mod steps;
 mod trace;
 
 pub use batch::Augment;
 pub use error::TrainError;
+pub use features::Features;
 pub use fit::{FitOptions, FitReport, Hooks, Quiet, epochs_for, fit};
 pub use latent::LatentWeights;
 pub use loss::Distill;
-pub use optimiser::{Optimiser, Schedule};
-pub use score::{Answers, Score, evaluate, logits, observe};
+pub use norms::measure_norms;
+pub use ops::cross_product;
+pub use optimiser::Optimiser;
+pub use schedule::{Curve, Schedule};
+pub use score::{Answers, Probe, Score, evaluate, logits, observe, observe_together};

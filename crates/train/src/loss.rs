@@ -3,6 +3,7 @@
 use crate::TrainError;
 use crate::batch::Batch;
 use crate::detector::{Lesson, head_for};
+use crate::features::{self, Features};
 use crate::score::{check_input, constants};
 use crate::trace::{self, Mode, Value};
 use burn::tensor::{Tensor, activation};
@@ -12,9 +13,10 @@ use secateur_model::Graph;
 use secateur_model::detection::{Head, Object};
 use std::collections::HashMap;
 
-/// Learning from another network's answers:
-/// `alpha · CE + (1 − alpha) · T² · KL` (Hinton et al. 2015); of a detector,
-/// `alpha · own loss + (1 − alpha) · loss by the teacher's certainties and boxes`.
+/// Learning from another network: its answers, by
+/// `alpha · CE + (1 − alpha) · T² · KL` (Hinton et al. 2015), of a detector
+/// `alpha · own loss + (1 − alpha) · loss by the teacher's certainties and boxes`; and its
+/// feature maps, by their squared distance once each image's are scaled to length 1.
 #[derive(Debug, Clone)]
 pub struct Distill {
     /// The network whose answers are learned.
@@ -23,11 +25,29 @@ pub struct Distill {
     pub alpha: f32,
     /// Softness of the answers; a detector's are taken as they are.
     pub temperature: f32,
+    /// Values that are learned beside the answers.
+    pub features: Features,
+    /// Weight of their mean distance.
+    pub feature_weight: f32,
+}
+
+impl Distill {
+    /// Answers only.
+    pub fn answers(teacher: Graph, alpha: f32, temperature: f32) -> Self {
+        Self {
+            teacher,
+            alpha,
+            temperature,
+            features: Features::None,
+            feature_weight: 0.0,
+        }
+    }
 }
 
 /// What a training makes small.
 pub(crate) struct Objective<'a> {
-    output: String,
+    /// The answers, then features.
+    wanted: Vec<String>,
     goal: Goal,
     teacher: Option<Teacher<'a>>,
 }
@@ -41,7 +61,8 @@ enum Goal {
 /// A network whose answers are learned, ready to run.
 struct Teacher<'a> {
     distill: &'a Distill,
-    output: String,
+    /// Its answers, then features.
+    wanted: Vec<String>,
     constants: HashMap<String, Value>,
 }
 
@@ -54,13 +75,17 @@ impl<'a> Objective<'a> {
         label_smoothing: f32,
         distill: Option<&'a Distill>,
     ) -> Result<Self, TrainError> {
+        let mut wanted = vec![first_output(graph)];
         let teacher = match distill {
             None => None,
             Some(distill) => {
                 check_input(&distill.teacher, data)?;
+                let features = distill.features.names(&distill.teacher, graph, data)?;
+                let answers = first_output(&distill.teacher);
+                wanted.extend(features.iter().cloned());
                 Some(Teacher {
                     distill,
-                    output: first_output(&distill.teacher),
+                    wanted: std::iter::once(answers).chain(features).collect(),
                     constants: constants(&distill.teacher),
                 })
             }
@@ -70,7 +95,7 @@ impl<'a> Objective<'a> {
             Targets::Boxes(_) => Goal::Boxes(head_for(graph, data)?),
         };
         Ok(Self {
-            output: first_output(graph),
+            wanted,
             goal,
             teacher,
         })
@@ -78,7 +103,7 @@ impl<'a> Objective<'a> {
 
     /// Names of the values that the loss is made of.
     pub(crate) fn wanted(&self) -> &[String] {
-        std::slice::from_ref(&self.output)
+        &self.wanted
     }
 
     /// The loss of one batch.
@@ -92,78 +117,132 @@ impl<'a> Objective<'a> {
         data: &Dataset,
         batch: Batch,
     ) -> Result<Tensor<1>, TrainError> {
-        let output = values.get(&self.output);
-        let loss = match &self.goal {
-            Goal::Classes { label_smoothing } => {
-                self.class_loss(output, data, batch, *label_smoothing)?
+        let (output, features) = self.answers_and_features();
+        let answers = Answers {
+            goal: &self.goal,
+            value: values.get(output),
+            name: output,
+        };
+        let own = answers.own_loss(data, &batch)?;
+        let loss = match &self.teacher {
+            None => own,
+            Some(teacher) => {
+                let alpha = teacher.distill.alpha;
+                let theirs = teacher.values(batch.input)?;
+                let taught = answers.taught_loss(&theirs, teacher, batch.indices.len())?;
+                let likeness = teacher.likeness(values, &theirs, features);
+                let loss = own * alpha + taught * (1.0 - alpha);
+                match likeness {
+                    Some(likeness) => loss + likeness,
+                    None => loss,
+                }
             }
-            Goal::Boxes(head) => self.box_loss(output, head, data, batch)?,
         };
         if !loss.is_tracked() {
             return Err(TrainError::Setting(format!(
-                "output `{}` depends on no weight: there is nothing to train",
-                self.output
+                "output `{output}` depends on no weight: there is nothing to train"
             )));
         }
         Ok(loss)
     }
 
-    fn class_loss(
-        &self,
-        output: Option<&Value>,
-        data: &Dataset,
-        batch: Batch,
-        label_smoothing: f32,
-    ) -> Result<Tensor<1>, TrainError> {
-        let images = batch.indices.len();
-        let logits = rows(output, &self.output, images)?;
-        let targets = one_hot(data, &batch.indices, logits.dims()[1], label_smoothing)?;
-        let Some(teacher) = &self.teacher else {
-            return Ok(cross_entropy(logits, targets));
-        };
-        let Distill {
-            alpha, temperature, ..
-        } = *teacher.distill;
-        let answers = teacher.answers(batch.input)?;
-        let soft = rows(answers.as_ref(), &teacher.output, images)?;
-        if soft.dims() != logits.dims() {
-            return Err(TrainError::Setting("the teacher has other classes".into()));
-        }
-        let soft = activation::softmax(soft / temperature, 1);
-        let hard = cross_entropy(logits.clone(), targets) * alpha;
-        let soft_loss = cross_entropy(logits / temperature, soft);
-        Ok(hard + soft_loss * ((1.0 - alpha) * temperature * temperature))
-    }
-
-    fn box_loss(
-        &self,
-        output: Option<&Value>,
-        head: &Head,
-        data: &Dataset,
-        batch: Batch,
-    ) -> Result<Tensor<1>, TrainError> {
-        let needed = [batch.indices.len(), head.cell_count(), head.width()];
-        let output = cells(output, &self.output, needed)?;
-        let objects = shown_objects(data, &batch.indices, &batch.moves);
-        let own = Lesson::of_objects(head, &output.to_vec(), &objects).loss_of(head, output);
-        let Some(teacher) = &self.teacher else {
-            return Ok(own);
-        };
-        let alpha = teacher.distill.alpha;
-        let answers = teacher.answers(batch.input)?;
-        let answers = cells(answers.as_ref(), &teacher.output, needed)?.to_vec();
-        let taught = Lesson::of_teacher(head, &answers).loss_of(head, output);
-        Ok(own * alpha + taught * (1.0 - alpha))
+    fn answers_and_features(&self) -> (&str, &[String]) {
+        let (answers, features) = self.wanted.split_first().unzip();
+        (
+            answers.map_or("", String::as_str),
+            features.unwrap_or_default(),
+        )
     }
 }
 
+/// What the network says of a batch.
+struct Answers<'a> {
+    goal: &'a Goal,
+    value: Option<&'a Value>,
+    name: &'a str,
+}
+
+impl Answers<'_> {
+    /// The loss by what the data say.
+    fn own_loss(&self, data: &Dataset, batch: &Batch) -> Result<Tensor<1>, TrainError> {
+        let images = batch.indices.len();
+        match self.goal {
+            Goal::Classes { label_smoothing } => {
+                let logits = rows(self.value, self.name, images)?;
+                let classes = logits.dims()[1];
+                let targets = one_hot(data, &batch.indices, classes, *label_smoothing)?;
+                Ok(cross_entropy(logits, targets))
+            }
+            Goal::Boxes(head) => {
+                let output = cells(self.value, self.name, cell_dims(head, images))?;
+                let objects = shown_objects(data, &batch.indices, &batch.moves);
+                Ok(Lesson::of_objects(head, &output.to_vec(), &objects).loss_of(head, output))
+            }
+        }
+    }
+
+    /// The loss by what the teacher says.
+    fn taught_loss(
+        &self,
+        theirs: &HashMap<String, Value>,
+        teacher: &Teacher<'_>,
+        images: usize,
+    ) -> Result<Tensor<1>, TrainError> {
+        let name = teacher.wanted.first().map_or("", String::as_str);
+        let theirs = theirs.get(name);
+        match self.goal {
+            Goal::Classes { .. } => {
+                let logits = rows(self.value, self.name, images)?;
+                let theirs = rows(theirs, name, images)?;
+                if theirs.dims() != logits.dims() {
+                    return Err(TrainError::Setting("the teacher has other classes".into()));
+                }
+                let t = teacher.distill.temperature;
+                let soft = activation::softmax(theirs / t, 1);
+                Ok(cross_entropy(logits / t, soft) * (t * t))
+            }
+            Goal::Boxes(head) => {
+                let needed = cell_dims(head, images);
+                let output = cells(self.value, self.name, needed)?;
+                let theirs = cells(theirs, name, needed)?.to_vec();
+                Ok(Lesson::of_teacher(head, &theirs).loss_of(head, output))
+            }
+        }
+    }
+}
+
+/// Extents of a detector's output.
+fn cell_dims(head: &Head, images: usize) -> [usize; 3] {
+    [images, head.cell_count(), head.width()]
+}
+
 impl Teacher<'_> {
-    /// What the teacher says of a batch.
-    fn answers(&self, input: Value) -> Result<Option<Value>, TrainError> {
-        let wanted = std::slice::from_ref(&self.output);
+    /// What the teacher makes of a batch: answers and features.
+    fn values(&self, input: Value) -> Result<HashMap<String, Value>, TrainError> {
         let teacher = &self.distill.teacher;
-        let mut values = trace::run(teacher, input, &self.constants, Mode::Evaluate, wanted)?;
-        Ok(values.remove(&self.output))
+        trace::run(
+            teacher,
+            input,
+            &self.constants,
+            Mode::Evaluate,
+            &self.wanted,
+        )
+    }
+
+    /// How far the student's features are from the teacher's.
+    fn likeness(
+        &self,
+        ours: &HashMap<String, Value>,
+        theirs: &HashMap<String, Value>,
+        features: &[String],
+    ) -> Option<Tensor<1>> {
+        let share = self.distill.feature_weight / features.len().max(1) as f32;
+        let pairs = features
+            .iter()
+            .filter_map(|name| Some((ours.get(name)?, theirs.get(name)?)));
+        pairs
+            .map(|(ours, theirs)| features::distance(ours, theirs) * share)
+            .reduce(|sum, distance| sum + distance)
     }
 }
 

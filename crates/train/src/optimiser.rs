@@ -1,6 +1,4 @@
-//! Optimisers over flat slices, and learning-rate schedules.
-
-use crate::latent::Latent;
+//! Optimisers over flat slices.
 
 /// How a gradient moves a weight.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -43,21 +41,18 @@ impl Optimiser {
         }
     }
 
-    /// One step (`step` counts from 1) on one weight's latent values.
+    /// One step (`step` counts from 1) on flat values with their moments.
     ///
     /// A removed position has value, gradient and moments of zero, and so keeps
     /// them: no rule below moves it.
     pub(crate) fn step(
         &self,
-        latent: &mut Latent,
+        values: &mut [f32],
+        [first, second]: &mut [Vec<f32>; 2],
         gradient: &[f32],
-        rate: f32,
-        decay: f32,
-        step: usize,
+        Pace { rate, decay, step }: Pace,
     ) {
-        let decay = if latent.decays { decay } else { 0.0 };
-        let [first, second] = &mut latent.moments;
-        let values = latent.values.iter_mut().zip(gradient);
+        let values = values.iter_mut().zip(gradient);
         match *self {
             Self::Sgd { momentum, nesterov } => {
                 for ((w, &g), m) in values.zip(first) {
@@ -84,30 +79,13 @@ impl Optimiser {
     }
 }
 
-/// How the learning rate changes over a training.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub enum Schedule {
-    /// It does not.
-    Constant,
-    /// From the full rate to nothing along half a cosine (Loshchilov & Hutter 2017).
-    #[default]
-    Cosine,
-    /// Times `factor` at each `every`-th part of the training.
-    Step {
-        /// Number of equal parts.
-        parts: usize,
-        /// Factor from part to part.
-        factor: f32,
-    },
-}
-
-impl Schedule {
-    /// The factor on the learning rate at `done` (0 to 1) of the training.
-    pub fn factor(&self, done: f32) -> f32 {
-        match *self {
-            Self::Constant => 1.0,
-            Self::Cosine => 0.5 * (1.0 + (std::f32::consts::PI * done.clamp(0.0, 1.0)).cos()),
-            Self::Step { parts, factor } => factor.powi((done * parts as f32) as i32),
-        }
-    }
+/// How far one step goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    /// Learning rate.
+    pub rate: f32,
+    /// Pull towards zero.
+    pub decay: f32,
+    /// Number of the step, from 1.
+    pub step: usize,
 }

@@ -5,7 +5,7 @@ use crate::detector::{Lesson, head_for};
 use crate::trace::{self, Mode, Value};
 use secateur_data::{Dataset, Targets};
 use secateur_model::detection::{LEAST_SCORE, MET_OVERLAP, Object, Precision};
-use secateur_model::{Dim, Graph};
+use secateur_model::{Dim, Graph, Tensor};
 use std::collections::HashMap;
 
 /// Images computed at once, at most, and their values.
@@ -166,6 +166,57 @@ pub fn observe(
     })
 }
 
+/// A network, and the names of its values that are asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Probe<'a> {
+    /// The network.
+    pub graph: &'a Graph,
+    /// Names of its values; inputs too.
+    pub names: &'a [String],
+}
+
+/// Runs several networks on the first `limit` images, batch by batch side by
+/// side; `each` is handed the values that every probe asks for, in its order.
+/// Memory does not grow with the number of images.
+///
+/// # Errors
+/// As [`observe`], and whatever `each` refuses.
+pub fn observe_together<E: From<TrainError>>(
+    probes: &[Probe<'_>],
+    data: &Dataset,
+    limit: usize,
+    each: &mut dyn FnMut(&[Vec<Tensor>]) -> Result<(), E>,
+) -> Result<(), E> {
+    for probe in probes {
+        check_input(probe.graph, data)?;
+    }
+    let parameters: Vec<_> = probes.iter().map(|p| constants(p.graph)).collect();
+    let indices: Vec<usize> = (0..data.len().min(limit)).collect();
+    for batch in indices.chunks(batch_of(data)) {
+        let values = probes.iter().zip(&parameters).map(|(probe, parameters)| {
+            let input = gather(data, batch);
+            let values = trace::run(probe.graph, input, parameters, Mode::Evaluate, probe.names)?;
+            let tensors = probe.names.iter().map(|name| {
+                let value = computed(&values, name)?;
+                Ok(Tensor::f32(&value.dims, value.to_vec())?)
+            });
+            tensors.collect::<Result<Vec<_>, TrainError>>()
+        });
+        each(&values.collect::<Result<Vec<_>, TrainError>>()?)?;
+    }
+    Ok(())
+}
+
+fn computed<'a>(values: &'a HashMap<String, Value>, name: &str) -> Result<&'a Value, TrainError> {
+    let missing = || TrainError::Setting(format!("the network computes no value `{name}`"));
+    values.get(name).ok_or_else(missing)
+}
+
+/// Images computed at once: large pictures take much memory.
+fn batch_of(data: &Dataset) -> usize {
+    (BATCH_VALUES / data.image_len().max(1)).clamp(1, BATCH)
+}
+
 /// Told a value's name, the value, and of how many images it is.
 type BatchObserver<'a> = dyn FnMut(&str, &Value, usize) -> Result<(), TrainError> + 'a;
 
@@ -179,9 +230,7 @@ fn each_batch(
     check_input(graph, data)?;
     let parameters = constants(graph);
     let indices: Vec<usize> = (0..data.len().min(limit)).collect();
-    // Large pictures take much memory.
-    let at_once = (BATCH_VALUES / data.image_len().max(1)).clamp(1, BATCH);
-    for batch in indices.chunks(at_once) {
+    for batch in indices.chunks(batch_of(data)) {
         let values = trace::run(
             graph,
             gather(data, batch),
@@ -190,10 +239,7 @@ fn each_batch(
             names,
         )?;
         for name in names {
-            let value = values.get(name).ok_or_else(|| {
-                TrainError::Setting(format!("the network computes no value `{name}`"))
-            })?;
-            observer(name, value, batch.len())?;
+            observer(name, computed(&values, name)?, batch.len())?;
         }
     }
     Ok(())

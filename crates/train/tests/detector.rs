@@ -59,7 +59,11 @@ fn options(epochs: f32) -> FitOptions {
         batch: 8,
         optimiser: Optimiser::adam(),
         learning_rate: 3e-3,
-        augment: Augment::ShiftMirror(4),
+        augment: Augment {
+            shift: 4,
+            mirror: true,
+            cutout: 0,
+        },
         seed: 5,
         ..FitOptions::default()
     }

@@ -4,7 +4,7 @@
 
 use secateur_data::{Dataset, Normalize, Pixels};
 use secateur_model::{Constant, Graph, Support, Values, Weight, zoo};
-use secateur_train::{FitOptions, Optimiser, Quiet, Schedule, evaluate, fit};
+use secateur_train::{Curve, FitOptions, Optimiser, Quiet, evaluate, fit};
 
 fn with(graph: &Graph, name: &str, values: Vec<f32>) -> Graph {
     let shape = graph.weight(name).unwrap().shape().clone();
@@ -32,7 +32,7 @@ fn one_step_of_plain_descent_is_the_slope() {
             nesterov: false,
         },
         learning_rate: 1.0,
-        schedule: Schedule::Constant,
+        schedule: Curve::Constant.into(),
         weight_decay: 0.0,
         ..FitOptions::default()
     };

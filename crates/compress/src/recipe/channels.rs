@@ -1,11 +1,11 @@
 //! The step that cuts whole channels from the network's shapes.
 
 use super::{Retrain, for_network};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Cut whole channels, the least important first, and retrain.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChannelsStep {
     /// Share of the channels of each group that stays.
@@ -28,7 +28,7 @@ pub struct ChannelsStep {
 }
 
 /// Settings of a channels step for networks whose name matches.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChannelsOverride {
     /// Share of the channels of each group that stays.
@@ -40,7 +40,7 @@ pub struct ChannelsOverride {
 }
 
 /// In how many cuts the shares are reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ChannelsSchedule {
     /// One cut, then retraining.

@@ -1,11 +1,11 @@
 //! The step that removes connections.
 
 use super::{Retrain, for_network};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Remove connections, and retrain.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PruneStep {
     /// In how many cuts.
@@ -17,12 +17,12 @@ pub struct PruneStep {
     #[serde(default)]
     pub retrain: Option<Retrain>,
     /// Other settings for networks of a name.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub network: BTreeMap<String, PruneOverride>,
 }
 
 /// Settings of a prune step for networks whose name matches.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PruneOverride {
     /// How far.
@@ -32,7 +32,7 @@ pub struct PruneOverride {
 }
 
 /// In how many cuts the density is reached.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PruneSchedule {
     /// One cut, then retraining.
@@ -50,7 +50,7 @@ pub enum PruneSchedule {
 }
 
 /// Densities to reach.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AllocationSettings {
     /// The same in every layer.

@@ -1,11 +1,11 @@
 //! The step that gives each layer few values.
 
 use super::{Retrain, for_network};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Give each layer few values, and retrain them.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ShareStep {
     /// Values a layer, 2 to 65536.
@@ -17,12 +17,12 @@ pub struct ShareStep {
     #[serde(default)]
     pub retrain: Option<Retrain>,
     /// Other settings for networks of a name.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub network: BTreeMap<String, ShareOverride>,
 }
 
 /// Settings of a share step for networks whose name matches.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ShareOverride {
     /// Training.

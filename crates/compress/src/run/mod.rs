@@ -1,10 +1,15 @@
 //! A recipe carried out.
 
 mod channels;
+mod norms;
 mod prune;
 mod quantize;
 mod retrain;
 mod share;
+mod unlabelled;
+
+pub use quantize::quantize;
+pub use unlabelled::run_unlabelled;
 
 use crate::CompressError;
 use crate::recipe::{Recipe, Step};
@@ -12,6 +17,7 @@ use secateur_data::Dataset;
 use secateur_model::{Constant, Graph, Weight};
 use secateur_train::{TrainError, evaluate};
 use serde::{Deserialize, Serialize};
+use std::error::Error;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
@@ -31,8 +37,11 @@ pub struct StepReport {
     pub seconds: f64,
     /// Weights of the network that are not zero.
     pub nonzeros: usize,
-    /// Wrong answers on the validation images, in percent.
+    /// Error on the validation images, in percent.
     pub validation_error_percent: f64,
+    /// Loss on them: it says more than the error where few answers change.
+    #[serde(default)]
+    pub validation_loss: f64,
 }
 
 /// Told what happens; may stop it.
@@ -52,6 +61,35 @@ pub trait Observer {
     fn end(&mut self, report: &StepReport, graph: &Graph) {
         let _ = (report, graph);
     }
+
+    /// Keeps what there is after a step, so that [`resume`] can go on from it; a
+    /// failure ends the run.
+    ///
+    /// # Errors
+    /// Whatever prevents that.
+    fn keep(&mut self, checkpoint: &Checkpoint) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let _ = checkpoint;
+        Ok(())
+    }
+}
+
+/// A network between two steps of a recipe: all that the rest of it needs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checkpoint {
+    /// The network as it is now.
+    pub graph: Graph,
+    /// What the steps so far did.
+    pub steps: Vec<StepReport>,
+}
+
+impl Checkpoint {
+    /// A network before the first step.
+    pub fn start(graph: &Graph) -> Self {
+        Self {
+            graph: graph.clone(),
+            steps: Vec::new(),
+        }
+    }
 }
 
 /// Carries out a recipe: trains on `train`, and scores each step on
@@ -68,16 +106,45 @@ pub fn run(
     seed: u64,
     observer: &mut dyn Observer,
 ) -> Result<(Graph, Report), CompressError> {
-    let teacher = graph.clone();
-    let mut graph = graph;
-    let mut steps = Vec::with_capacity(recipe.steps.len());
-    for (index, step) in recipe.steps.iter().enumerate() {
+    let from = Checkpoint::start(&graph);
+    resume(&graph, from, train, validation, recipe, seed, observer)
+}
+
+/// Carries out what a recipe has left to do after a checkpoint. The result is, to
+/// the bit, that of a [`run`] which nothing interrupted: a step hangs on nothing
+/// but the network that it is given, the teacher, the data, the seed and its place
+/// in the recipe.
+///
+/// # Errors
+/// As [`run`]; a checkpoint of another recipe.
+pub fn resume(
+    teacher: &Graph,
+    from: Checkpoint,
+    train: &Dataset,
+    validation: &Dataset,
+    recipe: &Recipe,
+    seed: u64,
+    observer: &mut dyn Observer,
+) -> Result<(Graph, Report), CompressError> {
+    let mut at = from;
+    let kinds = recipe.steps.iter().map(Step::kind);
+    let done: Vec<&str> = at.steps.iter().map(|s| s.kind.as_str()).collect();
+    if !kinds.take(done.len()).eq(done.iter().copied()) {
+        return Err(CompressError::Recipe {
+            place: recipe.name.clone(),
+            reason: format!(
+                "the checkpoint comes after other steps: {}",
+                done.join(", ")
+            ),
+        });
+    }
+    for (index, step) in recipe.steps.iter().enumerate().skip(at.steps.len()) {
         let kind = step.kind();
         observer.begin(index, recipe.steps.len(), kind);
         let start = Instant::now();
         let mut stage = Stage {
             place: format!("{} ({kind})", index + 1),
-            teacher: &teacher,
+            teacher,
             train,
             seed: seed.wrapping_mul(1000).wrapping_add(index as u64),
             round: Round {
@@ -86,24 +153,34 @@ pub fn run(
             },
             observer,
         };
+        let graph = &mut at.graph;
         match step {
-            Step::Train(step) => stage.retrain(&mut graph, Some(&step.retrain))?,
-            Step::Channels(step) => stage.channels(&mut graph, step)?,
-            Step::Prune(step) => stage.prune(&mut graph, step)?,
-            Step::Share(step) => stage.share(&mut graph, step)?,
-            Step::Quantize(step) => stage.quantize(&mut graph, step)?,
-            Step::Encode(step) => stage.encode(&mut graph, step)?,
+            Step::Train(step) => stage.retrain(graph, Some(&step.retrain))?,
+            Step::Channels(step) => stage.channels(graph, step)?,
+            Step::Prune(step) => stage.prune(graph, step)?,
+            Step::Share(step) => stage.share(graph, step)?,
+            Step::Quantize(step) => stage.quantize(graph, step)?,
+            Step::Encode(step) => stage.encode(graph, step)?,
+            Step::Norms(step) => stage.norms(graph, step)?,
         }
-        let score = evaluate(&graph, validation).map_err(|e| stage.failed(e))?;
+        let score = evaluate(graph, validation).map_err(|e| stage.failed(e))?;
         let report = StepReport {
             kind: kind.to_owned(),
             seconds: start.elapsed().as_secs_f64(),
             nonzeros: graph.weights().map(|(_, w)| w.nonzeros()).sum(),
             validation_error_percent: score.error_percent(),
+            validation_loss: score.loss,
         };
-        observer.end(&report, &graph);
-        steps.push(report);
+        observer.end(&report, graph);
+        at.steps.push(report);
+        observer
+            .keep(&at)
+            .map_err(|source| CompressError::Checkpoint {
+                step: format!("{} ({kind})", index + 1),
+                source,
+            })?;
     }
+    let Checkpoint { mut graph, steps } = at;
     graph.metadata.insert("recipe".into(), recipe.name.clone());
     Ok((graph, Report { steps }))
 }

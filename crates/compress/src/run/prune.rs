@@ -1,8 +1,9 @@
 //! The prune step: cuts, at once or while training.
 
+use super::retrain::Beside;
 use super::{Round, Stage};
 use crate::prune::{self, Layer};
-use crate::recipe::{AllocationSettings, PruneSchedule, PruneStep};
+use crate::recipe::{AllocationSettings, NormsStep, PruneSchedule, PruneStep, Retrain};
 use crate::{Allocation, CompressError};
 use secateur_model::Graph;
 use secateur_train::{LatentWeights, TrainError};
@@ -17,7 +18,7 @@ impl Stage<'_> {
         match step.schedule {
             PruneSchedule::OneShot => {
                 prune::prune(graph, &allocation.part_way(0.0))?;
-                self.retrain(graph, retrain)
+                self.settle(graph, retrain)
             }
             PruneSchedule::Rounds(rounds) => {
                 for round in 1..=rounds {
@@ -27,7 +28,7 @@ impl Stage<'_> {
                         rounds,
                     };
                     prune::prune(graph, &allocation.geometric(part))?;
-                    self.retrain(graph, retrain)?;
+                    self.settle(graph, retrain)?;
                 }
                 Ok(())
             }
@@ -41,13 +42,30 @@ impl Stage<'_> {
                         Some((name, dims))
                     })
                     .collect();
-                let gradual = Gradual {
-                    allocation,
-                    updates,
-                    layers,
+                let beside = Beside {
+                    gradual: Some(Gradual {
+                        allocation,
+                        updates,
+                        layers,
+                    }),
+                    ..Beside::default()
                 };
-                self.retrain_with(graph, retrain, Some(gradual))
+                self.retrain_with(graph, retrain, beside)
             }
+        }
+    }
+}
+
+impl Stage<'_> {
+    /// After a cut: retrains, or at the least fits normalisations to what is left.
+    fn settle(
+        &mut self,
+        graph: &mut Graph,
+        retrain: Option<&Retrain>,
+    ) -> Result<(), CompressError> {
+        match retrain {
+            Some(_) => self.retrain(graph, retrain),
+            None => self.norms(graph, &NormsStep::default()),
         }
     }
 }

@@ -1,15 +1,14 @@
-//! The quantize step: weights, biases, then calibrated activations.
+//! The quantize step: weights, biases and calibrated activations.
 
+use super::retrain::Beside;
 use super::{Stage, replace_weights};
-use crate::recipe::{Biases, QuantizeStep};
+use crate::ptq::{self, Images, LayerError, Probe, Samples, Sparsity, Sweep};
+use crate::recipe::{Biases, QuantizeStep, Rounding, SecondOrder};
 use crate::{CompressError, Granularity, Histogram, activations, prune, quantize_weights};
 use half::f16;
-use secateur_model::{Graph, Op, Values, Weight};
-use secateur_train::observe;
+use secateur_model::{Graph, Op, Scale, Values, Weight};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Images that calibrate activations.
-const CALIBRATION_IMAGES: usize = 1000;
+use std::ops::ControlFlow;
 
 impl Stage<'_> {
     pub(super) fn quantize(
@@ -17,31 +16,167 @@ impl Stage<'_> {
         graph: &mut Graph,
         step: &QuantizeStep,
     ) -> Result<(), CompressError> {
-        let columns = with_outputs_in_columns(graph);
-        for name in prune::prunable(graph) {
-            let granularity = match step.granularity {
-                Granularity::PerChannel if columns.contains(&name) => Granularity::PerColumn,
-                other => other,
-            };
-            replace_weights(graph, vec![name], |weight| {
-                quantize_weights(weight, step.weight_bits, granularity, step.weight_range)
-            })?;
-        }
-        if step.biases == Biases::F16 {
-            replace_weights(graph, biases(graph), half_precision)?;
-        }
-        if let Some(range) = step.activation_range {
-            let names = activations::quantizable(graph);
-            let mut calibration: BTreeMap<String, Histogram> = BTreeMap::new();
-            let mut add = |name: &str, values: &[f32]| {
-                calibration.entry(name.to_owned()).or_default().add(values);
-            };
-            observe(graph, self.train, CALIBRATION_IMAGES, &names, &mut add)
-                .map_err(|e| self.failed(e))?;
-            activations::quantize_activations(graph, &calibration, range)?;
-        }
-        self.retrain(graph, step.retrain.as_ref())
+        prepare(graph, step)?;
+        let unrounded = graph.clone();
+        let samples = Images {
+            data: self.train,
+            limit: step.samples,
+        };
+        let observer = &mut *self.observer;
+        let mut progress = |done, total| observer.progress(done, total, f32::NAN);
+        // What is trained from the weights before their rounding starts from their
+        // activations, too: few bits untrained give others.
+        let seen = step.retrain.as_ref().map(|_| &unrounded);
+        round(graph, step, &samples, seen, &mut progress)?;
+        let beside = Beside {
+            unrounded: Some(unrounded),
+            ..Beside::default()
+        };
+        self.retrain_with(graph, step.retrain.as_ref(), beside)
     }
+}
+
+/// Quantizes a network as the step says, but for its retraining. Gives what
+/// became of each layer where it was rounded on the samples.
+///
+/// # Errors
+/// A weight that cannot be quantized, samples that the network cannot be run on.
+pub fn quantize(
+    graph: &mut Graph,
+    step: &QuantizeStep,
+    samples: &dyn Samples,
+    progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+) -> Result<Vec<LayerError>, CompressError> {
+    prepare(graph, step)?;
+    round(graph, step, samples, None, progress)
+}
+
+/// Makes weights easier to round: normalisations folded, ranges equalized.
+fn prepare(graph: &mut Graph, step: &QuantizeStep) -> Result<(), CompressError> {
+    ptq::fold_norms(graph)?;
+    if step.equalize {
+        ptq::equalize(graph)?;
+    }
+    Ok(())
+}
+
+/// Rounds weights and activations; the latter's ranges are those in `seen`, by default in the
+/// network itself.
+fn round(
+    graph: &mut Graph,
+    step: &QuantizeStep,
+    samples: &dyn Samples,
+    seen: Option<&Graph>,
+    progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+) -> Result<Vec<LayerError>, CompressError> {
+    let mut errors = Vec::new();
+    match &step.rounding {
+        Rounding::Nearest => {
+            round_to_nearest(graph, step, &prune::prunable(graph))?;
+            calibrate(graph, step, samples, seen)?;
+        }
+        Rounding::SecondOrder(settings) => {
+            let dense = graph.clone();
+            calibrate(graph, step, samples, seen)?;
+            let sweep = plan(graph, step, settings);
+            errors = ptq::sweep(&dense, graph, samples, &sweep, progress)?;
+            // Weights that several layers share, and others without moments.
+            let rest = prune::prunable(graph).into_iter().filter(|name| {
+                let weight = graph.weight(name);
+                weight.is_some_and(|w| !matches!(w.values(), Values::Int { .. }))
+            });
+            let rest: Vec<String> = rest.collect();
+            round_to_nearest(graph, step, &rest)?;
+        }
+    }
+    replace_weights(graph, recurrent(graph), recurrent_codes)?;
+    if step.biases == Biases::F16 {
+        replace_weights(graph, biases(graph), half_precision)?;
+    }
+    Ok(errors)
+}
+
+fn round_to_nearest(
+    graph: &mut Graph,
+    step: &QuantizeStep,
+    names: &[String],
+) -> Result<(), CompressError> {
+    let columns = with_outputs_in_columns(graph);
+    let all = weights(graph);
+    let wanted = |name: &&str| names.iter().any(|n| n == name);
+    for (name, bits) in step
+        .bits_of(&all)
+        .into_iter()
+        .filter(|(name, _)| wanted(name))
+    {
+        let granularity = match step.granularity {
+            Granularity::PerChannel if columns.contains(name) => Granularity::PerColumn,
+            other => other,
+        };
+        replace_weights(graph, vec![name.to_owned()], |weight| {
+            quantize_weights(weight, bits, granularity, step.weight_range)
+        })?;
+    }
+    Ok(())
+}
+
+/// Puts quantizers where layers read, with ranges from the samples.
+fn calibrate(
+    graph: &mut Graph,
+    step: &QuantizeStep,
+    samples: &dyn Samples,
+    seen: Option<&Graph>,
+) -> Result<(), CompressError> {
+    let Some(range) = step.activation_range else {
+        return Ok(());
+    };
+    let names = activations::quantizable(graph);
+    let mut calibration: BTreeMap<String, Histogram> = BTreeMap::new();
+    let part = ptq::prefix(seen.unwrap_or(graph), &names);
+    let probe = Probe {
+        graph: &part,
+        names: &names,
+    };
+    samples.observe(&[probe], &mut |values| {
+        for (name, value) in names.iter().zip(values.iter().flatten()) {
+            calibration
+                .entry(name.clone())
+                .or_default()
+                .add(value.as_f32()?);
+        }
+        Ok(())
+    })?;
+    activations::quantize_activations(graph, &calibration, range, step.activation_width())?;
+    Ok(())
+}
+
+/// What the sweep does with each layer.
+fn plan(graph: &Graph, step: &QuantizeStep, settings: &SecondOrder) -> Sweep {
+    let weights = weights(graph);
+    let bits = step.bits_of(&weights).into_iter();
+    let layers = ptq::layers(graph);
+    // Depthwise layers and the first have few weights, and each counts.
+    let prunable = layers.iter().skip(1).filter(|l| !l.is_depthwise());
+    let sparsity = settings.sparsity().unwrap_or(Sparsity::Keep);
+    Sweep {
+        bits: bits.map(|(name, bits)| (name.to_owned(), bits)).collect(),
+        granularity: step.granularity,
+        range: step.weight_range,
+        sparsity: prunable.map(|l| (l.weight.clone(), sparsity)).collect(),
+        correct_bias: settings.correct_bias,
+        match_outputs: (settings.match_outputs > 0.0).then_some(settings.match_outputs),
+        damping: settings.damping,
+        coarser: settings.coarser,
+    }
+}
+
+/// The weights of convolutions and fully connected layers, in the network's order,
+/// and whether they are of depthwise ones.
+fn weights(graph: &Graph) -> Vec<(String, bool)> {
+    let layers = ptq::layers(graph);
+    let depthwise = |name: &String| layers.iter().any(|l| l.weight == *name && l.is_depthwise());
+    let names = prune::prunable(graph).into_iter();
+    names.map(|name| (name.clone(), depthwise(&name))).collect()
 }
 
 /// Names of the matrices that lie as `[depth, outputs]`.
@@ -51,6 +186,61 @@ fn with_outputs_in_columns(graph: &Graph) -> BTreeSet<String> {
     let weights = layers.filter_map(|n| graph.kernel_of(n));
     let matrices = weights.filter(|(_, weight)| weight.shape().rank() == 2);
     matrices.map(|(name, _)| name.to_owned()).collect()
+}
+
+/// Names of the weights of recurrent layers: `[directions, gates, depth]`.
+fn recurrent(graph: &Graph) -> Vec<String> {
+    let layers = graph
+        .nodes
+        .iter()
+        .filter(|n| matches!(n.op, Op::Recurrent(_)));
+    let inputs = layers.flat_map(|n| [n.input(1), n.input(2)]).flatten();
+    let matrices = inputs.filter(|name| {
+        let weight = graph.weight(name);
+        weight.is_some_and(|w| w.shape().rank() == 3 && matches!(w.values(), Values::F32(_)))
+    });
+    matrices.map(str::to_owned).collect()
+}
+
+/// Eight bits with a scale for each gate of each cell: they are small beside what
+/// they cost in accuracy when they are narrower.
+fn recurrent_codes(weight: &Weight) -> Result<Weight, CompressError> {
+    let dims = weight.shape().dims();
+    let [directions, gates, depth] = [0, 1, 2].map(|axis| dims.get(axis).copied().unwrap_or(1));
+    let rows = secateur_model::Shape::new(&[directions * gates, depth])?;
+    let (shape, support, values) = weight.clone().into_parts();
+    let mask = support.mask().cloned();
+    let flat = Weight::new(
+        rows,
+        mask.map_or(
+            secateur_model::Support::All,
+            secateur_model::Support::Unstructured,
+        ),
+        values,
+    )?;
+    let flat = quantize_weights(&flat, 8, Granularity::PerChannel, crate::Range::Mse)?;
+    match flat.into_parts() {
+        (
+            _,
+            _,
+            Values::Int {
+                bits,
+                codes,
+                scale: Scale::PerChannel(scales),
+            },
+        ) => {
+            let scale = Scale::PerGroup {
+                size: depth,
+                scales,
+            };
+            Ok(Weight::new(
+                shape,
+                support,
+                Values::Int { bits, codes, scale },
+            )?)
+        }
+        _ => Ok(weight.clone()),
+    }
 }
 
 /// Names of the biases of convolutions and fully connected layers.

@@ -5,9 +5,7 @@ use super::{Observer, Round, Stage};
 use crate::CompressError;
 use crate::recipe::Retrain;
 use secateur_model::Graph;
-use secateur_train::{
-    Augment, Distill, FitOptions, Hooks, LatentWeights, TrainError, epochs_for, fit,
-};
+use secateur_train::{Distill, FitOptions, Hooks, LatentWeights, TrainError, epochs_for, fit};
 use std::ops::ControlFlow;
 
 impl Stage<'_> {
@@ -16,14 +14,14 @@ impl Stage<'_> {
         graph: &mut Graph,
         retrain: Option<&Retrain>,
     ) -> Result<(), CompressError> {
-        self.retrain_with(graph, retrain, None)
+        self.retrain_with(graph, retrain, Beside::default())
     }
 
     pub(super) fn retrain_with(
         &mut self,
         graph: &mut Graph,
         retrain: Option<&Retrain>,
-        gradual: Option<Gradual<'_>>,
+        beside: Beside<'_>,
     ) -> Result<(), CompressError> {
         let Some(retrain) = retrain else {
             return Ok(());
@@ -38,28 +36,39 @@ impl Stage<'_> {
             batch: retrain.batch,
             optimiser: retrain.optimiser.into(),
             learning_rate: retrain.learning_rate,
+            schedule: retrain.schedule(),
             weight_decay: retrain.weight_decay,
-            augment: match (retrain.shift, retrain.mirror) {
-                (0, false) => Augment::None,
-                (pixels, false) => Augment::Shift(pixels),
-                (pixels, true) => Augment::ShiftMirror(pixels),
-            },
+            label_smoothing: retrain.label_smoothing,
+            augment: retrain.augment(),
             distill: retrain.distill.as_ref().map(|d| Distill {
                 teacher: self.teacher.clone(),
                 alpha: d.alpha,
                 temperature: d.temperature,
+                features: (&d.features).into(),
+                feature_weight: d.feature_weight,
             }),
+            learn_steps: retrain.learn_steps,
+            unrounded: beside.unrounded,
+            average: retrain.average,
             seed: self.seed,
-            ..FitOptions::default()
         };
         let mut hooks = StageHooks {
             observer: self.observer,
             round: self.round,
-            gradual,
+            gradual: beside.gradual,
         };
         let result = fit(graph, self.train, &options, &mut hooks);
         result.map(|_| ()).map_err(|e| self.failed(e))
     }
+}
+
+/// What a step adds to its training.
+#[derive(Default)]
+pub(super) struct Beside<'a> {
+    /// Cuts on the way.
+    pub gradual: Option<Gradual<'a>>,
+    /// The network before its weights were rounded.
+    pub unrounded: Option<Graph>,
 }
 
 struct StageHooks<'a> {

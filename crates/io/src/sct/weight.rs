@@ -53,6 +53,16 @@ impl Form {
     }
 }
 
+/// Bytes of a weight in a file, its name aside.
+///
+/// # Errors
+/// A weight that no codec takes: more positions than there may be.
+pub fn weight_bytes(weight: &Weight, store: Store) -> Result<usize, CodecError> {
+    let mut w = Writer::default();
+    put_weight(&mut w, weight, store)?;
+    Ok(w.bytes.len())
+}
+
 pub(super) fn put_weight(w: &mut Writer, weight: &Weight, store: Store) -> Result<(), CodecError> {
     w.byte(Form::of(weight).0);
     w.sizes(weight.shape().dims());

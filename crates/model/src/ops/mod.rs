@@ -56,6 +56,7 @@ pub use recurrent::{Cell, CellActivation, Direction, Recurrent};
 pub(crate) use reshape::{shape_value, size_value};
 pub use resize::{Aspect, Coordinates, Interpolation, Resize, ResizeTaps, Rounding, resize_taps};
 pub use scatter::ScatterReduction;
+pub use window::Placement;
 
 use crate::control::{self, infer_control};
 use crate::{DType, ModelError, Node, Op, Shape, Tensor};

@@ -7,8 +7,10 @@ use crate::{AutoPad, ModelError, Node, Window};
 /// A window placed over spatial extents: every list has one entry for each
 /// spatial axis.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Placement {
+pub struct Placement {
+    /// Extents of the input.
     pub input: Vec<usize>,
+    /// Extents of the output: where the window may stand.
     pub output: Vec<usize>,
     kernel: Vec<usize>,
     strides: Vec<usize>,
@@ -19,6 +21,9 @@ pub(super) struct Placement {
 
 impl Placement {
     /// Places `window`, whose kernel defaults to `kernel`, over `input`.
+    ///
+    /// # Errors
+    /// Lists of another length than the axes, a window that fits nowhere.
     pub fn new(
         node: &Node,
         window: &Window,

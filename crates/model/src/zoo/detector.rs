@@ -1,6 +1,6 @@
 //! A small single-shot detector.
 
-use super::{Builder, normal};
+use super::builder::{Builder, normal};
 use crate::detection::{Head, Level};
 use crate::{Constant, DType, Dim, Graph, ModelError, Node, Op, Tensor, ValueInfo};
 
@@ -45,7 +45,7 @@ impl Builder {
         ] {
             self.layer(name, channels, stride)?;
         }
-        let fine = self.branch();
+        let fine = self.fork();
         for (name, channels, stride) in [
             ("conv4_1", 128, 2),
             ("conv4_2", 128, 1),
@@ -53,7 +53,7 @@ impl Builder {
         ] {
             self.layer(name, channels, stride)?;
         }
-        let coarse = self.branch();
+        let coarse = self.fork();
         let mut rows = Vec::new();
         for (name, branch, channels) in [("fine", fine, 64), ("coarse", coarse, 128)] {
             self.value = branch.value;
@@ -78,7 +78,7 @@ impl Builder {
         Ok(self.graph)
     }
 
-    fn branch(&self) -> Branch {
+    fn fork(&self) -> Branch {
         Branch {
             value: self.value.clone(),
             shape: self.shape.clone(),

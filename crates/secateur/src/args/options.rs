@@ -57,7 +57,8 @@ pub enum DataCommand {
 
 #[derive(ClapArgs)]
 pub struct Train {
-    /// lenet-300-100, lenet-5, resnet-20, mobilenet-small, vgg-small, ssd-small, or an ONNX file
+    /// lenet-300-100, lenet-5, resnet-20, mobilenet-small, vgg-small, alexnet-cifar, resnet-9,
+    /// ssd-small, or an ONNX file
     #[arg(value_parser = parse::built_in_or_file, value_hint = ValueHint::FilePath)]
     pub network: String,
     /// A known set's name, or a path: `secateur help data` says to what
@@ -72,9 +73,15 @@ pub struct Train {
     /// How a gradient moves a weight
     #[arg(long, value_enum, default_value_t = OptimiserArg::Sgd)]
     pub optimiser: OptimiserArg,
-    /// Learning rate at the start; it falls along a cosine [default: 0.05 for sgd, 0.001 for adamw]
+    /// The highest learning rate [default: 0.05 for sgd, 0.001 for adamw]
     #[arg(long, value_name = "RATE", value_parser = parse::positive)]
     pub learning_rate: Option<f32>,
+    /// How the learning rate changes
+    #[arg(long, value_enum, default_value_t = ScheduleArg::Cosine)]
+    pub schedule: ScheduleArg,
+    /// Share of the target that is spread over all classes
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = parse::part)]
+    pub label_smoothing: f32,
     /// Pull of the weights towards zero
     #[arg(long, value_name = "PULL", default_value_t = 5e-4, value_parser = parse::not_negative)]
     pub weight_decay: f32,
@@ -84,6 +91,12 @@ pub struct Train {
     /// Mirror half of the training images, too: for things, not for digits
     #[arg(long)]
     pub mirror: bool,
+    /// Blank a square of so many pixels in each training image
+    #[arg(long, value_name = "PIXELS", default_value_t = 0)]
+    pub cutout: usize,
+    /// Keep a moving average of the weights with this decay, such as 0.999
+    #[arg(long, value_name = "DECAY", value_parser = parse::part)]
+    pub ema: Option<f32>,
     /// Training images held out, at most a sixth; `compress` holds out the same ones
     #[arg(long, value_name = "N", default_value_t = 5000)]
     pub validation: usize,
@@ -108,6 +121,17 @@ pub enum OptimiserArg {
     Adamw,
 }
 
+/// How the learning rate changes over a training.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum ScheduleArg {
+    /// Down to nothing along half a cosine
+    Cosine,
+    /// It stays
+    Constant,
+    /// Up for a quarter of the training, then down to nothing
+    OneCycle,
+}
+
 #[derive(ClapArgs)]
 pub struct Compress {
     /// The trained network: .onnx or .sct
@@ -116,9 +140,37 @@ pub struct Compress {
     /// A known set's name, or a path: `secateur help data` says to what
     #[arg(long, value_hint = ValueHint::AnyPath)]
     pub data: String,
-    /// A built-in recipe (deep-compression, int8, prune-only) or a TOML file
-    #[arg(long, default_value = "deep-compression", value_hint = ValueHint::FilePath)]
-    pub recipe: String,
+    /// What shall be small [default: bytes]
+    #[arg(long, value_enum, conflicts_with = "recipe")]
+    pub minimise: Option<MinimiseArg>,
+    /// Percentage points that the error on held-out images may rise by [default: 0]
+    #[arg(long, value_name = "POINTS", value_parser = parse::not_negative)]
+    #[arg(conflicts_with_all = ["recipe", "max_bytes", "max_ms"])]
+    pub max_drop: Option<f32>,
+    /// The least error within so many bytes
+    #[arg(long, value_name = "N", value_parser = parse::at_least_one)]
+    #[arg(conflicts_with_all = ["recipe", "max_ms", "minimise"])]
+    pub max_bytes: Option<usize>,
+    /// The least error within so many milliseconds for one sample, on one thread here
+    #[arg(long, value_name = "MS", value_parser = parse::positive)]
+    #[arg(conflicts_with_all = ["recipe", "minimise"])]
+    pub max_ms: Option<f32>,
+    /// Time to search: 90s, 30m or 2h [default: as long as it gains; rounds are planned for an hour]
+    #[arg(long, value_name = "TIME", value_parser = parse::duration, conflicts_with = "recipe")]
+    pub budget: Option<f64>,
+    /// Nothing is searched: a built-in recipe (deep-compression, int8, prune-only; one-shot,
+    /// one-shot-sparse for samples without labels) or a TOML file
+    #[arg(long, value_hint = ValueHint::FilePath)]
+    pub recipe: Option<String>,
+    /// Also write the recipe that was found, for --recipe
+    #[arg(long, value_name = "FILE", value_parser = parse::toml)]
+    pub save_recipe: Option<PathBuf>,
+    /// Folder of the log and of a checkpoint after every step [default: the output's name and .run]
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    pub run: Option<PathBuf>,
+    /// Go on with a run that was interrupted
+    #[arg(long)]
+    pub resume: bool,
     /// Seed of everything random
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -140,12 +192,40 @@ pub struct Compress {
     pub json: JsonArg,
 }
 
+/// What a search makes small.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MinimiseArg {
+    /// Bytes of the file
+    Bytes,
+    /// Time of one sample on one thread here
+    Latency,
+    /// Energy of one sample on a machine's model
+    Energy,
+}
+
 /// What the coders of a file go for.
 #[derive(Clone, Copy, ValueEnum)]
 pub enum StoreArg {
     Smallest,
     Small,
     Fast,
+}
+
+#[derive(ClapArgs)]
+pub struct Sensitivity {
+    /// The trained network: .onnx or .sct
+    #[arg(value_parser = parse::network)]
+    pub network: PathBuf,
+    /// A known set's name, or a path: `secateur help data` says to what
+    #[arg(long, value_hint = ValueHint::AnyPath)]
+    pub data: String,
+    /// Training images to measure on; labels are not looked at
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = parse::at_least_one)]
+    pub samples: usize,
+    #[command(flatten)]
+    pub scaling: Scaling,
+    #[command(flatten)]
+    pub json: JsonArg,
 }
 
 #[derive(ClapArgs)]

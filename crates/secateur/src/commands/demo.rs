@@ -3,7 +3,7 @@
 use super::bench::{Measured, measure};
 use super::compress::{self, Compressed};
 use super::{data, run as answer, train};
-use crate::args::{Compress, Demo, JsonArg, OptimiserArg, Run, Scaling, Train};
+use crate::args::{Compress, Demo, JsonArg, OptimiserArg, Run, Scaling, ScheduleArg, Train};
 use crate::out::Out;
 use crate::{interrupt, network, units};
 use anyhow::{Context, Result};
@@ -97,8 +97,12 @@ fn training(args: &Demo, set: KnownSet, dense: &Path) -> Train {
         optimiser: OptimiserArg::Sgd,
         learning_rate: None,
         weight_decay: 5e-4,
+        schedule: ScheduleArg::Cosine,
+        label_smoothing: 0.0,
         shift: 0,
         mirror: false,
+        cutout: 0,
+        ema: None,
         validation: 5000,
         scaling: Scaling::default(),
         seed: args.seed,
@@ -111,7 +115,15 @@ fn compression(args: &Demo, set: KnownSet, dense: &Path, small: &Path) -> Compre
     Compress {
         network: dense.to_owned(),
         data: set.name().into(),
-        recipe: "deep-compression".into(),
+        minimise: None,
+        max_drop: None,
+        max_bytes: None,
+        max_ms: None,
+        budget: None,
+        recipe: Some("deep-compression".into()),
+        save_recipe: None,
+        run: None,
+        resume: false,
         seed: args.seed,
         validation: 5000,
         store: None,

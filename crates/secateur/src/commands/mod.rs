@@ -9,7 +9,9 @@ mod demo;
 mod eval;
 mod export;
 mod inspect;
+mod one_shot;
 mod run;
+mod sensitivity;
 mod train;
 
 use crate::args::{Args, Command};
@@ -22,6 +24,7 @@ pub fn run(args: Args) -> Result<()> {
         Command::Data(args) => data::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Compress(args) => compress::run(&args),
+        Command::Sensitivity(args) => sensitivity::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Run(args) => run::run(&args),

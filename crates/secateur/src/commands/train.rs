@@ -1,6 +1,6 @@
 //! `secateur train`: a network in full precision.
 
-use crate::args::{OptimiserArg, Train};
+use crate::args::{OptimiserArg, ScheduleArg, Train};
 use crate::classifier::{self, Ending};
 use crate::out::Out;
 use crate::progress::Bar;
@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use secateur_data::Split;
 use secateur_io::codec::Store;
 use secateur_model::{Graph, zoo};
-use secateur_train::{Augment, FitOptions, Hooks, Optimiser, epochs_for, fit};
+use secateur_train::{Augment, Curve, FitOptions, Hooks, Optimiser, epochs_for, fit};
 use serde::Serialize;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -73,12 +73,20 @@ pub fn train(args: &Train, out: &Out) -> Result<Trained> {
         batch: args.batch,
         optimiser,
         learning_rate: args.learning_rate.unwrap_or(learning_rate),
+        schedule: match args.schedule {
+            ScheduleArg::Cosine => Curve::Cosine,
+            ScheduleArg::Constant => Curve::Constant,
+            ScheduleArg::OneCycle => Curve::OneCycle,
+        }
+        .into(),
         weight_decay: args.weight_decay,
-        augment: match (args.shift, args.mirror) {
-            (0, false) => Augment::None,
-            (pixels, false) => Augment::Shift(pixels),
-            (pixels, true) => Augment::ShiftMirror(pixels),
+        label_smoothing: args.label_smoothing,
+        augment: Augment {
+            shift: args.shift,
+            mirror: args.mirror,
+            cutout: args.cutout,
         },
+        average: args.ema,
         seed: args.seed,
         ..FitOptions::default()
     };

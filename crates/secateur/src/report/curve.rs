@@ -93,7 +93,7 @@ fn draw(record: &RunRecord, on: On, frame: Frame) -> String {
     sorted.sort_by_key(|(_, _, point)| rank(point));
     for &(x, y, point) in &sorted {
         let (shape, radius, class) = match rank(point) {
-            (true, _) => (Shape::Diamond, 9.0, "after"),
+            (true, _) => (Shape::Diamond, 9.0, "after chosen"),
             (_, true) => (Shape::Square, 6.0, "before"),
             _ => (Shape::Circle, 4.0, "tried"),
         };

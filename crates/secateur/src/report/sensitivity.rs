@@ -6,7 +6,7 @@ use crate::units;
 use secateur_compress::record::{Choice, ChoiceCost, LayerSensitivity};
 use std::fmt::Write;
 
-/// Rises of the loss, in nats, from which a cell is a shade darker.
+/// Rises of the loss, in nats, from which a cell is a shade stronger.
 const STEPS: [f64; 5] = [0.001, 0.01, 0.03, 0.1, 0.3];
 
 /// The picture as a page of its own.
@@ -24,8 +24,8 @@ pub fn sensitivity(layers: &[LayerSensitivity]) -> Option<Section> {
     }
     Some(Section {
         title: "Sensitivity",
-        lead: "What each choice for one layer adds to the loss, in nats, the other layers left as they are: the darker, \
-               the worse. Rows that stay light can go far."
+        lead: "What each choice for one layer adds to the loss, in nats, the other layers left as they are: the stronger \
+               the colour, the worse. Layers that stay pale can go far."
             .to_owned(),
         body: heat(layers, &choices) + &table(layers),
     })
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn cells_are_as_dark_as_the_loss_is_high() {
+    fn cells_are_as_strong_as_the_loss_is_high() {
         let layer = |name: &str, choices| LayerSensitivity {
             layer: name.into(),
             parameters: 100,

@@ -46,12 +46,17 @@ pub fn time(run: &Run<'_>) -> Option<Section> {
     lengths.sort_by(|a, b| b.total_cmp(a));
     let least = lengths.get(MOST_STEPS).copied().unwrap_or(0.0);
     let bars = rows(pairs.iter().filter(|p| p.longest() > least).map(|pair| {
-        let times = pair.times();
-        let written = [pair.before, pair.after]
-            .map(|step| step.map_or("–".to_owned(), |s| units::short(s.median_us / 1e3)));
-        let figure = written.join(" → ");
-        let [above, below] = [("before", times[0]), ("after", times[1])]
-            .map(|(class, us)| bar(&[(us / longest, class)], &format!("{class}: {us:.2} µs")));
+        let steps = [("before", pair.before), ("after", pair.after)];
+        let figure = steps
+            .map(|(_, step)| step.map_or("–".to_owned(), |s| units::short(s.median_us / 1e3)))
+            .join(" → ");
+        // A step that the other network lacks leaves its place empty.
+        let [above, below] = steps.map(|(class, step)| {
+            step.map_or("<span class=\"gap\"></span>".to_owned(), |s| {
+                let description = format!("{class}: {:.2} µs", s.median_us);
+                bar(&[(s.median_us / longest, class)], &description)
+            })
+        });
         (pair.name.to_owned(), above + &below, figure)
     }));
     let roofs =

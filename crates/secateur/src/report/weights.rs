@@ -12,7 +12,7 @@ const BINS: usize = 41;
 /// Share of the values that a histogram spreads out; its outermost bins hold what lies beyond.
 const SPREAD: f64 = 0.999;
 /// Pixels along a side of a mask, where there are few masks and where there are many.
-const SIDES: [usize; 2] = [448, 128];
+const SIDES: [usize; 2] = [800, 128];
 const FEW: usize = 10;
 
 pub fn weights(run: &Run<'_>) -> Option<Section> {

@@ -1,9 +1,9 @@
-//! Convolution: each image is unfolded into columns (im2col; Chellapilla et al.
-//! 2006) and multiplied; images in parallel.
+//! Convolution: images are unfolded into columns (im2col; Chellapilla et al. 2006)
+//! and multiplied, small ones several at once; groups of them in parallel.
 
 use super::matrix::{Into, Matrix, Parallelism, product, transpose};
 use super::reach::{Axis, Reach};
-use super::unfold::{fold, unfold};
+use super::unfold::{fold, gather, scatter, unfold};
 use super::{depthwise, elements, group_of, sum_of, tensor_of, vectorized};
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -14,6 +14,9 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::Tensor;
 use rayon::prelude::*;
+
+/// Columns that make a product worth its while.
+const WIDE: usize = 256;
 
 /// Extents of a convolution of `[images, c, h, w]` with `[m, c / groups, kh, kw]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +83,20 @@ impl ConvGeometry {
     /// Whether an image is its own unfolding.
     pub(super) fn pointwise(&self) -> bool {
         self.kernel == [1, 1] && self.stride == [1, 1] && self.input[1..] == self.output[1..]
+    }
+
+    /// Images, of a group of so many, that are multiplied at once: a product of few
+    /// columns would read its weights for little.
+    fn block(&self, group: usize) -> usize {
+        WIDE.div_ceil(self.pixels().max(1)).clamp(1, group.max(1))
+    }
+
+    /// Elements of so many images' columns, where they are not the images themselves.
+    fn columns(&self, block: usize) -> usize {
+        match self.pointwise() && block == 1 {
+            true => 0,
+            false => self.taps() * block * self.pixels(),
+        }
     }
 
     fn depthwise(&self) -> bool {
@@ -197,26 +214,33 @@ fn forward(x: &[f32], weight: &[f32], bias: &[f32], g: &ConvGeometry) -> Vec<f32
     let reaches = g.reaches();
     let mut y = vec![0.0; g.images * g.output_len()];
     let group = group_of(g.images);
-    y.par_chunks_mut((group * g.output_len()).max(1))
-        .zip(x.par_chunks((group * g.input_len()).max(1)))
+    let block = g.block(group);
+    let (input, output) = (g.input_len().max(1), g.output_len().max(1));
+    y.par_chunks_mut(group * output)
+        .zip(x.par_chunks(group * input))
         .for_each(|(ys, xs)| {
-            let mut columns = vec![0.0; if g.pointwise() { 0 } else { taps * pixels }];
-            let images = ys.chunks_exact_mut(g.output_len().max(1));
-            for (y, x) in images.zip(xs.chunks_exact(g.input_len().max(1))) {
-                for (plane, &b) in y.chunks_exact_mut(pixels.max(1)).zip(bias) {
-                    plane.fill(b);
+            let mut columns = vec![0.0; g.columns(block)];
+            let mut result = vec![0.0; if block > 1 { m * block * pixels } else { 0 }];
+            let blocks = ys.chunks_mut(block * output);
+            for (ys, xs) in blocks.zip(xs.chunks(block * input)) {
+                let wide = xs.len() / input * pixels;
+                for y in ys.chunks_exact_mut(output) {
+                    for (plane, &b) in y.chunks_exact_mut(pixels.max(1)).zip(bias) {
+                        plane.fill(b);
+                    }
                 }
                 for index in 0..g.groups {
-                    let columns = unfold(x, index, g, &reaches, &mut columns);
-                    let weight = &weight[index * m * taps..][..m * taps];
-                    product(
-                        &mut y[index * m * pixels..][..m * pixels],
-                        Into::Add,
-                        1.0,
-                        Matrix::new(weight, m, taps),
-                        Matrix::new(columns, taps, pixels),
-                        Parallelism::None,
-                    );
+                    let columns = unfold(xs, index, g, &reaches, &mut columns);
+                    let weight = Matrix::new(&weight[index * m * taps..][..m * taps], m, taps);
+                    let columns = Matrix::new(columns, taps, wide);
+                    if wide == pixels {
+                        let y = &mut ys[index * m * pixels..][..m * pixels];
+                        product(y, Into::Add, 1.0, weight, columns, Parallelism::None);
+                    } else {
+                        let result = &mut result[..m * wide];
+                        product(result, Into::Set, 1.0, weight, columns, Parallelism::None);
+                        scatter(result, index, g, ys);
+                    }
                 }
             }
         });
@@ -227,6 +251,8 @@ fn backward(x: &[f32], weight: &[f32], dy: &[f32], g: &ConvGeometry, input: bool
     let (taps, pixels, [_, m]) = (g.taps(), g.pixels(), g.group_channels());
     let reaches = g.reaches();
     let group = group_of(g.images);
+    let block = g.block(group);
+    let (in_length, out_length) = (g.input_len().max(1), g.output_len().max(1));
     // Taps first: both products then read their operands in order.
     let turned: Vec<f32> = weight
         .chunks_exact((m * taps).max(1))
@@ -234,7 +260,7 @@ fn backward(x: &[f32], weight: &[f32], dy: &[f32], g: &ConvGeometry, input: bool
         .collect();
     let mut dx = vec![0.0; if input { g.images * g.input_len() } else { 0 }];
     let dx_groups: Vec<&mut [f32]> = if input {
-        dx.chunks_mut((group * g.input_len()).max(1)).collect()
+        dx.chunks_mut(group * in_length).collect()
     } else {
         (0..g.images.div_ceil(group))
             .map(|_| <&mut [f32]>::default())
@@ -242,41 +268,46 @@ fn backward(x: &[f32], weight: &[f32], dy: &[f32], g: &ConvGeometry, input: bool
     };
     let sums: Vec<[Vec<f32>; 2]> = dx_groups
         .into_par_iter()
-        .zip(x.par_chunks((group * g.input_len()).max(1)))
-        .zip(dy.par_chunks((group * g.output_len()).max(1)))
+        .zip(x.par_chunks(group * in_length))
+        .zip(dy.par_chunks(group * out_length))
         .map(|((dxs, xs), dys)| {
             let mut dw = vec![0.0; weight.len()];
             let mut db = vec![0.0; g.output[0]];
-            let mut columns = vec![0.0; if g.pointwise() { 0 } else { taps * pixels }];
-            let mut dcolumns = vec![0.0; if input { taps * pixels } else { 0 }];
-            let mut dx_images = dxs.chunks_exact_mut(g.input_len().max(1));
-            let images = xs.chunks_exact(g.input_len().max(1));
-            for (x, dy) in images.zip(dys.chunks_exact(g.output_len().max(1))) {
-                let mut dx = dx_images.next();
+            let mut columns = vec![0.0; g.columns(block)];
+            let mut dcolumns = vec![0.0; if input { taps * block * pixels } else { 0 }];
+            let mut gathered = vec![0.0; if block > 1 { m * block * pixels } else { 0 }];
+            let mut dx_blocks = dxs.chunks_mut(block * in_length);
+            let blocks = xs.chunks(block * in_length);
+            for (xs, dys) in blocks.zip(dys.chunks(block * out_length)) {
+                let mut dx = dx_blocks.next();
+                let wide = xs.len() / in_length * pixels;
                 vectorized(
                     #[inline(always)]
                     || {
-                        for (b, plane) in db.iter_mut().zip(dy.chunks_exact(pixels.max(1))) {
-                            *b += sum_of(plane, |v| v);
+                        for dy in dys.chunks_exact(out_length) {
+                            for (b, plane) in db.iter_mut().zip(dy.chunks_exact(pixels.max(1))) {
+                                *b += sum_of(plane, |v| v);
+                            }
                         }
                     },
                 );
                 for index in 0..g.groups {
-                    let dy = Matrix::new(&dy[index * m * pixels..][..m * pixels], m, pixels);
-                    let columns = unfold(x, index, g, &reaches, &mut columns);
+                    let dy = Matrix::new(gather(dys, index, g, &mut gathered), m, wide);
+                    let columns = unfold(xs, index, g, &reaches, &mut columns);
                     let part = index * m * taps..(index + 1) * m * taps;
                     product(
                         &mut dw[part.clone()],
                         Into::Add,
                         1.0,
-                        Matrix::new(columns, taps, pixels),
+                        Matrix::new(columns, taps, wide),
                         dy.transposed(),
                         Parallelism::None,
                     );
                     if let Some(dx) = &mut dx {
                         let weight = Matrix::new(&turned[part], taps, m);
-                        product(&mut dcolumns, Into::Set, 1.0, weight, dy, Parallelism::None);
-                        fold(&dcolumns, index, g, &reaches, dx);
+                        let dcolumns = &mut dcolumns[..taps * wide];
+                        product(dcolumns, Into::Set, 1.0, weight, dy, Parallelism::None);
+                        fold(dcolumns, index, g, &reaches, dx);
                     }
                 }
             }
@@ -301,10 +332,19 @@ pub(super) fn total(parts: Vec<[Vec<f32>; 2]>, lengths: [usize; 2]) -> [Vec<f32>
     let mut sums = parts
         .next()
         .unwrap_or_else(|| lengths.map(|length| vec![0.0; length]));
-    for part in parts {
-        for (sum, part) in sums.iter_mut().zip(part) {
-            sum.iter_mut().zip(part).for_each(|(s, p)| *s += p);
-        }
+    let rest: Vec<[Vec<f32>; 2]> = parts.collect();
+    for (which, sum) in sums.iter_mut().enumerate() {
+        let chunks = sum.par_chunks_mut(CHUNK).enumerate();
+        chunks.for_each(|(index, sum)| {
+            let (from, to) = (index * CHUNK, index * CHUNK + sum.len());
+            for part in &rest {
+                let part = &part[which][from..to];
+                sum.iter_mut().zip(part).for_each(|(s, p)| *s += p);
+            }
+        });
     }
     sums
 }
+
+/// Elements that one thread adds up.
+const CHUNK: usize = 1 << 14;

@@ -110,6 +110,22 @@ pub(super) fn product(
     }
 }
 
+/// `out[i, j] = Σ a[s, i] · b[s, j]`, the sum over samples.
+/// a: `[samples, p]`, b: `[samples, q]` -> `[p, q]`, all row-major.
+///
+/// The samples are summed in one order, whatever the number of threads. Slices
+/// that hold no whole number of samples, or not as many each, give zeros.
+pub fn cross_product(a: &[f32], p: usize, b: &[f32], q: usize) -> Vec<f32> {
+    let mut out = vec![0.0; p * q];
+    let samples = a.len() / p.max(1);
+    if samples * p == a.len() && samples * q == b.len() {
+        let (a, b) = (Matrix::new(a, samples, p), Matrix::new(b, samples, q));
+        let (a, threads) = (a.transposed(), Parallelism::Rayon(0));
+        product(&mut out, Into::Set, 1.0, a, b, threads);
+    }
+    out
+}
+
 /// The elements of a row-major `rows x columns` matrix, column by column.
 pub(super) fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     let mut out = Vec::with_capacity(values.len());
@@ -122,6 +138,13 @@ pub(super) fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cross_products_sum_over_samples() {
+        let (a, b) = ([1.0, 2.0, 3.0, 4.0], [5.0, 6.0]);
+        assert_eq!(cross_product(&a, 2, &b, 1), [23.0, 34.0]);
+        assert_eq!(cross_product(&a, 2, &[1.0], 1), [0.0, 0.0]);
+    }
 
     #[test]
     fn products_in_every_order_agree() {

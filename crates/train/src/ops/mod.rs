@@ -7,6 +7,7 @@
 mod batch_norm;
 mod conv2d;
 mod depthwise;
+mod fake_quantize;
 mod linear;
 mod matrix;
 mod pool;
@@ -15,7 +16,9 @@ mod unfold;
 
 pub(crate) use batch_norm::{batch_norm, moments};
 pub(crate) use conv2d::{ConvGeometry, conv2d};
+pub(crate) use fake_quantize::{Codes, fake_quantize};
 pub(crate) use linear::{LinearGeometry, linear};
+pub use matrix::cross_product;
 pub(crate) use pool::{PoolGeometry, average_pool, max_pool};
 
 use burn::backend::flex::FlexTensor;

@@ -1,39 +1,46 @@
-//! An image as the columns that a convolution multiplies, and back.
+//! Images as the columns that a convolution multiplies, and back.
 
 use super::conv2d::ConvGeometry;
 use super::reach::Reach;
 use super::vectorized;
 
-/// The channels of one group as columns: `[c · kh · kw, oh · ow]`.
+/// The channels of one group of several images as columns: `[c · kh · kw, images · oh ·
+/// ow]`.
 pub(super) fn unfold<'a>(
-    image: &'a [f32],
+    images: &'a [f32],
     group: usize,
     g: &ConvGeometry,
     reaches: &[Vec<Reach>; 2],
     columns: &'a mut [f32],
 ) -> &'a [f32] {
-    let area = g.input[1] * g.input[2];
-    let channels = g.group_channels()[0];
-    let image = &image[group * channels * area..][..channels * area];
-    if g.pointwise() {
-        return image;
+    let (area, length) = (g.input[1] * g.input[2], g.input_len().max(1));
+    let part = group * g.group_channels()[0] * area..(group + 1) * g.group_channels()[0] * area;
+    let count = images.len() / length;
+    if g.pointwise() && count == 1 {
+        return &images[part];
     }
-    let (pixels, taps) = (g.pixels().max(1), (g.kernel[0] * g.kernel[1]).max(1));
-    let planes = image.chunks_exact(area.max(1));
-    vectorized(
-        #[inline(always)]
-        || {
-            for (plane, rows) in planes.zip(columns.chunks_exact_mut(taps * pixels)) {
-                let rows = rows.chunks_exact_mut(pixels);
-                let windows = reaches[0]
-                    .iter()
-                    .flat_map(|down| reaches[1].iter().map(move |across| (down, across)));
-                for (row, (down, across)) in rows.zip(windows) {
-                    unfold_tap(plane, g, down, across, row);
+    let pixels = g.pixels().max(1);
+    let wide = (count * pixels).max(1);
+    let taps = (g.kernel[0] * g.kernel[1]).max(1);
+    let columns = &mut columns[..g.taps() * wide];
+    for (index, image) in images.chunks_exact(length).enumerate() {
+        let planes = image[part.clone()].chunks_exact(area.max(1));
+        let at = index * pixels..(index + 1) * pixels;
+        vectorized(
+            #[inline(always)]
+            || {
+                for (plane, rows) in planes.zip(columns.chunks_exact_mut(taps * wide)) {
+                    let rows = rows.chunks_exact_mut(wide);
+                    let windows = reaches[0]
+                        .iter()
+                        .flat_map(|down| reaches[1].iter().map(move |across| (down, across)));
+                    for (row, (down, across)) in rows.zip(windows) {
+                        unfold_tap(plane, g, down, across, &mut row[at.clone()]);
+                    }
                 }
-            }
-        },
-    );
+            },
+        );
+    }
     columns
 }
 
@@ -87,33 +94,82 @@ fn copy(from: &[f32], to: &mut [f32]) {
     }
 }
 
-/// Adds columns back to the pixels they came from.
+/// Adds columns back to the pixels that they came from.
 pub(super) fn fold(
     columns: &[f32],
     group: usize,
     g: &ConvGeometry,
     reaches: &[Vec<Reach>; 2],
-    image: &mut [f32],
+    images: &mut [f32],
 ) {
-    let area = g.input[1] * g.input[2];
-    let channels = g.group_channels()[0];
-    let image = &mut image[group * channels * area..][..channels * area];
-    let (pixels, taps) = (g.pixels().max(1), (g.kernel[0] * g.kernel[1]).max(1));
-    let planes = image.chunks_exact_mut(area.max(1));
-    vectorized(
-        #[inline(always)]
-        || {
-            for (plane, rows) in planes.zip(columns.chunks_exact(taps * pixels)) {
-                let rows = rows.chunks_exact(pixels);
-                let windows = reaches[0]
-                    .iter()
-                    .flat_map(|down| reaches[1].iter().map(move |across| (down, across)));
-                for (row, (down, across)) in rows.zip(windows) {
-                    fold_tap(row, g, down, across, plane);
+    let (area, length) = (g.input[1] * g.input[2], g.input_len().max(1));
+    let part = group * g.group_channels()[0] * area..(group + 1) * g.group_channels()[0] * area;
+    let pixels = g.pixels().max(1);
+    let wide = (images.len() / length * pixels).max(1);
+    let taps = (g.kernel[0] * g.kernel[1]).max(1);
+    for (index, image) in images.chunks_exact_mut(length).enumerate() {
+        let planes = image[part.clone()].chunks_exact_mut(area.max(1));
+        let at = index * pixels..(index + 1) * pixels;
+        vectorized(
+            #[inline(always)]
+            || {
+                for (plane, rows) in planes.zip(columns.chunks_exact(taps * wide)) {
+                    let rows = rows.chunks_exact(wide);
+                    let windows = reaches[0]
+                        .iter()
+                        .flat_map(|down| reaches[1].iter().map(move |across| (down, across)));
+                    for (row, (down, across)) in rows.zip(windows) {
+                        fold_tap(&row[at.clone()], g, down, across, plane);
+                    }
                 }
-            }
-        },
+            },
+        );
+    }
+}
+
+/// The channels of one group of several results as a matrix: `[m, images · oh · ow]`.
+pub(super) fn gather<'a>(
+    results: &'a [f32],
+    group: usize,
+    g: &ConvGeometry,
+    matrix: &'a mut [f32],
+) -> &'a [f32] {
+    let (pixels, m, length) = (
+        g.pixels().max(1),
+        g.group_channels()[1],
+        g.output_len().max(1),
     );
+    let part = group * m * pixels..(group + 1) * m * pixels;
+    let count = results.len() / length;
+    if count == 1 {
+        return &results[part];
+    }
+    let matrix = &mut matrix[..m * count * pixels];
+    for (index, result) in results.chunks_exact(length).enumerate() {
+        let rows = matrix.chunks_exact_mut(count * pixels);
+        for (row, plane) in rows.zip(result[part.clone()].chunks_exact(pixels)) {
+            row[index * pixels..(index + 1) * pixels].copy_from_slice(plane);
+        }
+    }
+    matrix
+}
+
+/// Adds such a matrix to the results.
+pub(super) fn scatter(matrix: &[f32], group: usize, g: &ConvGeometry, results: &mut [f32]) {
+    let (pixels, m, length) = (
+        g.pixels().max(1),
+        g.group_channels()[1],
+        g.output_len().max(1),
+    );
+    let part = group * m * pixels..(group + 1) * m * pixels;
+    let wide = (results.len() / length * pixels).max(1);
+    for (index, result) in results.chunks_exact_mut(length).enumerate() {
+        let rows = matrix.chunks_exact(wide);
+        for (row, plane) in rows.zip(result[part.clone()].chunks_exact_mut(pixels)) {
+            let row = &row[index * pixels..(index + 1) * pixels];
+            plane.iter_mut().zip(row).for_each(|(p, r)| *p += r);
+        }
+    }
 }
 
 #[inline(always)]

@@ -1,12 +1,13 @@
 //! Operators on each element: broadcasting, dropout, fake quantization.
 
 use super::operator::Operands;
-use super::{Value, unsupported};
+use super::{Dropout, Value, unsupported};
 use crate::TrainError;
-use burn::tensor::Tensor;
+use crate::ops::{self, Codes};
+use burn::tensor::Tensor as Flowing;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use secateur_model::DType;
+use secateur_model::{DType, Data, Node, Tensor};
 
 /// Ranks up to this broadcast.
 const RANK: usize = 6;
@@ -16,7 +17,7 @@ pub(super) fn binary(
     a: &Value,
     b: &Value,
     o: &Operands<'_>,
-    f: impl FnOnce(Tensor<RANK>, Tensor<RANK>) -> Tensor<RANK>,
+    f: impl FnOnce(Flowing<RANK>, Flowing<RANK>) -> Flowing<RANK>,
 ) -> Result<Value, TrainError> {
     let wide = |v: &Value| -> Result<[usize; RANK], TrainError> {
         let mut dims = vec![1; RANK.saturating_sub(v.dims.len())];
@@ -35,11 +36,12 @@ pub(super) fn binary(
     Ok(Value::of(f(a.shaped(wide_a), b.shaped(wide_b)), o.dims))
 }
 
-/// Zeroes each element with the node's probability and scales the rest up
-/// (Srivastava et al. 2014). The same seed drops the same elements.
-pub(super) fn dropout(o: &Operands<'_>, seed: u64) -> Result<Value, TrainError> {
+/// Zeroes each element with the node's probability, as far as it holds, and scales
+/// the rest up (Srivastava et al. 2014). The same seed drops the same elements.
+pub(super) fn dropout(o: &Operands<'_>, dropout: &Dropout<'_>) -> Result<Value, TrainError> {
     let x = o.value(0)?;
-    let ratio = o.scalar_or(1, 0.5)?;
+    let share = dropout.shares.get(&o.index).copied().unwrap_or(1.0);
+    let ratio = o.scalar_or(1, 0.5)? * share;
     if !(0.0..1.0).contains(&ratio) {
         return Err(unsupported(
             o.node,
@@ -50,7 +52,7 @@ pub(super) fn dropout(o: &Operands<'_>, seed: u64) -> Result<Value, TrainError> 
         return Ok(x);
     }
     // Each node draws from its own stream.
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut rng = ChaCha8Rng::seed_from_u64(dropout.seed);
     rng.set_stream(o.index as u64 + 1);
     let kept = 1.0 / (1.0 - ratio);
     let mask = (0..x.elements())
@@ -63,39 +65,38 @@ pub(super) fn dropout(o: &Operands<'_>, seed: u64) -> Result<Value, TrainError> 
     Ok(x.map(|t| t * mask.flat))
 }
 
-/// Rounds to the byte grid; the gradient goes straight through inside the
-/// range and is zero outside (Bengio et al. 2013).
+/// Rounds to the quantizer's codes and back. The scale may be a parameter: its
+/// gradient is then the learned step's.
 pub(super) fn fake_quantize(o: &Operands<'_>) -> Result<Value, TrainError> {
     let scale = o
-        .tensor(1)
-        .filter(|t| t.shape().elements() == 1)
-        .and_then(|t| t.as_f32().ok()?.first().copied())
-        .filter(|scale| scale.is_finite() && *scale > 0.0)
-        .ok_or_else(|| unsupported(o.node, "one constant, positive scale is needed"))?;
-    let zero = match (o.node.input(2), o.integers(2)) {
-        (None, _) => 0.0,
-        (_, Some(codes)) if codes.len() == 1 => codes[0] as f32,
-        _ => return Err(unsupported(o.node, "one constant zero point is needed")),
+        .value(1)
+        .ok()
+        .filter(|scale| scale.elements() == 1)
+        .filter(|scale| scale.to_vec().iter().all(|&s| s.is_finite() && s > 0.0))
+        .ok_or_else(|| unsupported(o.node, "one positive scale is needed"))?;
+    let codes =
+        codes_of(o.node, o.tensor(2).as_deref()).map_err(|reason| unsupported(o.node, reason))?;
+    Ok(o.value(0)?
+        .map(|t| ops::fake_quantize(t, scale.flat, codes)))
+}
+
+/// The codes of a quantizer about its zero point, which says how wide they are.
+pub(crate) fn codes_of(node: &Node, zero_point: Option<&Tensor>) -> Result<Codes, String> {
+    let (zero, dtype) = match (node.input(2), zero_point.map(Tensor::data)) {
+        (None, _) => (0, DType::U8),
+        (_, Some(Data::U8(z))) if z.len() == 1 => (i32::from(z[0]), DType::U8),
+        (_, Some(Data::I8(z))) if z.len() == 1 => (i32::from(z[0]), DType::I8),
+        (_, Some(Data::U16(z))) if z.len() == 1 => (i32::from(z[0]), DType::U16),
+        (_, Some(Data::I16(z))) if z.len() == 1 => (i32::from(z[0]), DType::I16),
+        _ => return Err("one constant zero point of 8 or 16 bits is needed".into()),
     };
-    let byte = o.tensor(2).map_or(DType::U8, |zero| zero.dtype());
-    let (lo, hi) = match byte {
-        DType::U8 => (0.0, 255.0),
-        DType::I8 => (-128.0, 127.0),
-        other => {
-            return Err(unsupported(
-                o.node,
-                format!("bytes are needed, found {other}"),
-            ));
-        }
+    let (low, high) = match dtype {
+        DType::I8 => (-128, 127),
+        DType::U16 => (0, 65_535),
+        DType::I16 => (-32_768, 32_767),
+        _ => (0, 255),
     };
-    Ok(o.value(0)?.map(|t| {
-        let clipped = t.clamp((lo - zero) * scale, (hi - zero) * scale);
-        let grid = clipped
-            .clone()
-            .detach()
-            .div_scalar(scale)
-            .round()
-            .mul_scalar(scale);
-        clipped.clone() + (grid - clipped.detach())
-    }))
+    Ok(Codes {
+        range: [low - zero, high - zero].map(|code| code as f32),
+    })
 }

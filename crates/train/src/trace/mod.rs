@@ -18,6 +18,7 @@ mod operator;
 mod value;
 mod window;
 
+pub(crate) use elementwise::codes_of;
 pub(crate) use value::{Value, to_vec};
 
 use crate::TrainError;
@@ -38,11 +39,20 @@ pub(crate) struct BatchStatistics {
 pub(crate) enum Mode<'a> {
     /// Running statistics are used, nothing is dropped.
     Evaluate,
-    /// Batch statistics are used, and collected; Dropout draws from the seed.
+    /// Batch statistics are used, and collected.
     Train {
         statistics: &'a mut Vec<BatchStatistics>,
-        seed: u64,
+        /// None drops nothing.
+        dropout: Option<Dropout<'a>>,
     },
+}
+
+/// What Dropout nodes draw from.
+pub(crate) struct Dropout<'a> {
+    pub seed: u64,
+    /// By place of the node: the share of its probability that holds; all of it
+    /// where none is named.
+    pub shares: &'a HashMap<usize, f32>,
 }
 
 /// Runs the graph on one batch; gives the values in `wanted`. Others are
@@ -109,7 +119,7 @@ pub(crate) fn run(
     Ok(values)
 }
 
-type Types = HashMap<String, (DType, Shape)>;
+pub(crate) type Types = HashMap<String, (DType, Shape)>;
 
 /// Elements of the largest value that is computed: 1 GiB of f32.
 const MAX_ELEMENTS: usize = 1 << 28;
@@ -117,7 +127,7 @@ const MAX_ELEMENTS: usize = 1 << 28;
 /// Type and extents of every value for this batch. A batch extent that the
 /// graph fixes is no obstacle to another: it is what the exporter happened to
 /// have.
-fn types(graph: &Graph, name: &str, dims: &[usize]) -> Result<Types, TrainError> {
+pub(crate) fn types(graph: &Graph, name: &str, dims: &[usize]) -> Result<Types, TrainError> {
     let declared = graph.inputs.first().and_then(|i| i.dims.as_deref());
     let another = |dims: &[Dim]| matches!(dims.first(), Some(Dim::Known(_)));
     let graph = match declared {

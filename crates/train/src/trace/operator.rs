@@ -63,6 +63,8 @@ impl<'a> Operands<'a> {
             Data::I32(v) => Some(v.iter().map(|&x| i64::from(x)).collect()),
             Data::U8(v) => Some(v.iter().map(|&x| i64::from(x)).collect()),
             Data::I8(v) => Some(v.iter().map(|&x| i64::from(x)).collect()),
+            Data::U16(v) => Some(v.iter().map(|&x| i64::from(x)).collect()),
+            Data::I16(v) => Some(v.iter().map(|&x| i64::from(x)).collect()),
             _ => None,
         }
     }
@@ -109,8 +111,11 @@ pub(super) fn apply(o: &Operands<'_>, mode: &mut Mode<'_>) -> Result<Value, Trai
             o.value(0)?.map(|t| t.clamp_min(low).clamp_max(high))
         }
         Op::Dropout => match mode {
-            Mode::Evaluate => o.value(0)?,
-            Mode::Train { seed, .. } => elementwise::dropout(o, *seed)?,
+            Mode::Train {
+                dropout: Some(dropout),
+                ..
+            } => elementwise::dropout(o, dropout)?,
+            _ => o.value(0)?,
         },
         Op::QuantizeLinear { .. } => elementwise::fake_quantize(o)?,
         Op::Identity | Op::DequantizeLinear { .. } => o.value(0)?,

@@ -81,6 +81,25 @@ fn conv(what: &str, window: Window, groups: usize, x: &[usize], w: &[usize], bia
 fn convolutions() {
     let plain = Window::default;
     conv("plain", plain(), 1, &[2, 3, 5, 6], &[4, 3, 3, 3], true);
+    // Enough small images that several are multiplied at once, the last of a group alone.
+    let many = plain().pad(&[1, 1, 1, 1]);
+    conv("many", many, 1, &[37, 2, 4, 3], &[3, 2, 3, 3], true);
+    conv(
+        "many points",
+        plain(),
+        1,
+        &[37, 3, 2, 2],
+        &[4, 3, 1, 1],
+        true,
+    );
+    conv(
+        "many groups",
+        plain(),
+        2,
+        &[37, 4, 3, 3],
+        &[4, 2, 2, 2],
+        true,
+    );
     conv("no bias", plain(), 1, &[2, 2, 4, 4], &[3, 2, 2, 3], false);
     conv("pointwise", plain(), 1, &[3, 4, 3, 3], &[5, 4, 1, 1], true);
     let strided = plain().stride(&[2, 2]);

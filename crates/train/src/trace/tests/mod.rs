@@ -4,7 +4,7 @@
 mod gradients;
 mod shapes;
 
-use super::{Mode, Value, run};
+use super::{Dropout, Mode, Value, run};
 use crate::TrainError;
 use secateur_model::{
     Constant, DType, Graph, Node, Op, Shape, Support, Tensor, ValueInfo, Values, Weight, eval,
@@ -127,10 +127,14 @@ impl Single {
         let names = self.parameters.iter().map(|(name, ..)| name.clone());
         let parameters: HashMap<String, Value> = names.zip(inputs[1..].iter().cloned()).collect();
         let mut statistics = Vec::new();
+        let shares = HashMap::new();
         let mode = match training {
             true => Mode::Train {
                 statistics: &mut statistics,
-                seed: 5,
+                dropout: Some(Dropout {
+                    seed: 5,
+                    shares: &shares,
+                }),
             },
             false => Mode::Evaluate,
         };

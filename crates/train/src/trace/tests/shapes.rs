@@ -124,7 +124,7 @@ fn gradients(net: &Graph, dims: &[usize], threads: usize) -> Vec<Vec<u32>> {
         let mut statistics = Vec::new();
         let mode = Mode::Train {
             statistics: &mut statistics,
-            seed: 1,
+            dropout: None,
         };
         let wanted = [net.outputs[0].name.clone()];
         let values = run(net, Value::new(batch, dims), &parameters, mode, &wanted).unwrap();

@@ -1,0 +1,202 @@
+//! BatchNormalization becomes part of the layer before it, so that what is
+//! quantized is what is computed: `w' = w·γ/√(σ²+ε)`, `b' = (b − µ)·γ/√(σ²+ε) + β`
+//! (Jacob et al. 2018, §3.2).
+
+use super::layers::{Layer, Layout, layers};
+use crate::CompressError;
+use secateur_model::{Constant, Graph, Node, Op, Values, Weight};
+
+/// Folds every normalization that stands behind a layer and alone reads it. Names
+/// of weights stay; masks stay. Gives how many were folded.
+///
+/// # Errors
+/// A folded weight that is not finite.
+pub fn fold_norms(graph: &mut Graph) -> Result<usize, CompressError> {
+    let mut folded = 0;
+    loop {
+        let found = layers(graph).into_iter().find_map(|layer| {
+            let norm = norm_behind(graph, &layer)?;
+            let factors = factors(graph, &graph.nodes[norm], layer.outputs)?;
+            Some((layer, norm, factors))
+        });
+        let Some((layer, norm, (factors, shifts))) = found else {
+            graph.drop_unused_constants();
+            return Ok(folded);
+        };
+        scale_rows(graph, &layer, &factors)?;
+        layer.shift_bias(graph, &shifts)?;
+        let output = graph.nodes[norm].outputs[0].clone();
+        graph.nodes[layer.node].outputs[0] = output;
+        graph.nodes.remove(norm);
+        folded += 1;
+    }
+}
+
+/// Multiplies every row of a layer's weight, and its bias, by a factor.
+pub(super) fn scale_rows(
+    graph: &mut Graph,
+    layer: &Layer,
+    factors: &[f64],
+) -> Result<(), CompressError> {
+    scale_weight(graph, layer, |row, _| factors[row])?;
+    if let super::layers::Bias::Constant(name) = &layer.bias
+        && let Some(old) = graph.constants.get(name).map(Constant::to_tensor)
+    {
+        let values = old.as_f32()?.iter().zip(factors);
+        let values = values.map(|(&b, f)| (f64::from(b) * f) as f32).collect();
+        let bias = Weight::dense(old.shape().clone(), values)?;
+        graph.constants.insert(name.clone(), Constant::Weight(bias));
+    }
+    Ok(())
+}
+
+/// Multiplies each kept weight by a factor for its row and column.
+pub(super) fn scale_weight(
+    graph: &mut Graph,
+    layer: &Layer,
+    factor: impl Fn(usize, usize) -> f64,
+) -> Result<(), CompressError> {
+    let Some(weight) = graph.weight(&layer.weight) else {
+        return Ok(());
+    };
+    let place = |position: usize| match layer.layout {
+        Layout::Columns => (position % layer.outputs, position / layer.outputs),
+        _ => (position / layer.depth, position % layer.depth),
+    };
+    let values = weight.positions().zip(weight.kept_f32()).map(|(p, v)| {
+        let (row, column) = place(p);
+        (f64::from(v) * factor(row, column)) as f32
+    });
+    let values = Values::F32(values.collect());
+    let (shape, support, _) = weight.clone().into_parts();
+    let weight = Weight::new(shape, support, values)?;
+    graph
+        .constants
+        .insert(layer.weight.clone(), Constant::Weight(weight));
+    Ok(())
+}
+
+/// The normalization that alone reads a layer whose bias can be moved.
+fn norm_behind(graph: &Graph, layer: &Layer) -> Option<usize> {
+    if layer.bias == super::layers::Bias::None || graph.nodes[layer.node].op == Op::MatMul {
+        return None;
+    }
+    let reader = only_reader(graph, &graph.nodes[layer.node])?;
+    let norm = &graph.nodes[reader];
+    let inference = norm.outputs.iter().skip(1).all(String::is_empty);
+    let alone = matches!(norm.op, Op::BatchNormalization { .. }) && inference;
+    // Rows of a matrix product of higher rank are not its channels.
+    let channels = matches!(
+        layer.layout,
+        Layout::Conv { .. } | Layout::Rows | Layout::Columns
+    );
+    (alone && channels).then_some(reader)
+}
+
+/// The only node that reads a node's first output.
+pub(super) fn only_reader(graph: &Graph, node: &Node) -> Option<usize> {
+    let output = node.output(0)?;
+    if graph.outputs.iter().any(|o| o.name == output) {
+        return None;
+    }
+    let reads = |n: &Node| n.reads().filter(|&r| r == output).count();
+    let mut readers = graph.nodes.iter().enumerate().filter(|(_, n)| reads(n) > 0);
+    let (index, reader) = readers.next()?;
+    (readers.next().is_none() && reads(reader) == 1).then_some(index)
+}
+
+/// `γ/√(σ²+ε)` and what is added afterwards, one for each channel.
+fn factors(graph: &Graph, norm: &Node, channels: usize) -> Option<(Vec<f64>, Vec<f64>)> {
+    let Op::BatchNormalization { epsilon } = norm.op else {
+        return None;
+    };
+    let part = |index: usize| {
+        let tensor = graph.constants.get(norm.input(index)?)?.to_tensor();
+        let values = tensor.as_f32().ok()?;
+        (values.len() == channels).then(|| values.iter().map(|&v| f64::from(v)).collect())
+    };
+    let [gamma, beta, mean, variance]: [Vec<f64>; 4] = [part(1)?, part(2)?, part(3)?, part(4)?];
+    let factors: Vec<f64> = (0..channels)
+        .map(|c| gamma[c] / (variance[c] + f64::from(epsilon)).sqrt())
+        .collect();
+    let shifts = (0..channels)
+        .map(|c| beta[c] - mean[c] * factors[c])
+        .collect();
+    Some((factors, shifts))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secateur_model::{Bitmask, Support, Tensor, eval, zoo};
+
+    /// Statistics and factors that are not the ones a network begins with.
+    fn unsettle(graph: &mut Graph) {
+        let names: Vec<String> = graph
+            .nodes
+            .iter()
+            .filter(|n| matches!(n.op, Op::BatchNormalization { .. }))
+            .flat_map(|n| n.inputs[1..].to_vec())
+            .collect();
+        for (i, name) in names.iter().enumerate() {
+            let old = graph.constants[name].to_tensor();
+            let values =
+                (0..old.shape().elements()).map(|c| 0.5 + ((i * 5 + c * 3) % 7) as f32 / 9.0);
+            let weight = Weight::dense(old.shape().clone(), values.collect()).unwrap();
+            graph
+                .constants
+                .insert(name.clone(), Constant::Weight(weight));
+        }
+    }
+
+    #[test]
+    fn a_folded_network_computes_the_same() {
+        for name in ["resnet-20", "mobilenet-small", "vgg-small"] {
+            let mut net = zoo::build(name, [3, 8, 8], 4, 3).unwrap();
+            unsettle(&mut net);
+            let x = (0..192).map(|i| ((i * 29) % 31) as f32 / 31.0).collect();
+            let x = Tensor::f32(&[1, 3, 8, 8], x).unwrap();
+            let before = eval(&net, &[("input", x.clone())]).unwrap().remove(0);
+            let norms = |g: &Graph| {
+                let is_norm = |n: &&Node| matches!(n.op, Op::BatchNormalization { .. });
+                g.nodes.iter().filter(is_norm).count()
+            };
+            let all = norms(&net);
+            let folded = fold_norms(&mut net).unwrap();
+            net.sort().unwrap();
+            assert_eq!((folded, norms(&net)), (all, 0), "{name}");
+            let after = eval(&net, &[("input", x)]).unwrap().remove(0);
+            let scale = before
+                .as_f32()
+                .unwrap()
+                .iter()
+                .fold(0.0f32, |m, v| m.max(v.abs()));
+            for (a, b) in after.as_f32().unwrap().iter().zip(before.as_f32().unwrap()) {
+                assert!((a - b).abs() <= 1e-4 * scale, "{name}: {a} {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_mask_stays() {
+        let mut net = zoo::build("resnet-20", [3, 8, 8], 4, 3).unwrap();
+        let layer = layers(&net).remove(1);
+        let weight = net.weight(&layer.weight).unwrap();
+        let mask = Bitmask::from_fn(weight.shape().elements(), |i| i % 3 == 0);
+        let values = weight.to_f32();
+        let kept = mask.ones().map(|i| values[i]).collect();
+        let shape = weight.shape().clone();
+        let pruned = Weight::new(
+            shape,
+            Support::Unstructured(mask.clone()),
+            Values::F32(kept),
+        );
+        net.constants
+            .insert(layer.weight.clone(), Constant::Weight(pruned.unwrap()));
+        fold_norms(&mut net).unwrap();
+        assert_eq!(
+            net.weight(&layer.weight).unwrap().support().mask(),
+            Some(&mask)
+        );
+    }
+}

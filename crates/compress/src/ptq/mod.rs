@@ -1,0 +1,32 @@
+//! Quantization without training: a network, samples without labels, and what is
+//! known of each layer's inputs.
+//!
+//! [`fold_norms`] and [`equalize`] change a network's form but not what it
+//! computes. [`sweep`] then quantizes (and, if asked, prunes) layer by layer.
+
+mod columns;
+mod entropy;
+mod equalize;
+mod fold;
+mod layers;
+mod linalg;
+mod matching;
+mod moments;
+mod prefix;
+mod pruning;
+mod rounding;
+mod samples;
+mod solve;
+mod sweep;
+
+pub use entropy::bins_in_range;
+pub use equalize::equalize;
+pub use fold::fold_norms;
+pub use layers::{Bias, Layer, Layout, MAX_COLUMNS, Part, layers};
+pub use matching::{best_scale, matched};
+pub use moments::Moments;
+pub use prefix::prefix;
+pub use pruning::{Pruned, Sparsity, remove};
+pub use rounding::{Problem, output_error, round};
+pub use samples::{Each, Images, Probe, Samples};
+pub use sweep::{LayerError, Sweep, sweep};

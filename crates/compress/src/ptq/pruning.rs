@@ -1,0 +1,244 @@
+//! Second-order pruning in one sweep over the columns, in the manner of SparseGPT
+//! (Frantar & Alistarh 2023).
+//!
+//! Two things differ from it. What removing a weight costs is `w²/[H⁻¹]` of the whole
+//! layer, so that it does not hang on a column's place in the order; and how many each
+//! block of columns keeps is decided over all of them, so that columns which matter
+//! little lose more. On correlated inputs that leaves a quarter less error.
+
+use super::columns::Columns;
+use crate::CompressError;
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Columns among which weights to remove are chosen, with what the columns before
+/// left of them.
+const BLOCK: usize = 16;
+
+/// Which weights a sweep removes.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub enum Sparsity {
+    /// None beyond those that are gone.
+    #[default]
+    Keep,
+    /// All but this share.
+    Density(f64),
+    /// All but `n` of every `m` columns of a row.
+    NofM {
+        /// Kept columns in a window.
+        n: usize,
+        /// Columns in a window.
+        m: usize,
+    },
+}
+
+/// What is left of some weights.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pruned {
+    /// `[rows, depth]`; 0 where nothing is kept.
+    pub values: Vec<f64>,
+    /// `[rows, depth]`
+    pub kept: Vec<bool>,
+}
+
+/// Removes weights, and changes the others so that `Σ (w − v)·H·(w − v)ᵀ` over the
+/// rows is small.
+///
+/// weights: `[rows, depth]`; moments: `[depth, depth]`; `support`: positions that are
+/// not gone already.
+///
+/// # Errors
+/// Moments that are not finite.
+pub fn remove(
+    weights: &[f64],
+    depth: usize,
+    moments: &[f64],
+    support: Option<&[bool]>,
+    sparsity: Sparsity,
+    damping: f64,
+) -> Result<Pruned, CompressError> {
+    let d = depth;
+    // Windows stay together.
+    let ordered = !matches!(sparsity, Sparsity::NofM { .. });
+    let columns = Columns::new(moments, d, damping, ordered)?;
+    let free = columns.inverse_diagonal();
+    let rows = weights.chunks_exact(d.max(1)).enumerate();
+    let mut rows: Vec<Row> = rows
+        .map(|(r, weights)| Row {
+            values: columns.arranged(weights),
+            kept: match support {
+                Some(support) => columns.arranged(&support[r * d..(r + 1) * d]),
+                None => vec![true; d],
+            },
+        })
+        .collect();
+    let width = match sparsity {
+        Sparsity::NofM { m, .. } => m,
+        Sparsity::Keep | Sparsity::Density(_) => BLOCK,
+    };
+    let blocks: Vec<Range<usize>> = (0..d).step_by(width).map(|s| s..d.min(s + width)).collect();
+    let counts = match sparsity {
+        Sparsity::Density(density) => kept_in_blocks(&rows, &blocks, &free, density),
+        Sparsity::Keep | Sparsity::NofM { .. } => vec![usize::MAX; blocks.len()],
+    };
+    for (block, count) in blocks.into_iter().zip(counts) {
+        keep_largest(&mut rows, block.clone(), &free, count);
+        rows.par_iter_mut().for_each(|row| {
+            if let Sparsity::NofM { n, .. } = sparsity {
+                keep_largest(std::slice::from_mut(row), block.clone(), &free, n);
+            }
+            for j in block.clone() {
+                let settled = if row.kept[j] { row.values[j] } else { 0.0 };
+                columns.settle(&mut row.values, j, settled);
+            }
+        });
+    }
+    let mut pruned = Pruned {
+        values: vec![0.0; weights.len()],
+        kept: vec![false; weights.len()],
+    };
+    for (r, row) in rows.iter().enumerate() {
+        let place = r * d..(r + 1) * d;
+        columns.restore(&row.values, &mut pruned.values[place.clone()]);
+        columns.restore(&row.kept, &mut pruned.kept[place]);
+    }
+    Ok(pruned)
+}
+
+struct Row {
+    values: Vec<f64>,
+    kept: Vec<bool>,
+}
+
+impl Row {
+    fn cost(&self, j: usize, free: &[f64]) -> f64 {
+        match self.kept[j] {
+            true => self.values[j].powi(2) / free[j],
+            false => -1.0,
+        }
+    }
+}
+
+/// How many weights each block of columns keeps, over all rows, when the costliest
+/// of all are kept.
+fn kept_in_blocks(rows: &[Row], blocks: &[Range<usize>], free: &[f64], density: f64) -> Vec<usize> {
+    let row = |row: &Row| {
+        (0..free.len())
+            .map(|j| row.cost(j, free))
+            .collect::<Vec<_>>()
+    };
+    let costs: Vec<Vec<f64>> = rows.iter().map(row).collect();
+    let mut sorted: Vec<f64> = costs.iter().flatten().copied().collect();
+    let keep = (sorted.len() as f64 * density.clamp(0.0, 1.0)).round() as usize;
+    if keep == 0 {
+        return vec![0; blocks.len()];
+    }
+    sorted.select_nth_unstable_by(keep - 1, |a, b| b.total_cmp(a));
+    let least = sorted[keep - 1];
+    let count = |block: &Range<usize>| {
+        let inside = costs.iter().flat_map(|row| &row[block.clone()]);
+        inside.filter(|&&cost| cost >= least && cost > 0.0).count()
+    };
+    blocks.iter().map(count).collect()
+}
+
+/// Keeps so many weights of a block of columns, over these rows: those that cost
+/// most, of equal ones the earlier.
+fn keep_largest(rows: &mut [Row], block: Range<usize>, free: &[f64], keep: usize) {
+    let width = block.len();
+    if keep >= rows.len() * width {
+        return;
+    }
+    let mut costs: Vec<(f64, usize)> = rows
+        .iter()
+        .enumerate()
+        .flat_map(|(r, row)| {
+            let start = block.start;
+            let cost = move |j| (row.cost(j, free), r * width + j - start);
+            block.clone().map(cost)
+        })
+        .collect();
+    costs.select_nth_unstable_by(keep, |a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    for &(_, at) in &costs[keep..] {
+        rows[at / width].kept[block.start + at % width] = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::linalg::tests::{naive_inverse, positive};
+    use super::super::rounding::output_error;
+    use super::*;
+    use proptest::prelude::*;
+
+    fn weights(rows: usize, d: usize, seed: u64) -> Vec<f64> {
+        (0..rows * d)
+            .map(|i| ((i as u64 * 2_654_435_761 + seed * 97) % 1000) as f64 / 500.0 - 1.0)
+            .collect()
+    }
+
+    fn error(weights: &[f64], values: &[f64], moments: &[f64], d: usize) -> f64 {
+        let difference: Vec<f64> = weights.iter().zip(values).map(|(a, b)| a - b).collect();
+        output_error(&difference, moments, d)
+    }
+
+    #[test]
+    fn it_beats_pruning_by_magnitude() {
+        let (d, rows) = (40, 6);
+        let (w, moments) = (weights(rows, d, 3), positive(d, 9));
+        let pruned = remove(&w, d, &moments, None, Sparsity::Density(0.5), 0.01).unwrap();
+        assert_eq!(pruned.kept.iter().filter(|&&k| k).count(), rows * d / 2);
+        let mut order: Vec<usize> = (0..rows * d).collect();
+        order.sort_by(|&a, &b| w[b].abs().total_cmp(&w[a].abs()));
+        let mut magnitude = w.clone();
+        order[rows * d / 2..]
+            .iter()
+            .for_each(|&i| magnitude[i] = 0.0);
+        let ratio = error(&w, &pruned.values, &moments, d) / error(&w, &magnitude, &moments, d);
+        assert!(ratio < 0.8, "{ratio}");
+    }
+
+    proptest! {
+        /// The values of one weight removed are those of Optimal Brain Surgeon.
+        #[test]
+        fn one_removal_is_optimal_brain_surgeons(d in 2usize..8, seed in 0u64..200) {
+            let (w, moments) = (weights(1, d, seed), positive(d, seed));
+            let inverse = naive_inverse(&moments, d);
+            let density = (d - 1) as f64 / d as f64;
+            let found = remove(&w, d, &moments, None, Sparsity::Density(density), 0.0).unwrap();
+            let cost = |j: usize| w[j] * w[j] / inverse[j * d + j];
+            let gone: Vec<usize> = (0..d).filter(|&j| !found.kept[j]).collect();
+            prop_assume!(gone.len() == 1 && (0..d).all(|j| w[j] != 0.0));
+            let p = gone[0];
+            prop_assert!((0..d).all(|j| cost(p) <= cost(j) * (1.0 + 1e-6)));
+            // Columns settled before it stay; where it is settled first, all move.
+            let order = Columns::new(&moments, d, 0.0, true).unwrap();
+            if order.order()[0] == p {
+                for j in 0..d {
+                    let want = w[j] - w[p] / inverse[p * d + p] * inverse[j * d + p];
+                    prop_assert!((found.values[j] - want).abs() < 1e-6 * (1.0 + want.abs()));
+                }
+            }
+        }
+
+        #[test]
+        fn what_is_gone_stays_gone(d in 1usize..12, rows in 1usize..4, seed in 0u64..100, n in 1usize..3) {
+            let (w, moments) = (weights(rows, d, seed), positive(d, seed));
+            let support: Vec<bool> = (0..rows * d).map(|i| (seed >> (i % 7)) & 1 == 0).collect();
+            let w: Vec<f64> = w.iter().zip(&support).map(|(&w, &s)| if s { w } else { 0.0 }).collect();
+            for sparsity in [Sparsity::Keep, Sparsity::Density(0.5), Sparsity::NofM { n, m: 4 }] {
+                let found = remove(&w, d, &moments, Some(&support), sparsity, 0.01).unwrap();
+                for i in 0..rows * d {
+                    prop_assert!(support[i] || !found.kept[i]);
+                    prop_assert!(found.kept[i] || found.values[i] == 0.0);
+                }
+                if let Sparsity::NofM { n, .. } = sparsity {
+                    let windows = found.kept.chunks(d).flat_map(|row| row.chunks(4));
+                    for window in windows {
+                        prop_assert!(window.iter().filter(|&&k| k).count() <= n);
+                    }
+                }
+            }
+        }
+    }
+}

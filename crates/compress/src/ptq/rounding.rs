@@ -1,0 +1,196 @@
+//! Second-order rounding: columns are rounded one after another, and what an error
+//! costs the layer's output is made good by the columns that are still free. Optimal
+//! Brain Quantization in one order for all rows (GPTQ, Frantar et al. 2023).
+
+use super::columns::Columns;
+use super::linalg::dot;
+use crate::CompressError;
+use rayon::prelude::*;
+
+/// What is rounded, to which steps.
+#[derive(Debug, Clone, Copy)]
+pub struct Problem<'a> {
+    /// Columns.
+    pub depth: usize,
+    /// The values to come near to, `[rows, depth]`.
+    pub target: &'a [f64],
+    /// Second moments of the inputs, `[depth, depth]`.
+    pub moments: &'a [f64],
+    /// What a code is worth, one for each row.
+    pub scales: &'a [f64],
+    /// The largest magnitude of a code.
+    pub limit: i32,
+    /// Positions that may be other than zero, `[rows, depth]`; `None`: all.
+    pub support: Option<&'a [bool]>,
+    /// Part of the mean diagonal that is added to the diagonal.
+    pub damping: f64,
+}
+
+/// Codes `q`, `[rows, depth]`, with which `Σ (w − q·s)·H·(w − q·s)ᵀ` over the rows is
+/// small; 0 outside the support.
+///
+/// # Errors
+/// Moments that are not finite.
+pub fn round(problem: &Problem<'_>) -> Result<Vec<i16>, CompressError> {
+    let d = problem.depth;
+    let columns = Columns::new(problem.moments, d, problem.damping, true)?;
+    let limit = f64::from(problem.limit);
+    let mut codes = vec![0; problem.target.len()];
+    let rows = codes.par_chunks_exact_mut(d.max(1)).enumerate();
+    rows.for_each(|(r, codes)| {
+        let row = r * d..(r + 1) * d;
+        let mut values = columns.arranged(&problem.target[row.clone()]);
+        let kept = problem.support.map(|s| columns.arranged(&s[row]));
+        let mut arranged = vec![0i16; d];
+        for j in 0..d {
+            let code = match kept.as_ref().is_none_or(|kept| kept[j]) {
+                true => (values[j] / problem.scales[r])
+                    .round_ties_even()
+                    .clamp(-limit, limit),
+                false => 0.0,
+            };
+            arranged[j] = code as i16;
+            columns.settle(&mut values, j, code * problem.scales[r]);
+        }
+        columns.restore(&arranged, codes);
+    });
+    Ok(codes)
+}
+
+/// `Σ_rows e·H·eᵀ` of a difference `e`: the mean square by which the outputs of
+/// a layer differ.  difference: `[rows, depth]`, moments: `[depth, depth]`.
+pub fn output_error(difference: &[f64], moments: &[f64], depth: usize) -> f64 {
+    let row = |e: &[f64]| -> f64 {
+        let products = moments.chunks_exact(depth).zip(e);
+        products
+            .map(|(h, &f)| if f == 0.0 { 0.0 } else { f * dot(h, e) })
+            .sum()
+    };
+    // Summed in the rows' order, so that threads change nothing.
+    let sums: Vec<f64> = difference.par_chunks_exact(depth.max(1)).map(row).collect();
+    sums.iter().sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::columns::dampen;
+    use super::super::linalg::tests::{naive_inverse, positive};
+    use super::*;
+    use proptest::prelude::*;
+
+    fn target(rows: usize, d: usize, seed: u64) -> Vec<f64> {
+        (0..rows * d)
+            .map(|i| ((i as u64 * 2_654_435_761 + seed * 97) % 1000) as f64 / 500.0 - 1.0)
+            .collect()
+    }
+
+    /// One row, one column after the other: the inverse of what is left, anew.
+    fn naive(problem: &Problem<'_>) -> Vec<i16> {
+        let d = problem.depth;
+        let mut moments = problem.moments.to_vec();
+        dampen(&mut moments, d, problem.damping);
+        let order = Columns::new(problem.moments, d, problem.damping, true).unwrap();
+        let order = order.order();
+        let mut codes = vec![0; problem.target.len()];
+        for (r, target) in problem.target.chunks(d).enumerate() {
+            let mut w = target.to_vec();
+            for at in 0..d {
+                let free = &order[at..];
+                let k = free.len();
+                let sub: Vec<f64> = free
+                    .iter()
+                    .flat_map(|&i| free.iter().map(move |&j| (i, j)))
+                    .map(|(i, j)| moments[i * d + j])
+                    .collect();
+                let inverse = naive_inverse(&sub, k);
+                let c = free[0];
+                let kept = problem.support.is_none_or(|s| s[r * d + c]);
+                let code = match kept {
+                    true => (w[c] / problem.scales[r])
+                        .round_ties_even()
+                        .clamp(-f64::from(problem.limit), f64::from(problem.limit)),
+                    false => 0.0,
+                };
+                codes[r * d + c] = code as i16;
+                let error = (w[c] - code * problem.scales[r]) / inverse[0];
+                for (i, &column) in free.iter().enumerate() {
+                    w[column] -= error * inverse[i * k];
+                }
+            }
+        }
+        codes
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_the_naive_order_of_optimal_brain_quantization(
+            d in 1usize..8, rows in 1usize..4, seed in 0u64..200, bits in 2u8..=4,
+        ) {
+            let target = target(rows, d, seed);
+            let support: Vec<bool> = (0..rows * d).map(|i| (seed >> (i % 8)) & 1 == 0).collect();
+            let scales = vec![0.3; rows];
+            for support in [None, Some(support.as_slice())] {
+                let problem = Problem {
+                    depth: d,
+                    target: &target,
+                    moments: &positive(d, seed),
+                    scales: &scales,
+                    limit: secateur_model::weight::max_code(bits),
+                    support,
+                    damping: 0.01,
+                };
+                let rounded = round(&problem).unwrap();
+                prop_assert_eq!(&rounded, &naive(&problem));
+                for (i, &code) in rounded.iter().enumerate() {
+                    prop_assert!(support.is_none_or(|s| s[i]) || code == 0);
+                }
+            }
+        }
+    }
+
+    fn error(problem: &Problem<'_>, codes: &[i16]) -> f64 {
+        let d = problem.depth;
+        let difference: Vec<f64> = (0..codes.len())
+            .map(|i| problem.target[i] - f64::from(codes[i]) * problem.scales[i / d])
+            .collect();
+        output_error(&difference, problem.moments, d)
+    }
+
+    #[test]
+    fn it_beats_rounding_to_the_nearest() {
+        let (d, rows) = (40, 6);
+        let (target, moments) = (target(rows, d, 3), positive(d, 9));
+        let scales = vec![0.25; rows];
+        let problem = Problem {
+            depth: d,
+            target: &target,
+            moments: &moments,
+            scales: &scales,
+            limit: 7,
+            support: None,
+            damping: 0.001,
+        };
+        let nearest: Vec<i16> = target.iter().map(|w| (w / 0.25).round() as i16).collect();
+        let rounded = round(&problem).unwrap();
+        assert!(error(&problem, &rounded) < 0.7 * error(&problem, &nearest));
+    }
+
+    #[test]
+    fn inputs_that_never_were_anything_do_not_matter() {
+        let problem = Problem {
+            depth: 2,
+            target: &[0.6, -0.4],
+            moments: &[0.0; 4],
+            scales: &[0.5],
+            limit: 7,
+            support: None,
+            damping: 0.01,
+        };
+        assert_eq!(round(&problem).unwrap(), [1, -1]);
+        let problem = Problem {
+            moments: &[f64::NAN; 4],
+            ..problem
+        };
+        assert!(round(&problem).is_err());
+    }
+}

@@ -1,0 +1,258 @@
+//! One layer quantized, from its dense weight and the moments of its inputs.
+
+use super::layers::{Layer, Layout, MAX_COLUMNS, Part};
+use super::matching::{best_scale, matched};
+use super::moments::Moments;
+use super::pruning::{Sparsity, remove};
+use super::rounding::{Problem, output_error, round};
+use super::sweep::{LayerError, Sweep};
+use crate::CompressError;
+use crate::quantize::{Granularity, fit_scale};
+use rayon::prelude::*;
+use secateur_model::weight::max_code;
+use secateur_model::{Bitmask, Scale, Support, Values, Weight};
+
+/// A quantized weight, and what its bias needs.
+pub(super) struct Outcome {
+    pub weight: Weight,
+    /// What the bias needs so that the output's mean is the dense network's.
+    pub shift: Vec<f64>,
+    bits: u8,
+    squares: f64,
+    of: f64,
+}
+
+impl Outcome {
+    pub fn error(&self, layer: &Layer) -> LayerError {
+        LayerError {
+            weight: layer.weight.clone(),
+            bits: self.bits,
+            nonzeros: self.weight.nonzeros(),
+            error: self.squares / self.of.max(f64::MIN_POSITIVE),
+        }
+    }
+}
+
+/// A part of a layer on its way.
+struct Piece {
+    part: Part,
+    columns: usize,
+    xx: Vec<f64>,
+    zx: Vec<f64>,
+    mean_x: Vec<f64>,
+    mean_z: Vec<f64>,
+    /// In the dense network.
+    weights: Vec<f64>,
+    /// What is come near to.
+    target: Vec<f64>,
+    /// What is rounded: the target, or what pruning left of it.
+    values: Vec<f64>,
+    support: Option<Vec<bool>>,
+}
+
+/// Tunes, prunes and rounds a layer's weight.
+pub(super) fn solve(
+    layer: &Layer,
+    dense: &Weight,
+    moments: &[Moments],
+    settings: &Sweep,
+) -> Result<Outcome, CompressError> {
+    let bits = settings.bits.get(&layer.weight).copied().unwrap_or(8);
+    let limit = max_code(bits);
+    let sparsity = settings.sparsity.get(&layer.weight).copied();
+    let sparsity = sparsity.unwrap_or_default();
+    let (rows, depth) = (layer.outputs, layer.depth);
+    let original: Vec<f64> = layer.rows(dense).into_iter().map(f64::from).collect();
+    let mask = dense.support().mask().map(Bitmask::to_bools);
+    let mask = mask.map(|mask| layer.to_rows(&mask));
+
+    let parts: Vec<(Part, &Moments)> = layer.parts().into_iter().zip(moments).collect();
+    let many = parts.len() > 1;
+    let pieces = spread(&parts, many, |(part, moments)| {
+        let (mean_x, mean_z) = moments.means();
+        let (xx, zx) = moments.second(settings.correct_bias);
+        let d = part.columns.len();
+        let weights = block(&original, depth, part);
+        let mut support = mask.as_ref().map(|mask| block(mask, depth, part));
+        let target = match settings.match_outputs {
+            Some(ridge) => matched(&weights, d, &xx, &zx, ridge, support.as_deref()),
+            None => weights.clone(),
+        };
+        let mut values = target.clone();
+        if sparsity != Sparsity::Keep {
+            let damping = settings.damping;
+            let pruned = remove(&target, d, &xx, support.as_deref(), sparsity, damping)?;
+            (values, support) = (pruned.values, Some(pruned.kept));
+        }
+        Ok(Piece {
+            part: part.clone(),
+            columns: d,
+            xx,
+            zx,
+            mean_x,
+            mean_z,
+            weights,
+            target,
+            values,
+            support,
+        })
+    })?;
+
+    let mut scales = scales(&pieces, rows, depth, limit, settings);
+    let rounded = spread(&pieces, many, |piece| {
+        round(&Problem {
+            depth: piece.columns,
+            target: &piece.values,
+            moments: &piece.xx,
+            scales: &scales[piece.part.rows.clone()],
+            limit,
+            support: piece.support.as_deref(),
+            damping: settings.damping,
+        })
+    })?;
+    if settings.match_outputs.is_some() && settings.granularity != Granularity::PerTensor {
+        tune_scales(&mut scales, &pieces, &rounded, depth);
+    }
+    // As they are stored.
+    scales.iter_mut().for_each(|s| *s = f64::from(*s as f32));
+
+    let mut codes = vec![0i16; rows * depth];
+    let mut kept = vec![false; rows * depth];
+    let (mut shift, mut squares, mut of) = (vec![0.0; rows], 0.0, 0.0);
+    for (piece, rounded) in pieces.iter().zip(&rounded) {
+        let d = piece.columns;
+        place(&mut codes, depth, &piece.part, rounded);
+        let support = piece.support.clone().unwrap_or(vec![true; rounded.len()]);
+        place(&mut kept, depth, &piece.part, &support);
+        let mut difference = vec![0.0; rounded.len()];
+        for (r, row) in piece.part.rows.clone().enumerate() {
+            for c in 0..d {
+                let at = r * d + c;
+                let value = f64::from(rounded[at]) * scales[row];
+                difference[at] = value - piece.target[at];
+                shift[row] += piece.weights[at] * piece.mean_z[c] - value * piece.mean_x[c];
+            }
+        }
+        squares += output_error(&difference, &piece.xx, d);
+        of += output_error(&piece.target, &piece.xx, d);
+    }
+    let scale = match (settings.granularity, &layer.layout) {
+        (Granularity::PerTensor, _) => Scale::PerTensor(scales.first().map_or(1.0, |&s| s as f32)),
+        (_, Layout::Columns) => Scale::PerColumn(scales.iter().map(|&s| s as f32).collect()),
+        _ => Scale::PerChannel(scales.iter().map(|&s| s as f32).collect()),
+    };
+    let (codes, kept) = (layer.to_stored(&codes), layer.to_stored(&kept));
+    let support = form(layer, dense, sparsity, &codes, &kept);
+    let codes = match support.mask() {
+        None => codes,
+        Some(mask) => mask.ones().map(|p| codes[p]).collect(),
+    };
+    let values = Values::Int { bits, codes, scale };
+    Ok(Outcome {
+        weight: Weight::new(dense.shape().clone(), support, values)?,
+        shift,
+        bits,
+        squares,
+        of,
+    })
+}
+
+/// Many parts are solved beside each other; of few, each spreads its own work.
+fn spread<P: Sync, T: Send>(
+    parts: &[P],
+    many: bool,
+    solve: impl Fn(&P) -> Result<T, CompressError> + Sync + Send,
+) -> Result<Vec<T>, CompressError> {
+    match many {
+        true => parts.par_iter().map(solve).collect(),
+        false => parts.iter().map(solve).collect(),
+    }
+}
+
+/// A scale for each row; those are of whole rows.
+fn scales(pieces: &[Piece], rows: usize, depth: usize, limit: i32, settings: &Sweep) -> Vec<f64> {
+    let mut values = vec![0.0; rows * depth];
+    let mut importance = vec![1.0; rows * depth];
+    let mut kept = vec![true; rows * depth];
+    for piece in pieces {
+        let d = piece.columns;
+        place(&mut values, depth, &piece.part, &piece.values);
+        let diagonal: Vec<f64> = (0..d).map(|i| piece.xx[i * d + i].max(0.0)).collect();
+        place(
+            &mut importance,
+            depth,
+            &piece.part,
+            &diagonal.repeat(piece.part.rows.len()),
+        );
+        if let Some(support) = &piece.support {
+            place(&mut kept, depth, &piece.part, support);
+        }
+    }
+    let fit = |range: std::ops::Range<usize>| {
+        let kept = range.filter(|&i| kept[i]);
+        let (values, importance): (Vec<f32>, Vec<f64>) =
+            kept.map(|i| (values[i] as f32, importance[i])).unzip();
+        f64::from(fit_scale(&values, Some(&importance), limit, settings.range)) * settings.coarser
+    };
+    match settings.granularity {
+        Granularity::PerTensor => vec![fit(0..rows * depth); rows],
+        Granularity::PerChannel | Granularity::PerColumn => {
+            let row = |r: usize| fit(r * depth..(r + 1) * depth);
+            (0..rows).into_par_iter().map(row).collect()
+        }
+    }
+}
+
+/// One more degree of freedom, once codes are known, that costs nothing.
+fn tune_scales(scales: &mut [f64], pieces: &[Piece], rounded: &[Vec<i16>], depth: usize) {
+    if depth > MAX_COLUMNS {
+        return;
+    }
+    for (piece, codes) in pieces.iter().zip(rounded) {
+        let rows = codes
+            .par_chunks_exact(depth)
+            .zip(piece.weights.par_chunks_exact(depth));
+        let better: Vec<Option<f64>> = rows
+            .map(|(codes, weights)| best_scale(codes, weights, &piece.xx, &piece.zx))
+            .collect();
+        for (row, scale) in piece.part.rows.clone().zip(better) {
+            // Far from where it was, the samples were too few to tell.
+            let near = |s: &f64| (0.8..1.25).contains(&(s / scales[row]));
+            scales[row] = scale.filter(near).unwrap_or(scales[row]);
+        }
+    }
+}
+
+/// The form of the weight: that of the dense one, unless more of it is gone.
+fn form(
+    layer: &Layer,
+    dense: &Weight,
+    sparsity: Sparsity,
+    codes: &[i16],
+    kept: &[bool],
+) -> Support {
+    match (dense.support(), sparsity) {
+        (Support::All, Sparsity::NofM { n, m }) if layer.layout != Layout::Columns => {
+            let mask = Bitmask::from_bools(kept);
+            Support::NofM { n, m, mask }
+        }
+        (form @ Support::All, Sparsity::Keep) => form.clone(),
+        (form, Sparsity::Keep) if !matches!(form, Support::Unstructured(_)) => form.clone(),
+        // What rounds to zero is gone too.
+        _ => Support::Unstructured(Bitmask::of_nonzeros(codes)),
+    }
+}
+
+/// A part's elements of `[outputs, depth]`.
+fn block<T: Copy>(all: &[T], depth: usize, part: &Part) -> Vec<T> {
+    let row = |r: usize| all[r * depth..][part.columns.clone()].iter().copied();
+    part.rows.clone().flat_map(row).collect()
+}
+
+/// Puts a part's elements back.
+fn place<T: Copy>(all: &mut [T], depth: usize, part: &Part, values: &[T]) {
+    let d = part.columns.len();
+    for (r, values) in part.rows.clone().zip(values.chunks_exact(d.max(1))) {
+        all[r * depth..][part.columns.clone()].copy_from_slice(values);
+    }
+}

@@ -1,0 +1,285 @@
+//! Pruning by policy: a level is a budget, and the table says which layer gives up how much.
+
+use super::Objective;
+use super::knob::{Context, Knob, Plan};
+use super::training::{Training, macs};
+use crate::policy::{Form, Table, measure, moved, refine};
+use crate::recipe::{
+    AllocationSettings, EncodeStep, PruneSchedule, PruneStep, QuantizeStep, ShareStep, Step,
+    StoreSetting,
+};
+use crate::record::{Choice, ChoiceCost};
+use crate::{CompressError, Granularity, Init, Range};
+use secateur_data::Dataset;
+use secateur_model::Graph;
+use secateur_train::logits;
+use std::collections::BTreeMap;
+
+/// Prunes, retrains, and goes on from there; each round's densities are the solution of a table that is
+/// measured on the network as it is then.
+pub struct PolicyKnob {
+    objective: Objective,
+    training: Training,
+    shift: usize,
+    /// Times that the learning rate may yet be lowered.
+    slower: usize,
+    seed: u64,
+    /// Samples of the table, and others that whole solutions are measured on.
+    samples: [Dataset; 2],
+    tries: usize,
+    tables: usize,
+    table: Option<(Graph, Table)>,
+    /// What level 1 costs.
+    whole: Option<f64>,
+}
+
+/// Samples that a table is measured on, at most and at least.
+const SAMPLES: [f64; 2] = [64.0, 512.0];
+
+/// Multiply-accumulates that measuring a table may take.
+const MEASURING: f64 = 1.5e12;
+
+/// Solutions that are measured as a whole.
+const TRIES: usize = 40;
+
+/// Densities of a table: each is this share of the one before.
+const STEP: f64 = 0.8;
+const STEPS: i32 = 24;
+
+/// Values of a layer in the smallest files: four bits each (Han et al. 2016 take five to eight).
+const SHARED_BITS: u8 = 4;
+
+impl PolicyKnob {
+    /// A knob for a network: samples are taken from the training images, so that validation stays unseen.
+    pub fn new(
+        objective: Objective,
+        training: Training,
+        graph: &Graph,
+        train: &Dataset,
+        seed: u64,
+    ) -> Self {
+        let layers = crate::prune::prunable(graph).len().max(1);
+        let evaluations = (layers * STEPS as usize + TRIES) as f64;
+        let [least, most] = SAMPLES;
+        let count =
+            (MEASURING / evaluations / macs(graph, train).max(1.0)).clamp(least, most) as usize;
+        let (_, drawn) = train.split(2 * count, seed);
+        let half = drawn.len().div_ceil(2);
+        let part = |from: usize, to: usize| drawn.subset(&(from..to).collect::<Vec<_>>());
+        Self {
+            objective,
+            training,
+            shift: Training::shift_for(train),
+            slower: 3,
+            seed,
+            samples: [part(0, half), part(half.min(drawn.len() - 1), drawn.len())],
+            tries: TRIES,
+            tables: 0,
+            table: None,
+            whole: None,
+        }
+    }
+
+    /// The choices that a table has for each layer.
+    pub fn choices(objective: Objective) -> Vec<Choice> {
+        let bits = match objective {
+            Objective::Bytes => SHARED_BITS,
+            Objective::Latency | Objective::Energy => 8,
+        };
+        (0..STEPS)
+            .map(|step| Choice {
+                density: (1e4 * STEP.powi(step)).round() / 1e4,
+                pattern: "unstructured".into(),
+                bits,
+            })
+            .collect()
+    }
+
+    /// The table of a network, measured where it is not known.
+    fn table(&mut self, from: &Graph, context: &mut Context<'_>) -> Result<Table, CompressError> {
+        if let Some((graph, table)) = &self.table
+            && graph == from
+        {
+            return Ok(table.clone());
+        }
+        let key = self.tables;
+        let kept = context.journal.recall_table(key);
+        let table = match kept.map_err(CompressError::Journal)? {
+            Some(table) if table.network == from.name => table,
+            _ => {
+                let form = match self.objective {
+                    Objective::Bytes => Form::Shared,
+                    Objective::Latency | Objective::Energy => Form::Integers,
+                };
+                let journal = &mut *context.journal;
+                let mut progress = |done, total| journal.working("measuring layers", done, total);
+                let choices = Self::choices(self.objective);
+                let table = measure(
+                    from,
+                    &self.samples[0],
+                    &choices,
+                    form,
+                    context.machine,
+                    &mut progress,
+                )?;
+                context
+                    .journal
+                    .keep_table(key, &table)
+                    .map_err(CompressError::Journal)?;
+                table
+            }
+        };
+        self.tables += 1;
+        self.table = Some((from.clone(), table.clone()));
+        Ok(table)
+    }
+
+    fn cost(&self, layer: &str, choice: &ChoiceCost) -> Result<f64, CompressError> {
+        let missing = |what| CompressError::Refused {
+            step: "policy",
+            reason: format!("nobody knows the {what} of `{layer}` here"),
+        };
+        match self.objective {
+            Objective::Bytes => Ok(choice.bytes as f64),
+            Objective::Latency => choice.microseconds.ok_or_else(|| missing("time")),
+            Objective::Energy => choice.picojoules.ok_or_else(|| missing("energy")),
+        }
+    }
+
+    /// What level 1 costs: f32 values for bytes, the dense integer network else.
+    fn whole(&mut self, table: &Table, costs: &[Vec<f64>]) -> f64 {
+        let objective = self.objective;
+        *self.whole.get_or_insert_with(|| match objective {
+            Objective::Bytes => table.layers.iter().map(|l| 4.0 * l.parameters as f64).sum(),
+            _ => costs.iter().filter_map(|c| c.first()).sum(),
+        })
+    }
+
+    fn finish(&self) -> Vec<Step> {
+        let quantize = |granularity, retrain| {
+            Step::Quantize(QuantizeStep {
+                granularity,
+                weight_range: Range::Mse,
+                activation_range: Some(Range::Percentile(0.9999)),
+                retrain,
+                ..QuantizeStep::new(8)
+            })
+        };
+        let encode = |store| {
+            Step::Encode(EncodeStep {
+                store,
+                order_channels: false,
+            })
+        };
+        let short = self.training.retrain(0.25, 0.2);
+        match self.objective {
+            Objective::Bytes => vec![
+                Step::Share(ShareStep {
+                    levels: 1 << SHARED_BITS,
+                    init: Init::Linear,
+                    retrain: Some(short),
+                    network: BTreeMap::new(),
+                }),
+                quantize(Granularity::PerChannel, None),
+                encode(StoreSetting::Smallest),
+            ],
+            Objective::Latency | Objective::Energy => vec![
+                quantize(Granularity::PerChannel, Some(short)),
+                encode(StoreSetting::Small),
+            ],
+        }
+    }
+}
+
+impl Knob for PolicyKnob {
+    fn range(&self) -> [f64; 4] {
+        match self.objective {
+            // Four bits instead of 32 are a factor of 8 by themselves.
+            Objective::Bytes => [16.0, 2.0, 8.0, 1e5],
+            Objective::Latency | Objective::Energy => [1.5, 1.4, 1.0, 1e3],
+        }
+    }
+
+    fn variants(&self) -> usize {
+        2
+    }
+
+    fn choose(&mut self, variant: usize) {
+        self.training.shift = match variant {
+            0 => 0,
+            _ => self.shift,
+        };
+    }
+
+    fn slower(&mut self) -> bool {
+        if self.slower == 0 {
+            return false;
+        }
+        self.slower -= 1;
+        self.training.learning_rate /= 3.0;
+        true
+    }
+
+    fn plan(
+        &mut self,
+        level: f64,
+        from: &Graph,
+        context: &mut Context<'_>,
+    ) -> Result<Option<Plan>, CompressError> {
+        let table = self.table(from, context)?;
+        let costs: Vec<Vec<f64>> = table
+            .layers
+            .iter()
+            .map(|l| l.choices.iter().map(|c| self.cost(&l.layer, c)).collect())
+            .collect::<Result<_, _>>()?;
+        let budget = self.whole(&table, &costs) / level;
+        let failed = |error| CompressError::Train {
+            step: "policy".into(),
+            error,
+        };
+        let samples = &self.samples[1];
+        let reference = logits(from, samples).map_err(failed)?;
+        let mut tried = 0;
+        let mut whole = |chosen: &[usize]| {
+            tried += 1;
+            if context
+                .journal
+                .working("weighing layers", tried, self.tries)
+                .is_break()
+            {
+                return Err(CompressError::Stopped { step: "policy" });
+            }
+            let outputs = logits(&table.assemble(from, chosen)?, samples).map_err(failed)?;
+            Ok(moved(&reference, &outputs, samples))
+        };
+        let found = refine(&table, &costs, budget, self.tries, self.seed, &mut whole)?;
+        let Some((chosen, _)) = found else {
+            return Ok(None);
+        };
+        let densities = table
+            .layers
+            .iter()
+            .zip(chosen)
+            .filter_map(|(layer, index)| {
+                let density = layer.choices.get(index)?.choice.density;
+                let weight = from.weight(&layer.layer)?;
+                let now = weight.kept() as f64 / weight.shape().elements() as f64;
+                (density < now).then(|| (layer.layer.clone(), density))
+            });
+        let prune = Step::Prune(PruneStep {
+            schedule: PruneSchedule::OneShot,
+            allocation: AllocationSettings::PerLayer(densities.collect()),
+            retrain: Some(self.training.retrain(1.0, 1.0)),
+            network: BTreeMap::new(),
+        });
+        let digits = if level < 10.0 { 2 } else { 1 };
+        Ok(Some(Plan {
+            name: match self.training.shift {
+                0 => format!("{level:.digits$}x"),
+                shift => format!("{level:.digits$}x, moved by {shift}"),
+            },
+            carried: vec![prune],
+            finish: self.finish(),
+        }))
+    }
+}

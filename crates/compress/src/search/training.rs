@@ -1,0 +1,120 @@
+//! How to train when nobody says: by the size of the set and of the network.
+
+use crate::recipe::Retrain;
+use secateur_data::Dataset;
+use secateur_model::{Graph, Shape, infer, ops};
+
+/// Settings of one round of training.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Training {
+    /// Passes over the images.
+    pub epochs: f32,
+    /// Steps at the least, however small the set is.
+    pub min_steps: usize,
+    /// Images a step.
+    pub batch: usize,
+    /// Learning rate at the start.
+    pub learning_rate: f32,
+    /// Random shift of each image, in pixels.
+    pub shift: usize,
+}
+
+/// Seconds that a whole search may take where nobody says.
+const SECONDS: f64 = 3600.0;
+
+/// Rounds that a search has, about.
+const ROUNDS: f64 = 10.0;
+
+/// Multiply-accumulates a second that training reaches on two ordinary cores: a guess that hangs on no
+/// clock, so that the same command gives the same file everywhere.
+const MACS_A_SECOND: f64 = 25e9;
+
+/// Passes over the images in a round, at most and at least.
+const EPOCHS: [f64; 2] = [0.5, 8.0];
+
+/// Steps of a round on small sets.
+const MIN_STEPS: usize = 1000;
+
+impl Training {
+    /// Settings for a network and a set, so that a search takes about so many seconds.
+    pub fn suited(graph: &Graph, data: &Dataset, seconds: Option<f64>) -> Self {
+        // Forwards once, backwards twice.
+        let epoch = 3.0 * macs(graph, data) * data.len() as f64 / MACS_A_SECOND;
+        let round = seconds.unwrap_or(SECONDS) / ROUNDS;
+        let [least, most] = EPOCHS;
+        Self {
+            epochs: (round / epoch.max(1e-9)).clamp(least, most) as f32,
+            min_steps: MIN_STEPS,
+            batch: match data.len() {
+                0..5_000 => 32,
+                5_000..500_000 => 64,
+                _ => 128,
+            },
+            learning_rate: 0.05,
+            shift: 0,
+        }
+    }
+
+    /// Pixels that pictures of this size may be moved by without leaving their frame.
+    pub fn shift_for(data: &Dataset) -> usize {
+        (data.height.min(data.width) / 16).max(1)
+    }
+
+    /// A part of the round's training, at a part of its rate.
+    pub fn retrain(&self, part: f32, rate: f32) -> Retrain {
+        Retrain {
+            min_steps: (self.min_steps as f32 * part) as usize,
+            batch: self.batch,
+            weight_decay: 1e-4,
+            shift: self.shift,
+            ..Retrain::new(self.epochs * part, rounded(self.learning_rate * rate))
+        }
+    }
+}
+
+/// With three digits, as a recipe shows it.
+fn rounded(rate: f32) -> f32 {
+    let unit = 10f64.powi(f64::from(rate).log10().floor() as i32 - 2);
+    ((f64::from(rate) / unit).round() * unit) as f32
+}
+
+/// Multiply-accumulates of one image, as far as they can be told; a network whose extents hang on values
+/// counts each parameter once.
+pub(super) fn macs(graph: &Graph, data: &Dataset) -> f64 {
+    let counted = || {
+        let input = graph.inputs.first()?;
+        let shape = Shape::new(&[1, data.channels, data.height, data.width]).ok()?;
+        let shapes = infer(graph, &[(&input.name, shape)]).ok()?;
+        let layers = graph.nodes.iter().filter(|n| graph.kernel_of(n).is_some());
+        let macs = layers.map(|node| {
+            let inputs: Vec<Option<&Shape>> = (0..node.inputs.len())
+                .map(|i| Some(&shapes.get(node.input(i)?)?.1))
+                .collect();
+            ops::macs(node, &inputs) as f64
+        });
+        Some(macs.sum())
+    };
+    counted().unwrap_or(graph.parameters() as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secateur_model::zoo;
+
+    #[test]
+    fn large_work_gets_fewer_epochs_and_small_sets_more_steps() {
+        let digits = secateur_data::load("digits").unwrap().train;
+        let small = zoo::build("lenet-300-100", [1, 8, 8], 10, 1).unwrap();
+        let light = Training::suited(&small, &digits, None);
+        assert_eq!((light.epochs, light.batch), (8.0, 32));
+        let retrain = light.retrain(0.5, 0.2);
+        assert_eq!((retrain.epochs, retrain.min_steps), (4.0, 500));
+        assert_eq!(retrain.learning_rate, 0.01);
+        let hurried = Training::suited(&small, &digits, Some(0.01));
+        assert_eq!(hurried.epochs, 0.5);
+        assert_eq!(Training::shift_for(&digits), 1);
+        let macs = macs(&small, &digits);
+        assert_eq!(macs, (64 * 300 + 300 * 100 + 100 * 10) as f64);
+    }
+}

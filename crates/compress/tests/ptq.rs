@@ -1,0 +1,230 @@
+//! Quantization without training, on networks trained on the embedded digits.
+#![allow(clippy::unwrap_used)]
+
+use secateur_compress::ptq::Images;
+use secateur_compress::recipe::Step;
+use secateur_compress::{Observer, Recipe, quantize_network, run_unlabelled};
+use secateur_data::Dataset;
+use secateur_model::{Graph, Support, Values, zoo};
+use secateur_train::{FitOptions, Quiet, evaluate, fit};
+use std::ops::ControlFlow;
+use std::sync::OnceLock;
+
+struct Silent;
+
+impl Observer for Silent {}
+
+/// A depthwise network and a fully connected one, and the set.
+fn trained() -> &'static (Graph, Graph, secateur_data::Split) {
+    static TRAINED: OnceLock<(Graph, Graph, secateur_data::Split)> = OnceLock::new();
+    TRAINED.get_or_init(|| {
+        let data = secateur_data::load("digits").unwrap();
+        let train = |name: &str, epochs| {
+            let mut net = zoo::build(name, [1, 8, 8], 10, 5).unwrap();
+            let options = FitOptions {
+                epochs,
+                batch: 32,
+                ..FitOptions::default()
+            };
+            fit(&mut net, &data.train, &options, &mut Quiet).unwrap();
+            net
+        };
+        (
+            train("mobilenet-small", 6.0),
+            train("lenet-300-100", 10.0),
+            data,
+        )
+    })
+}
+
+fn quantized(dense: &Graph, data: &Dataset, settings: &str) -> Graph {
+    let text = format!("name = \"x\"\n[[step]]\nkind = \"quantize\"\nsamples = 300\n{settings}");
+    let recipe = Recipe::from_toml(&text, "x.toml").unwrap();
+    let Step::Quantize(step) = &recipe.steps[0] else {
+        panic!("one step");
+    };
+    let mut graph = dense.clone();
+    let samples = Images {
+        data,
+        limit: step.samples,
+    };
+    let mut go_on = |_, _| ControlFlow::Continue(());
+    quantize_network(&mut graph, step, &samples, &mut go_on).unwrap();
+    graph
+}
+
+fn error(graph: &Graph, data: &Dataset) -> f64 {
+    evaluate(graph, data).unwrap().error_percent()
+}
+
+fn loss(graph: &Graph, data: &Dataset) -> f64 {
+    evaluate(graph, data).unwrap().loss
+}
+
+const SECOND: &str = "rounding = { second-order = {} }";
+
+#[test]
+fn eight_bits_cost_nothing_in_a_depthwise_network() {
+    let (dense, _, data) = trained();
+    let settings =
+        format!("weight_bits = 8\nactivation_range = \"mse\"\nequalize = true\n{SECOND}");
+    let small = quantized(dense, &data.train, &settings);
+    let (before, after) = (error(dense, &data.test), error(&small, &data.test));
+    assert!(after <= before + 1.0, "{before} -> {after}");
+    let norms = small
+        .nodes
+        .iter()
+        .filter(|n| n.op.name() == "BatchNormalization");
+    assert_eq!(norms.count(), 0);
+}
+
+#[test]
+fn few_bits_hold_where_rounding_to_the_nearest_collapses() {
+    let (depthwise, linear, data) = trained();
+    for (net, bits) in [(depthwise, 3), (linear, 2)] {
+        let nearest = format!("weight_bits = {bits}\nweight_range = \"mse\"");
+        let nearest = quantized(net, &data.train, &nearest);
+        let second = format!("weight_bits = {bits}\nweight_range = \"mse\"\n{SECOND}");
+        let second = quantized(net, &data.train, &second);
+        let before = loss(net, &data.test);
+        let [nearest, second] = [nearest, second].map(|g| loss(&g, &data.test) - before);
+        println!(
+            "{}: loss {before}, rises by {nearest} and {second}",
+            net.name
+        );
+        assert!(
+            second < 0.5 * nearest,
+            "{}: {nearest} -> {second}",
+            net.name
+        );
+    }
+}
+
+#[test]
+fn two_bits_are_ternary_and_the_ends_may_be_wider() {
+    let (_, linear, data) = trained();
+    let small = quantized(
+        linear,
+        &data.train,
+        &format!("weight_bits = 2\nfirst_last_bits = 8\n{SECOND}"),
+    );
+    let codes = |name: &str| match small.weight(name).unwrap().values() {
+        Values::Int { bits, codes, .. } => (*bits, codes.iter().all(|c| (-1..=1).contains(c))),
+        _ => panic!("integers"),
+    };
+    assert_eq!(
+        [
+            codes("fc1.weight"),
+            codes("fc2.weight"),
+            codes("fc3.weight")
+        ],
+        [(8, false), (2, true), (8, false)]
+    );
+}
+
+#[test]
+fn half_of_the_weights_go_in_the_same_sweep_and_zeros_stay() {
+    let (depthwise, linear, data) = trained();
+    for net in [depthwise, linear] {
+        let rounding = "rounding = { second-order = { density = 0.5 } }";
+        let settings = format!("weight_bits = 8\nactivation_range = \"mse\"\n{rounding}");
+        let small = quantized(net, &data.train, &settings);
+        let rise = error(&small, &data.test) - error(net, &data.test);
+        assert!(rise <= 3.0, "{}: {rise}", net.name);
+        let halved = small
+            .weights()
+            .filter(|(_, w)| w.support().mask().is_some());
+        for (name, weight) in halved {
+            let share = weight.nonzeros() as f64 / weight.shape().elements() as f64;
+            assert!((0.3..=0.51).contains(&share), "{name}: {share}");
+            assert_eq!(weight.nonzeros(), weight.kept());
+        }
+        // Once more, with what is left: a zero stays a zero.
+        let again = |w: &secateur_model::Weight| {
+            let (shape, support, _) = w.clone().into_parts();
+            secateur_model::Weight::new(shape, support, Values::F32(w.kept_f32())).unwrap()
+        };
+        let mut loose = small.clone();
+        for (name, weight) in small.weights().map(|(n, w)| (n.to_owned(), w.clone())) {
+            loose
+                .constants
+                .insert(name, secateur_model::Constant::Weight(again(&weight)));
+        }
+        let four = quantized(&loose, &data.train, &format!("weight_bits = 4\n{SECOND}"));
+        for (name, weight) in four.weights() {
+            let before = small.weight(name).map(|w| w.to_f32()).unwrap_or_default();
+            if weight.support().mask().is_some() {
+                let mut pairs = weight.to_f32().into_iter().zip(before);
+                assert!(
+                    pairs.all(|(after, before)| before != 0.0 || after == 0.0),
+                    "{name}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn patterns_keep_their_form() {
+    let (_, linear, data) = trained();
+    let rounding = "rounding = { second-order = { pattern = \"2:4\" } }";
+    let small = quantized(linear, &data.train, &format!("weight_bits = 8\n{rounding}"));
+    let weight = small.weight("fc2.weight").unwrap();
+    assert!(matches!(weight.support(), Support::NofM { n: 2, m: 4, .. }));
+    let rise = error(&small, &data.test) - error(linear, &data.test);
+    assert!(rise <= 3.0, "{rise}");
+}
+
+#[test]
+fn sixteen_bits_of_activations_are_nearer_than_eight() {
+    let (depthwise, _, data) = trained();
+    // Those that it is calibrated on: nothing is out of range.
+    let seen = data.train.subset(&(0..300).collect::<Vec<_>>());
+    let reference = secateur_train::logits(depthwise, &seen).unwrap();
+    let distance = |bits| {
+        let settings = format!(
+            "weight_bits = 16\nactivation_range = \"min-max\"\nactivation_bits = {bits}\nbiases = \"f32\""
+        );
+        let small = quantized(depthwise, &data.train, &settings);
+        let found = secateur_train::logits(&small, &seen).unwrap();
+        found
+            .iter()
+            .zip(&reference)
+            .map(|(a, b)| f64::from((a - b).powi(2)))
+            .sum::<f64>()
+    };
+    let (eight, sixteen) = (distance(8), distance(16));
+    assert!(sixteen < 0.01 * eight, "{eight} {sixteen}");
+}
+
+#[test]
+fn a_recipe_without_labels_repeats_and_refuses_to_train() {
+    let (_, linear, data) = trained();
+    let samples = Images {
+        data: &data.train,
+        limit: 200,
+    };
+    let recipe = Recipe::builtin("one-shot").unwrap();
+    let go = || run_unlabelled(linear.clone(), &samples, &recipe, &mut Silent).unwrap();
+    let (small, layers) = go();
+    assert_eq!(go().0, small);
+    assert_eq!(layers.len(), 3);
+    assert!(layers.iter().all(|l| l.error < 0.01), "{layers:?}");
+    assert!(error(&small, &data.test) <= error(linear, &data.test) + 0.6);
+    let trains = Recipe::builtin("deep-compression").unwrap();
+    let refused = run_unlabelled(linear.clone(), &samples, &trains, &mut Silent).unwrap_err();
+    assert!(refused.to_string().contains("labels"), "{refused}");
+
+    struct Impatient;
+    impl Observer for Impatient {
+        fn progress(&mut self, done: usize, _: usize, _: f32) -> ControlFlow<()> {
+            if done < 2 {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        }
+    }
+    let stopped = run_unlabelled(linear.clone(), &samples, &recipe, &mut Impatient).unwrap_err();
+    assert_eq!(stopped.to_string(), "stopped");
+}

@@ -1,0 +1,322 @@
+//! `secateur compress`: a trained network made small, by a recipe or by a search for one.
+
+mod follow;
+mod goal;
+mod page;
+mod record;
+mod search;
+
+use super::one_shot;
+use crate::args::{Compress, StoreArg};
+use crate::classifier::{self, Ending};
+use crate::out::Out;
+use crate::run_folder::{Identity, RunFolder};
+use crate::score::{Scored, score};
+use crate::{file, interrupt, network, picture, units};
+use anyhow::{Context, Error, Result};
+use follow::Follow;
+use secateur_compress::recipe::{Step, StoreSetting};
+use secateur_compress::search::Goal;
+use secateur_compress::{Checkpoint, Recipe, RunRecord, StepReport, recipe, resume};
+use secateur_data::Dataset;
+use secateur_io::codec::Store;
+use secateur_model::Graph;
+use serde::Serialize;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// What `compress --json` writes.
+#[derive(Serialize)]
+pub struct Compressed {
+    pub before: Scored,
+    pub after: Scored,
+    /// Bytes of the f32 parameters over bytes of the file.
+    pub ratio: f64,
+    pub seconds: f64,
+    pub steps: Vec<StepReport>,
+    /// Whether the target is met; a recipe has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub met: Option<bool>,
+}
+
+pub fn run(args: &Compress) -> Result<()> {
+    let out = Out::new(&args.json)?;
+    if let Some(name) = &args.recipe {
+        let recipe = read_recipe(name)?;
+        if let Some(result) = one_shot::compress(args, &recipe, &out)? {
+            one_shot::show(args, &result, &out);
+            return out.finish(&result);
+        }
+    }
+    let result = compress(args, &out)?;
+    let row = |what: &str, score: &Scored| {
+        vec![
+            what.to_owned(),
+            units::bytes(score.bytes),
+            units::percent(score.error_percent()),
+        ]
+    };
+    let rows = [
+        row("before, f32", &result.before),
+        row("after, .sct", &result.after),
+    ];
+    out.line("");
+    out.table(1, &["", "size", result.after.error_name()], &rows);
+    out.line(format_args!(
+        "\n{}: {:.1} times smaller, in {}",
+        args.output.display(),
+        result.ratio,
+        units::long(result.seconds)
+    ));
+    out.finish(&result)
+}
+
+/// Compresses, saves and scores a network.
+pub fn compress(args: &Compress, out: &Out) -> Result<Compressed> {
+    let outputs = [
+        Some(&args.output),
+        args.save_recipe.as_ref(),
+        args.html.as_ref(),
+    ];
+    for path in outputs.into_iter().flatten() {
+        file::check_output(path)?;
+    }
+    let way = match &args.recipe {
+        Some(name) => Way::Recipe(read_recipe(name)?),
+        None => Way::Search(goal::goal(args)),
+    };
+    let mut dense = network::load(&args.network)?;
+    let mut data = network::load_data(&dense, &args.data)?;
+    let place = || args.network.display().to_string();
+    picture::adapt(&mut data, &dense, &args.scaling).with_context(place)?;
+    picture::record(&mut dense, &data.train);
+    if classifier::take_pictures(&mut dense, &data.train) {
+        out.line("rows of pixels become pictures at the network's input");
+    }
+    let start = Instant::now();
+    let f32_bytes = 4 * dense.parameters() as u64;
+    let before = score(&dense, &data.test, f32_bytes).with_context(place)?;
+    let (train, validation) = network::hold_out(&data.train, args.validation);
+    let given = dense.clone();
+    let ending = Ending::take(&mut dense);
+
+    let store = way.store(args);
+    let folder = RunFolder::open(
+        &run_path(args),
+        identity(args, &way, &dense)?,
+        store,
+        args.resume,
+    )?;
+    let follow = Follow::new(
+        out,
+        folder,
+        &dense.name,
+        train.len(),
+        !validation.is_empty(),
+    );
+    let job = Job {
+        args,
+        dense: &dense,
+        train: &train,
+        validation: &validation,
+        store,
+    };
+    let (result, mut follow) = match &way {
+        Way::Recipe(recipe) => job.by_recipe(recipe, follow),
+        Way::Search(goal) => search::by_search(&job, goal, follow),
+    };
+    let result = match result {
+        Ok(result) => result,
+        Err(error) => return Err(stopped(error, follow).context(place())),
+    };
+    let Done {
+        graph: mut small,
+        recipe,
+        steps,
+        mut record,
+        met,
+    } = result;
+    ending.restore(&mut small)?;
+    network::save(&small, &args.output, store).with_context(|| kept(&follow))?;
+    let small = network::load(&args.output)?;
+    let after = score(&small, &data.test, network::size(&args.output)?)?;
+    if let Some(path) = &args.save_recipe {
+        file::write(path, recipe.to_toml()?.as_bytes())?;
+        out.line(format_args!("recipe: {}", path.display()));
+    }
+    record.dense.test_error_percent = Some(before.error_percent());
+    if let Some(chosen) = record.points.iter_mut().find(|p| p.chosen) {
+        chosen.bytes = after.bytes;
+        chosen.test_error_percent = Some(after.error_percent());
+    }
+    if let Some(path) = &args.html {
+        if record.dense.validation_error_percent.is_none() && !validation.is_empty() {
+            record.dense.validation_error_percent =
+                Some(score(&given, &validation, 0)?.error_percent());
+        }
+        let page = page::page(&record, &given, &args.output, &data.test, out)?;
+        file::write(path, page.as_bytes())?;
+        out.line(format_args!("report: {}", path.display()));
+    }
+    follow.done(&record, &after)?;
+    Ok(Compressed {
+        ratio: before.bytes as f64 / after.bytes.max(1) as f64,
+        before,
+        after,
+        seconds: start.elapsed().as_secs_f64(),
+        steps,
+        met,
+    })
+}
+
+/// How a network is compressed.
+enum Way {
+    Recipe(Recipe),
+    Search(Goal),
+}
+
+/// What there is to compress, and with what.
+struct Job<'a> {
+    args: &'a Compress,
+    dense: &'a Graph,
+    train: &'a Dataset,
+    validation: &'a Dataset,
+    store: Store,
+}
+
+/// What came out.
+struct Done {
+    graph: Graph,
+    recipe: Recipe,
+    steps: Vec<StepReport>,
+    record: RunRecord,
+    met: Option<bool>,
+}
+
+impl Way {
+    fn store(&self, args: &Compress) -> Store {
+        match self {
+            Self::Recipe(recipe) => store_of(args, recipe),
+            Self::Search(goal) => args
+                .store
+                .map_or_else(|| setting(goal::store(goal)), Store::from),
+        }
+    }
+}
+
+/// How the file of a recipe is coded.
+pub fn store_of(args: &Compress, recipe: &Recipe) -> Store {
+    let by_recipe = recipe.steps.iter().find_map(|step| match step {
+        Step::Encode(encode) => Some(encode.store),
+        _ => None,
+    });
+    args.store
+        .map_or_else(|| setting(by_recipe.unwrap_or_default()), Store::from)
+}
+
+fn setting(setting: StoreSetting) -> Store {
+    match setting {
+        StoreSetting::Fast => Store::Fast,
+        StoreSetting::Small => Store::Small,
+        StoreSetting::Smallest => Store::Smallest,
+    }
+}
+
+impl Job<'_> {
+    fn by_recipe<'f>(&self, recipe: &Recipe, mut follow: Follow<'f>) -> (Result<Done>, Follow<'f>) {
+        let result = self.recipe_done(recipe, &mut follow);
+        (result, follow)
+    }
+
+    fn recipe_done(&self, recipe: &Recipe, follow: &mut Follow<'_>) -> Result<Done> {
+        let kept = follow.folder.latest(0, recipe)?;
+        let from = kept.unwrap_or_else(|| Checkpoint::start(self.dense));
+        follow.recipe(recipe, from.steps.len())?;
+        follow.recalled(&from.steps);
+        let (graph, report) = resume(
+            self.dense,
+            from,
+            self.train,
+            self.validation,
+            recipe,
+            self.args.seed,
+            follow,
+        )?;
+        interrupt::check()?;
+        let record = record::of_recipe(self, recipe, &report.steps, &follow.folder.step_bytes(0));
+        Ok(Done {
+            graph,
+            recipe: recipe.clone(),
+            steps: report.steps,
+            record,
+            met: None,
+        })
+    }
+}
+
+/// An error with what is kept in spite of it; a folder in which nothing is goes.
+fn stopped(error: Error, follow: Follow<'_>) -> Error {
+    let error = match follow.folder.last() {
+        Some(_) => error.context(kept(&follow)),
+        None => error,
+    };
+    follow.failed(&error);
+    error
+}
+
+/// What is kept of a run that ended too soon.
+fn kept(follow: &Follow<'_>) -> String {
+    match follow.folder.last() {
+        Some(path) => format!(
+            "the last good network is kept in {}, and the same command with --resume goes on from there",
+            path.display()
+        ),
+        None => "nothing was kept yet".into(),
+    }
+}
+
+fn run_path(args: &Compress) -> PathBuf {
+    args.run.clone().unwrap_or_else(|| {
+        let mut name = args.output.clone().into_os_string();
+        name.push(".run");
+        name.into()
+    })
+}
+
+/// What decides the result of a run.
+fn identity(args: &Compress, way: &Way, dense: &Graph) -> Result<Identity> {
+    let bytes = secateur_io::sct::write(dense, Store::Fast)?;
+    let identity = Identity::default()
+        .with_bytes("network", &bytes)
+        .with("data", &args.data)
+        .with("seed", args.seed)
+        .with("validation", args.validation);
+    Ok(match way {
+        Way::Recipe(recipe) => identity.with("recipe", recipe.to_toml()?),
+        Way::Search(goal) => identity.with("goal", goal).with(
+            "budget",
+            args.budget.map_or("none".into(), |b| b.to_string()),
+        ),
+    })
+}
+
+fn read_recipe(name: &str) -> Result<Recipe> {
+    if recipe::BUILTIN.iter().any(|(builtin, _)| *builtin == name) {
+        return Ok(Recipe::builtin(name)?);
+    }
+    let text = std::fs::read_to_string(name).with_context(|| {
+        let builtin = recipe::BUILTIN.map(|(name, _)| name);
+        format!("recipe {name}: none of {}, and no file", builtin.join(", "))
+    })?;
+    Ok(Recipe::from_toml(&text, name)?)
+}
+
+impl From<StoreArg> for Store {
+    fn from(store: StoreArg) -> Self {
+        match store {
+            StoreArg::Smallest => Self::Smallest,
+            StoreArg::Small => Self::Small,
+            StoreArg::Fast => Self::Fast,
+        }
+    }
+}

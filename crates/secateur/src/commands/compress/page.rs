@@ -1,0 +1,69 @@
+//! The page of a run.
+
+use crate::commands::bench::measure;
+use crate::out::Out;
+use crate::report::{self, Examples, Speed};
+use crate::{interrupt, network};
+use anyhow::{Context, Result};
+use secateur_compress::RunRecord;
+use secateur_data::Dataset;
+use secateur_io::sct;
+use secateur_model::Graph;
+use std::path::Path;
+
+/// The page of a run whose result lies in a file.
+pub fn page(
+    record: &RunRecord,
+    before: &Graph,
+    after: &Path,
+    test: &Dataset,
+    out: &Out,
+) -> Result<String> {
+    let place = after.display().to_string();
+    let bytes = std::fs::read(after).with_context(|| place.clone())?;
+    let (graph, file) = sct::read_and_inspect(&bytes, &place)?;
+    let mut record = record.clone();
+    // A page without times is worth having.
+    let speed = match speed(before, &graph, test) {
+        Ok(speed) => {
+            record.dense.milliseconds = Some(speed.before.median_ms);
+            for point in record.points.iter_mut().filter(|p| p.chosen) {
+                point.milliseconds = Some(speed.after.median_ms);
+            }
+            Some(speed)
+        }
+        Err(error) => {
+            interrupt::check()?;
+            out.line(format_args!("the report has no times: {error:#}"));
+            None
+        }
+    };
+    let examples = Examples::of(before, &graph, test)?;
+    Ok(report::page(&report::Run {
+        record: &record,
+        before,
+        after: &graph,
+        file: &file,
+        speed,
+        examples,
+        image: [test.channels, test.height, test.width],
+    }))
+}
+
+/// Both networks on one input and one thread, in turn, for about a second each.
+fn speed(before: &Graph, after: &Graph, test: &Dataset) -> Result<Speed> {
+    const FEW: usize = 5;
+    const MOST: usize = 1000;
+    const PATIENCE_MS: f64 = 1000.0;
+    let time = |graph: &Graph| {
+        let batch = network::fixed_batch(graph).unwrap_or(1);
+        let shape = network::shape_for(graph, test, batch)?;
+        let trial = measure(graph, &shape, Some(1), FEW)?;
+        let repeats = (PATIENCE_MS / trial.median_ms) as usize;
+        measure(graph, &shape, Some(1), repeats.clamp(FEW, MOST))
+    };
+    Ok(Speed {
+        before: time(before)?,
+        after: time(after)?,
+    })
+}

@@ -1,0 +1,80 @@
+//! A search for the recipe that suits a goal.
+
+use super::follow::Follow;
+use super::{Done, Job, record};
+use crate::machine::ThisMachine;
+use crate::{interrupt, units};
+use anyhow::{Result, bail};
+use secateur_compress::search::{Goal, Limit, Objective, PolicyKnob, Search, Training, search};
+
+/// Candidates that a search tries at most.
+const CANDIDATES: usize = 24;
+
+pub fn by_search<'f>(
+    job: &Job<'_>,
+    goal: &Goal,
+    mut follow: Follow<'f>,
+) -> (Result<Done>, Follow<'f>) {
+    let result = found(job, goal, &mut follow);
+    (result, follow)
+}
+
+fn found(job: &Job<'_>, goal: &Goal, follow: &mut Follow<'_>) -> Result<Done> {
+    if goal.minimise == Objective::Energy {
+        bail!("--minimise energy: this build has no model of a machine that knows energy");
+    }
+    let budget = job.args.budget;
+    let out = follow.out;
+    out.line(format_args!("after the {goal}"));
+    out.line(format_args!(
+        "{} held-out images judge; what is tried is kept in {}\n",
+        units::count(job.validation.len()),
+        follow.folder.path().display()
+    ));
+    let problem = Search {
+        dense: job.dense,
+        train: job.train,
+        validation: job.validation,
+        goal: *goal,
+        store: job.store,
+        seed: job.args.seed,
+        budget_seconds: budget,
+        candidates: CANDIDATES,
+    };
+    let training = Training::suited(job.dense, job.train, budget);
+    let mut knob = PolicyKnob::new(goal.minimise, training, job.dense, job.train, job.args.seed);
+    let mut machine = ThisMachine::new(job.train, goal.minimise == Objective::Latency);
+    let found = search(&problem, &mut knob, &mut machine, follow)?;
+    interrupt::check()?;
+
+    let (dense, (name, best)) = (&found.dense, &found.tried[found.chosen]);
+    let error = best.error_percent / 100.0;
+    let deviation = 100.0 * (error * (1.0 - error) / job.validation.len().max(1) as f64).sqrt();
+    out.line(format_args!("\n{}: the end", found.why));
+    if !found.met {
+        out.line(format_args!(
+            "the target is not met: {}; that one is kept",
+            goal.shortfall(dense, best)
+        ));
+    }
+    out.line(format_args!(
+        "chosen: {} ({name}), {} after {} on the held-out images, give or take {deviation:.2} points (one standard error)",
+        found.chosen + 1,
+        units::percent(best.error_percent),
+        units::percent(dense.error_percent),
+    ));
+    if let Limit::MaxDrop(_) = goal.limit
+        && dense.error_percent == 0.0
+    {
+        out.line("the network makes no error on them: it may have been trained on them");
+    }
+    let sensitivity = follow.folder.table(0)?.map_or(Vec::new(), |t| t.layers);
+    let record = record::of_search(job, goal, &found, sensitivity);
+    Ok(Done {
+        graph: found.graph,
+        recipe: found.recipe,
+        steps: found.steps,
+        record,
+        met: Some(found.met),
+    })
+}

@@ -1,0 +1,138 @@
+//! The forms of weights under training.
+
+use super::*;
+use secateur_model::Shape;
+
+#[test]
+fn a_shared_gradient_is_the_mean_of_its_members() {
+    let weight = Weight::new(
+        Shape::new(&[2, 2]).unwrap(),
+        Support::Unstructured(Bitmask::from_bools(&[true, false, true, true])),
+        Values::Shared {
+            codebook: Codebook::F32(vec![0.5, -1.0]),
+            codes: vec![0, 1, 0],
+        },
+    )
+    .unwrap();
+    let latent = Latent::new(&weight);
+    assert_eq!(latent.effective(), [0.5, 0.0, -1.0, 0.5]);
+    assert_eq!(latent.gradient(vec![1.0, 10.0, 2.0, 4.0]), [2.5, 2.0]);
+    assert_eq!(latent.to_weight().unwrap(), weight);
+}
+
+#[test]
+fn cleared_weights_stay_cleared() {
+    let weight = Weight::dense(Shape::new(&[1, 3]).unwrap(), vec![1.0, 2.0, 3.0]).unwrap();
+    let mut graph = Graph::default();
+    graph.constants.insert("w".into(), Constant::Weight(weight));
+    let mut latent = LatentWeights::new(&graph, None, false);
+    let mask = |bits: &[bool]| Bitmask::from_bools(bits);
+    latent.set_mask("w", mask(&[true, false, true])).unwrap();
+    latent.set_mask("w", mask(&[true, true, false])).unwrap();
+    latent.store(&mut graph).unwrap();
+    assert_eq!(graph.weight("w").unwrap().to_f32(), [1.0, 0.0, 0.0]);
+    assert_eq!(latent.values("w").unwrap(), [1.0, 0.0, 0.0]);
+    assert!(latent.set_mask("v", mask(&[true])).is_err());
+}
+/// Two rows of pruned 3-bit integers whose scales are learned.
+fn integers() -> Latent {
+    let shape = Shape::new(&[2, 4]).unwrap();
+    let keep = [true, true, false, true, true, false, true, true];
+    let rounded = Weight::new(
+        shape.clone(),
+        Support::Unstructured(Bitmask::from_bools(&keep)),
+        Values::Int {
+            bits: 3,
+            codes: vec![3, 1, -2, 1, 3, -1],
+            scale: Scale::PerChannel(vec![0.1, 0.2]),
+        },
+    );
+    let exact = vec![0.31, 0.004, 9.0, -0.2, 0.25, 9.0, 0.95, -0.13];
+    let exact = Weight::dense(shape, exact).unwrap();
+    let mut latent = Latent::new(&rounded.unwrap());
+    latent.start_from(&exact);
+    latent.learn_steps();
+    latent
+}
+
+#[test]
+fn learned_steps_start_from_the_mean_magnitude_and_are_stored() {
+    let mut latent = integers();
+    let Some(steps) = &latent.steps else { panic!() };
+    let mean = [(0.31 + 0.004 + 0.2) / 3.0, (0.25 + 0.95 + 0.13) / 3.0];
+    for (s, mean) in steps.values().iter().zip(mean) {
+        assert!((s - 2.0 * mean / 3f32.sqrt()).abs() < 1e-6);
+    }
+    let pace = Pace {
+        rate: 0.1,
+        decay: 0.0,
+        step: 1,
+    };
+    let before = latent.steps.as_ref().unwrap().values();
+    latent.descend(vec![1.0; 8], &Optimiser::default(), pace);
+    let after = latent.steps.as_ref().unwrap().values();
+    assert!(before.iter().zip(&after).all(|(b, a)| a != b));
+
+    let stored = latent.to_weight().unwrap();
+    assert_eq!(stored.to_f32(), latent.effective());
+    assert_eq!(stored.nonzeros(), 6);
+    let Values::Int { scale, .. } = stored.values() else {
+        panic!()
+    };
+    assert_eq!(scale, &Scale::PerChannel(after));
+}
+
+/// Straight through the rounding: its error at this point held fixed, the
+/// rounded values are differentiable, and the gradient is theirs.
+#[test]
+fn gradients_of_steps_and_values_are_those_of_the_held_rounding() {
+    let mut latent = integers();
+    let Values::Int { bits, scale, .. } = latent.weight.values().clone() else {
+        panic!()
+    };
+    let limit = f64::from(max_code(bits));
+    let upstream: Vec<f32> = (0..8).map(|i| (i as f32 - 3.2) * 0.3).collect();
+    let row_of = |i: usize| scale.index_at(i / 4, i % 4, 4);
+    let steps = latent.steps.as_ref().unwrap().values();
+    let at_point: Vec<(usize, f64)> = latent
+        .kept()
+        .filter(|&(i, _)| latent.mask.as_ref().unwrap().get(i))
+        .map(|(i, v)| {
+            let s = steps[row_of(i)];
+            let clipped = f64::from(v / s).clamp(-limit, limit);
+            (i, f64::from(to_code(v, s, bits, true)) - clipped)
+        })
+        .collect();
+    let loss = |values: &[f32], steps: &[f64]| -> f64 {
+        let one = |&(i, error): &(usize, f64)| {
+            let s = steps[row_of(i)];
+            let clipped = (f64::from(values[i]) / s).clamp(-limit, limit);
+            f64::from(upstream[i]) * s * (clipped + error)
+        };
+        at_point.iter().map(one).sum()
+    };
+    let wide: Vec<f64> = steps.iter().map(|&s| f64::from(s)).collect();
+    let mut effective = upstream.clone();
+    let of_steps = latent.step_gradient(&mut effective).unwrap();
+    for (index, found) in of_steps.iter().enumerate() {
+        let moved = |by: f64| {
+            let mut steps = wide.clone();
+            steps[index] += by;
+            loss(&latent.values, &steps)
+        };
+        let slope = (moved(1e-5) - moved(-1e-5)) / 2e-5;
+        assert!((f64::from(*found) - slope).abs() < 1e-4, "{found} {slope}");
+    }
+    let of_values = latent.gradient(effective);
+    for (i, found) in of_values.iter().enumerate() {
+        let mut moved = |by: f32| {
+            let old = latent.values[i];
+            latent.values[i] += by;
+            let loss = loss(&latent.values, &wide);
+            latent.values[i] = old;
+            loss
+        };
+        let slope = (moved(1e-3) - moved(-1e-3)) / 2e-3;
+        assert!((f64::from(*found) - slope).abs() < 1e-3, "{found} {slope}");
+    }
+}
