@@ -369,9 +369,7 @@ impl Dataset {
 }
 
 /// Each thing with what it is in.
-fn each<'a>(
-    (index, objects): (usize, &'a Vec<Object>),
-) -> impl Iterator<Item = (usize, &'a Object)> {
+fn each((index, objects): (usize, &Vec<Object>)) -> impl Iterator<Item = (usize, &Object)> {
     objects.iter().map(move |object| (index, object))
 }
 

@@ -175,6 +175,9 @@ pub struct Probe<'a> {
     pub names: &'a [String],
 }
 
+/// Told what each probe's graph computed on a batch.
+type ProbeObserver<'a, E> = dyn FnMut(&[Vec<Tensor>]) -> Result<(), E> + 'a;
+
 /// Runs several networks on the first `limit` images, batch by batch side by
 /// side; `each` is handed the values that every probe asks for, in its order.
 /// Memory does not grow with the number of images.
@@ -185,7 +188,7 @@ pub fn observe_together<E: From<TrainError>>(
     probes: &[Probe<'_>],
     data: &Dataset,
     limit: usize,
-    each: &mut dyn FnMut(&[Vec<Tensor>]) -> Result<(), E>,
+    each: &mut ProbeObserver<'_, E>,
 ) -> Result<(), E> {
     for probe in probes {
         check_input(probe.graph, data)?;

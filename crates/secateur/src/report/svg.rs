@@ -206,8 +206,9 @@ impl Plot {
             (middle, y + away + TEXT),
         ] {
             let place = [left, base - TEXT + 2.0, left + width, base + 2.0];
+            // Wide letters take more than the mean.
             let inside = left >= 2.0
-                && place[2] <= self.frame.width
+                && left + 1.2 * width <= self.frame.width
                 && place[1] >= TOP - TEXT
                 && place[3] <= self.frame.height - BOTTOM;
             if inside && self.taken.iter().all(|other| apart(other, &place)) {
