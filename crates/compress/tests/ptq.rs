@@ -1,5 +1,5 @@
 //! Quantization without training, on networks trained on the embedded digits.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use secateur_compress::ptq::Images;
 use secateur_compress::recipe::Step;

@@ -28,7 +28,7 @@ enum Source {
     Images {
         input: String,
         batch: usize,
-        data: Dataset,
+        data: Box<Dataset>,
     },
     Named(Vec<Vec<(String, Tensor)>>),
 }
@@ -144,6 +144,7 @@ fn images(graph: &Graph, data: Dataset) -> Result<Inputs> {
         );
     }
     let input = network::input(graph)?.name.clone();
+    let data = Box::new(data);
     let source = Source::Images { input, batch, data };
     Ok(Inputs { source, len })
 }
@@ -392,7 +393,10 @@ mod tests {
         let inputs = Inputs::named(vec![vec![("input".into(), x.clone())]]);
         let mut seen = Vec::new();
         inputs
-            .observe(&[probe], &mut |v| Ok(seen.extend(v[0].to_vec())))
+            .observe(&[probe], &mut |v| {
+                seen.extend(v[0].to_vec());
+                Ok(())
+            })
             .unwrap();
         assert_eq!(seen[0], x);
         assert_eq!(

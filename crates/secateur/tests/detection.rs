@@ -85,7 +85,7 @@ fn a_detector_goes_all_the_way() {
     let place = Place::new();
     rectangles(&place);
     let fresh = zoo::build("ssd-small", [3, 48, 64], 2, 1).unwrap();
-    onnx::save(&fresh, &place.path("fresh.onnx")).unwrap();
+    onnx::save(&fresh, place.path("fresh.onnx")).unwrap();
     let trained = place.ok(&format!(
         "train fresh.onnx --data voc {TRAIN} --epochs 16 -o dense.onnx --json train.json"
     ));
@@ -151,9 +151,9 @@ fn a_network_is_asked_what_it_can_answer() {
     rectangles(&place);
     place.train();
     let detector = zoo::build("ssd-small", [3, 48, 64], 3, 1).unwrap();
-    onnx::save(&detector, &place.path("three.onnx")).unwrap();
+    onnx::save(&detector, place.path("three.onnx")).unwrap();
     let classifier = zoo::build("vgg-small", [3, 48, 64], 2, 1).unwrap();
-    onnx::save(&classifier, &place.path("classes.onnx")).unwrap();
+    onnx::save(&classifier, place.path("classes.onnx")).unwrap();
     place.write("no.xml", "");
     for (words, expected) in [
         (

@@ -47,8 +47,8 @@ fn pictures_without_classes_are_enough() {
     let x = Tensor::f32(&[1, 1, 8, 8], x).unwrap();
     let [engine, exported] = ["small.sct", "qdq.onnx"].map(|name| {
         let graph = match name.ends_with("sct") {
-            true => secateur::io::sct::load(&place.path(name)).unwrap(),
-            false => secateur::io::onnx::load(&place.path(name)).unwrap(),
+            true => secateur::io::sct::load(place.path(name)).unwrap(),
+            false => secateur::io::onnx::load(place.path(name)).unwrap(),
         };
         let reference = secateur::model::eval(&graph, &[("input", x.clone())]).unwrap();
         let session = Session::new(&graph, &SessionOptions::default()).unwrap();

@@ -1,5 +1,5 @@
 //! The page of a run, as a browser shows it.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod support;
 
