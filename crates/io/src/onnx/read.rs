@@ -346,7 +346,11 @@ impl Reader<'_> {
                 if inputs.get(2).is_some_and(|mode| !self.is_false(mode)) {
                     return Ok(None);
                 }
-                inputs.truncate(1);
+                // How much is dropped matters to those who train the network further.
+                let ratio = inputs
+                    .get(1)
+                    .is_some_and(|name| self.graph.constants.contains_key(name));
+                inputs.truncate(if ratio { 2 } else { 1 });
             }
             _ => {}
         }
