@@ -226,5 +226,5 @@ fn a_recipe_without_labels_repeats_and_refuses_to_train() {
         }
     }
     let stopped = run_unlabelled(linear.clone(), &samples, &recipe, &mut Impatient).unwrap_err();
-    assert_eq!(stopped.to_string(), "stopped");
+    assert_eq!(stopped.to_string(), "calibration: stopped");
 }
