@@ -11,6 +11,7 @@ use crate::optimiser::Pace;
 use crate::score::check_input;
 use crate::trace::{self, BatchStatistics, Dropout, Mode, Value};
 use crate::{Optimiser, Schedule, TrainError};
+use burn::tensor::Tensor;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -104,6 +105,22 @@ pub trait Hooks {
         Ok(())
     }
 
+    /// Between the backward pass of a step and the step itself: the gradients of the values that
+    /// the network computed with, by name; those of removed positions too.
+    ///
+    /// # Errors
+    /// Whatever stops the training.
+    fn gradients(
+        &mut self,
+        step: usize,
+        total: usize,
+        weights: &mut LatentWeights,
+        gradients: &BTreeMap<String, Vec<f32>>,
+    ) -> Result<(), TrainError> {
+        let _ = (step, total, weights, gradients);
+        Ok(())
+    }
+
     /// After a step; `Break` stops the training with [`TrainError::Stopped`].
     fn after_step(&mut self, step: usize, total: usize, loss: f32) -> ControlFlow<()> {
         let _ = (step, total, loss);
@@ -190,17 +207,14 @@ pub fn fit(
             });
         }
 
-        let mut gradients = loss.backward();
-        let gradients = parameters
-            .iter()
-            .filter_map(|(name, p)| Some((name, p.flat.grad_remove(&mut gradients)?)))
-            .map(|(name, gradient)| (name.clone(), trace::to_vec(gradient)));
+        let gradients = gradients_of(&loss, &parameters);
+        hooks.gradients(step, total, &mut learner.latent, &gradients)?;
         let pace = Pace {
             rate: options.learning_rate * options.schedule.factor(step as f32 / total as f32),
             decay: options.weight_decay,
             step: step + 1,
         };
-        learner.descend(gradients.collect(), &options.optimiser, pace);
+        learner.descend(gradients, &options.optimiser, pace);
         statistics.iter().for_each(|s| learner.follow(s));
         if let Some(average) = &mut average {
             average.follow(learner.trained());
@@ -223,6 +237,21 @@ pub fn fit(
         steps: total,
         final_loss: (tail_loss / tail_steps.max(1) as f64) as f32,
     })
+}
+
+/// The gradient of the loss by each parameter that has part in it.
+pub(crate) fn gradients_of(
+    loss: &Tensor<1>,
+    parameters: &HashMap<String, Value>,
+) -> BTreeMap<String, Vec<f32>> {
+    let mut gradients = loss.backward();
+    let mut found = BTreeMap::new();
+    for (name, parameter) in parameters {
+        if let Some(gradient) = parameter.flat.grad_remove(&mut gradients) {
+            found.insert(name.clone(), trace::to_vec(gradient));
+        }
+    }
+    found
 }
 
 impl FitOptions {
@@ -281,7 +310,7 @@ impl Learner {
 
     fn descend(
         &mut self,
-        mut gradients: HashMap<String, Vec<f32>>,
+        mut gradients: BTreeMap<String, Vec<f32>>,
         optimiser: &Optimiser,
         pace: Pace,
     ) {

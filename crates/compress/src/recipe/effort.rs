@@ -16,8 +16,8 @@ impl Step {
         let (retrain, rounds) = match self {
             Self::Train(step) => (Some(&step.retrain), 1),
             Self::Prune(step) => match step.schedule {
-                PruneSchedule::Rounds(rounds) => (step.resolve(network).1, rounds),
-                _ => (step.resolve(network).1, 1),
+                PruneSchedule::Rounds(rounds) => (step.resolve(network).retrain, rounds),
+                _ => (step.resolve(network).retrain, 1),
             },
             Self::Share(step) => (step.resolve(network), 1),
             Self::Quantize(step) => (step.retrain.as_ref(), 1),

@@ -1,10 +1,12 @@
 //! A recipe carried out.
 
 mod channels;
+mod gradual;
 mod norms;
 mod prune;
 mod quantize;
 mod retrain;
+mod rigl;
 mod share;
 mod unlabelled;
 

@@ -18,8 +18,9 @@ pub(crate) use batch_norm::{batch_norm, moments};
 pub(crate) use conv2d::{ConvGeometry, conv2d};
 pub(crate) use fake_quantize::{Codes, fake_quantize};
 pub(crate) use linear::{LinearGeometry, linear};
-pub use matrix::cross_product;
+pub use matrix::{Element, Matrix, add_product};
 pub(crate) use pool::{PoolGeometry, average_pool, max_pool};
+pub(crate) use unfold::operands;
 
 use burn::backend::flex::FlexTensor;
 use burn::tensor::TensorData;
