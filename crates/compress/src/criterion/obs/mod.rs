@@ -542,13 +542,14 @@ mod tests {
     }
 
     #[test]
-    fn one_pass_is_nearly_as_good_as_the_exact_order() {
+    fn one_pass_is_between_the_exact_order_and_magnitude() {
         for pattern in ["unstructured", "2:4", "16:64", "1x4", "4x1"] {
             let [exact, pass, magnitude] = errors(pattern);
             println!("{pattern}: {exact:?} {pass:?} {magnitude:?}");
             assert_eq!([exact.1, pass.1], [magnitude.1; 2], "{pattern}");
             assert!(exact.0 < 0.5 * magnitude.0, "{pattern}");
-            assert!(pass.0 < 1.5 * exact.0 && pass.0 < magnitude.0, "{pattern}");
+            assert!(exact.0 < 1.05 * pass.0, "{pattern}");
+            assert!(pass.0 < 0.5 * magnitude.0, "{pattern}");
         }
     }
 }
