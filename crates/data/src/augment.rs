@@ -6,6 +6,8 @@ use secateur_model::detection::Object;
 
 use crate::DataError;
 
+pub use crate::warp::Warp;
+
 /// Pads by `pad` zeros on every side, crops at random to the old size and mirrors half of the
 /// images left to right: the augmentation of He, Zhang, Ren, Sun, *Deep Residual Learning*
 /// (2016), section 4.2.
@@ -157,7 +159,7 @@ impl Cutout {
 }
 
 /// Values of one image.
-fn image_len(batch: &[f32], shape: [usize; 3]) -> Result<usize, DataError> {
+pub(crate) fn image_len(batch: &[f32], shape: [usize; 3]) -> Result<usize, DataError> {
     let len = shape
         .iter()
         .try_fold(1usize, |len, &dim| len.checked_mul(dim))

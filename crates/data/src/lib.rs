@@ -29,6 +29,7 @@ mod source;
 mod split;
 mod unlabelled;
 mod voc;
+mod warp;
 
 pub use array::{Array, Values};
 pub use cache::cache_dir;

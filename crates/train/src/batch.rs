@@ -4,10 +4,10 @@ use crate::TrainError;
 use crate::trace::Value;
 use rand_chacha::ChaCha8Rng;
 use secateur_data::Dataset;
-use secateur_data::augment::{CropFlip, Cutout, Moved};
+use secateur_data::augment::{CropFlip, Cutout, Moved, Warp};
 
 /// How images are varied between epochs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Augment {
     /// Moved by up to so many pixels each way, black moving in.
     pub shift: usize,
@@ -15,6 +15,8 @@ pub struct Augment {
     pub mirror: bool,
     /// A square of so many pixels blanked, anywhere (DeVries & Taylor 2017).
     pub cutout: usize,
+    /// Turned, stretched and moved; not where boxes would have to follow.
+    pub warp: Option<Warp>,
 }
 
 /// Some images as they are shown.
@@ -39,12 +41,21 @@ pub(crate) fn batch_of(
         shift,
         mirror,
         cutout,
+        warp,
     } = augment;
     let crop = CropFlip { pad: shift, mirror };
     let moves = match shift > 0 || mirror {
         true => crop.apply(&mut pixels, shape, rng).map_err(wrong)?,
         false => Vec::new(),
     };
+    if let Some(warp) = warp {
+        if data.labels().is_empty() {
+            return Err(TrainError::Setting(
+                "images cannot be warped where boxes would have to follow".into(),
+            ));
+        }
+        warp.apply(&mut pixels, shape, rng).map_err(wrong)?;
+    }
     if cutout > 0 {
         let square = Cutout { side: cutout };
         square.apply(&mut pixels, shape, rng).map_err(wrong)?;

@@ -8,6 +8,7 @@ use crate::latent::LatentWeights;
 use crate::loss::{Distill, Objective};
 use crate::norms::{running_statistics, store_statistics};
 use crate::optimiser::Pace;
+use crate::rate::RateOptions;
 use crate::score::check_input;
 use crate::trace::{self, BatchStatistics, Dropout, Mode, Value};
 use crate::{Optimiser, Schedule, TrainError};
@@ -55,6 +56,8 @@ pub struct FitOptions {
     pub unrounded: Option<Graph>,
     /// Decay of a moving average of the weights, which is what is kept in the end.
     pub average: Option<f32>,
+    /// Which weights become integers, and what a bit of them costs.
+    pub rate: Option<RateOptions>,
     /// Order of the images, and their variation.
     pub seed: u64,
 }
@@ -74,6 +77,7 @@ impl Default for FitOptions {
             learn_steps: false,
             unrounded: None,
             average: None,
+            rate: None,
             seed: 0,
         }
     }
@@ -156,6 +160,9 @@ pub fn fit(
             order.shuffle(&mut rng);
         }
         hooks.before_step(step, total, &mut learner.latent)?;
+        if let Some(rate) = &options.rate {
+            learner.latent.price(rate, step, total);
+        }
         let start = step % per_epoch * batch;
         let indices = &order[start..start + batch];
         let shown = batch_of(data, indices, options.augment, &mut rng)?;
@@ -259,8 +266,12 @@ impl Learner {
             true => ActivationSteps::new(graph, [data.channels, data.height, data.width])?,
             false => ActivationSteps::none(),
         };
+        let mut latent = LatentWeights::new(graph, options.unrounded.as_ref(), options.learn_steps);
+        if let Some(rate) = &options.rate {
+            latent.code(&rate.steps)?;
+        }
         Ok(Self {
-            latent: LatentWeights::new(graph, options.unrounded.as_ref(), options.learn_steps),
+            latent,
             activations,
             running,
         })
@@ -272,7 +283,7 @@ impl Learner {
             let dims = latent.weight.shape().dims();
             let value = match self.running.get(name) {
                 Some(statistics) => Value::new(statistics.clone(), dims),
-                None => Value::parameter(latent.effective(), dims),
+                None => Value::parameter(latent.effective(), dims).with_live(latent.live.clone()),
             };
             (name.clone(), value)
         });

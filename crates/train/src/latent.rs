@@ -2,11 +2,14 @@
 //! compression gave them.
 
 use crate::TrainError;
+use crate::ops::Live;
 use crate::optimiser::{Optimiser, Pace};
+use crate::rate::{Rate, RateOptions};
 use crate::steps::{Steps, first_step, gradient_factor, step_slope};
 use secateur_model::weight::max_code;
 use secateur_model::{Bitmask, Codebook, Constant, Graph, Scale, Support, Values, Weight};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Every weight of a graph as latent f32 values with its constraint.
 ///
@@ -28,6 +31,10 @@ pub(crate) struct Latent {
     mask: Option<Bitmask>,
     /// The scales of an integer weight, where they are learned.
     pub steps: Option<Steps>,
+    /// How its integers are trained to be cheap; `values` are then in steps.
+    rate: Option<Rate>,
+    /// Rows and columns that may have values, where others may not.
+    pub live: Option<Arc<Live>>,
     /// Whether weight decay applies: matrices and kernels, not vectors.
     decays: bool,
     /// First and second moments of the optimiser.
@@ -84,8 +91,53 @@ impl LatentWeights {
             )));
         }
         latent.clear_outside(&mask);
+        latent.live = Live::of(&mask, latent.weight.matrix());
         latent.mask = Some(mask);
         Ok(())
+    }
+
+    /// Lets weights be integers of steps that are learned, at a price a bit.
+    ///
+    /// # Errors
+    /// A name that is no weight, a weight that has a form already, a step that is no positive
+    /// number.
+    pub(crate) fn code(&mut self, steps: &BTreeMap<String, f32>) -> Result<(), TrainError> {
+        for (name, &step) in steps {
+            let latent = self.weights.get_mut(name);
+            let dense = |l: &&mut Latent| matches!(l.weight.values(), Values::F32(_));
+            let Some(latent) = latent.filter(dense).filter(|l| l.mask.is_none()) else {
+                return Err(TrainError::Setting(format!(
+                    "`{name}` is no dense f32 weight, which a price of bits needs"
+                )));
+            };
+            if !step.is_finite() || step <= 0.0 {
+                return Err(TrainError::Setting(format!(
+                    "the step of `{name}` must be positive, found {step}"
+                )));
+            }
+            latent.values.iter_mut().for_each(|v| *v /= step);
+            latent.rate = Some(Rate::new(latent.weight.matrix(), step));
+        }
+        Ok(())
+    }
+
+    /// Sets the price of a bit for a step of the training.
+    pub(crate) fn price(&mut self, options: &RateOptions, step: usize, total: usize) {
+        for latent in self.weights.values_mut() {
+            let Some(rate) = &mut latent.rate else {
+                continue;
+            };
+            if rate.begin(
+                options,
+                &mut latent.values,
+                &mut latent.moments,
+                step,
+                total,
+            ) {
+                let [rows, columns] = rate.living();
+                latent.live = Live::new(rows, columns, latent.weight.matrix());
+            }
+        }
     }
 
     /// Positions that are kept, and all, of a weight.
@@ -134,6 +186,10 @@ impl Latent {
             decays: weight.shape().rank() > 1,
             weight: weight.clone(),
             steps: None,
+            rate: None,
+            live: mask
+                .as_ref()
+                .and_then(|mask| Live::of(mask, weight.matrix())),
             values,
             mask,
         }
@@ -194,6 +250,9 @@ impl Latent {
 
     /// The value that the network computes with at every position.
     pub fn effective(&self) -> Vec<f32> {
+        if let Some(rate) = &self.rate {
+            return rate.effective(&self.values);
+        }
         let columns = self.columns();
         match self.weight.values() {
             Values::Shared { codebook, codes } => {
@@ -237,6 +296,15 @@ impl Latent {
 
     /// One step against the gradient of the effective values.
     pub fn descend(&mut self, mut effective: Vec<f32>, optimiser: &Optimiser, pace: Pace) {
+        if let Some(rate) = &mut self.rate {
+            return rate.descend(
+                &mut self.values,
+                &mut self.moments,
+                effective,
+                optimiser,
+                pace,
+            );
+        }
         let of_steps = self.step_gradient(&mut effective);
         if let (Some(steps), Some(gradient)) = (&mut self.steps, of_steps) {
             steps.descend(gradient, optimiser, pace);
@@ -244,7 +312,8 @@ impl Latent {
         let gradient = self.gradient(effective);
         let decay = if self.decays { pace.decay } else { 0.0 };
         let pace = Pace { decay, ..pace };
-        optimiser.step(&mut self.values, &mut self.moments, &gradient, pace);
+        let [first, second] = &mut self.moments;
+        optimiser.step(&mut self.values, [first, second], &gradient, pace);
     }
 
     /// The gradient of learned steps; where a value saturates, that of the value
@@ -302,6 +371,10 @@ impl Latent {
 
     fn to_weight(&self) -> Result<Weight, TrainError> {
         let shape = self.weight.shape().clone();
+        if let Some(rate) = &self.rate {
+            let (support, values) = rate.form(&self.values);
+            return Ok(Weight::new(shape, support, values)?);
+        }
         let columns = self.columns();
         let old = self.weight.support().mask();
         let support = match (&self.mask, old) {

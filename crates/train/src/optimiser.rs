@@ -45,10 +45,11 @@ impl Optimiser {
     ///
     /// A removed position has value, gradient and moments of zero, and so keeps
     /// them: no rule below moves it.
+    #[inline(always)]
     pub(crate) fn step(
         &self,
         values: &mut [f32],
-        [first, second]: &mut [Vec<f32>; 2],
+        [first, second]: [&mut [f32]; 2],
         gradient: &[f32],
         Pace { rate, decay, step }: Pace,
     ) {

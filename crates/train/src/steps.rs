@@ -47,7 +47,8 @@ impl Steps {
             *g *= factor / start;
         }
         let pace = Pace { decay: 0.0, ..pace };
-        optimiser.step(&mut self.ratios, &mut self.moments, &gradient, pace);
+        let [first, second] = &mut self.moments;
+        optimiser.step(&mut self.ratios, [first, second], &gradient, pace);
         let [low, high] = [*RATIOS.start(), *RATIOS.end()];
         self.ratios.iter_mut().for_each(|r| *r = r.clamp(low, high));
     }

@@ -62,7 +62,7 @@ fn options(epochs: f32) -> FitOptions {
         augment: Augment {
             shift: 4,
             mirror: true,
-            cutout: 0,
+            ..Augment::default()
         },
         seed: 5,
         ..FitOptions::default()

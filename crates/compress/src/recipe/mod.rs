@@ -5,6 +5,7 @@ mod effort;
 mod norms;
 mod prune;
 mod quantize;
+mod rate;
 mod retrain;
 mod share;
 
@@ -12,6 +13,7 @@ pub use channels::{ChannelsOverride, ChannelsSchedule, ChannelsStep};
 pub use norms::NormsStep;
 pub use prune::{AllocationSettings, PruneOverride, PruneSchedule, PruneStep};
 pub use quantize::{Biases, QuantizeStep, Rounding, SecondOrder};
+pub use rate::{RateOverride, RateStep};
 pub use retrain::{
     Automatic, DistillSettings, FeatureSetting, OptimiserSetting, Retrain, ScheduleSetting,
 };
@@ -54,6 +56,8 @@ pub enum Step {
     Train(TrainStep),
     /// Cut whole channels, and retrain.
     Channels(ChannelsStep),
+    /// Train integers that are cheap to code.
+    Rate(RateStep),
     /// Remove connections, and retrain.
     Prune(PruneStep),
     /// Give each layer few values, and retrain them.
@@ -73,6 +77,7 @@ impl Step {
             Self::Train(_) => "train",
             Self::Channels(_) => "channels",
             Self::Prune(_) => "prune",
+            Self::Rate(_) => "rate",
             Self::Share(_) => "share",
             Self::Quantize(_) => "quantize",
             Self::Norms(_) => "norms",
@@ -85,6 +90,7 @@ impl Step {
             Self::Train(step) => step.retrain.check(),
             Self::Channels(step) => step.check(),
             Self::Prune(step) => step.check(),
+            Self::Rate(step) => step.check(),
             Self::Share(step) => step.check(),
             Self::Quantize(step) => step.check(),
             Self::Norms(step) => step.check(),
@@ -127,7 +133,7 @@ pub struct EncodeStep {
 }
 
 /// The recipes that come with the library: name and text.
-pub const BUILTIN: [(&str, &str); 5] = [
+pub const BUILTIN: [(&str, &str); 6] = [
     (
         "deep-compression",
         include_str!("../../../../recipes/deep-compression.toml"),
@@ -144,6 +150,10 @@ pub const BUILTIN: [(&str, &str); 5] = [
     (
         "prune-only",
         include_str!("../../../../recipes/prune-only.toml"),
+    ),
+    (
+        "smallest",
+        include_str!("../../../../recipes/smallest.toml"),
     ),
 ];
 
@@ -231,6 +241,16 @@ impl Recipe {
             let before = |other: &str| done.contains(&other);
             let because = match kind {
                 _ if before("encode") => Some("the file is encoded last"),
+                "rate"
+                    if ["prune", "share", "quantize", "rate"]
+                        .map(before)
+                        .contains(&true) =>
+                {
+                    Some("it decides by itself what is left, and in which form")
+                }
+                "prune" | "share" | "quantize" if before("rate") => {
+                    Some("the weights are few integers already")
+                }
                 "prune" if before("share") || before("quantize") => {
                     Some("shared or quantized weights cannot be pruned; prune first")
                 }

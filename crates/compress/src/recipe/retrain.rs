@@ -1,5 +1,6 @@
 //! How a step trains.
 
+use secateur_data::augment::Warp;
 use secateur_train::{Augment, Curve, Features, Optimiser, Schedule};
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +45,9 @@ pub struct Retrain {
     /// Side of the square that is blanked in each image, in pixels.
     #[serde(default)]
     pub cutout: usize,
+    /// Random turn, stretch and shift of each image.
+    #[serde(default)]
+    pub warp: Option<WarpSettings>,
     /// Learn from the network as it was before the recipe.
     #[serde(default)]
     pub distill: Option<DistillSettings>,
@@ -109,6 +113,21 @@ impl From<OptimiserSetting> for Optimiser {
             OptimiserSetting::Adamw => Self::adam(),
         }
     }
+}
+
+/// How far images are warped: [`Warp`].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WarpSettings {
+    /// Largest move, in pixels.
+    #[serde(default)]
+    pub shift: f32,
+    /// Largest turn, in degrees.
+    #[serde(default)]
+    pub turn: f32,
+    /// Largest stretch or squeeze, as a share.
+    #[serde(default)]
+    pub stretch: f32,
 }
 
 /// `alpha · CE + (1 − alpha) · T² · KL` (Hinton et al. 2015), and feature maps.
@@ -182,6 +201,7 @@ impl Retrain {
             shift: 0,
             mirror: false,
             cutout: 0,
+            warp: None,
             distill: None,
             learn_steps: false,
             average: None,
@@ -203,6 +223,11 @@ impl Retrain {
             shift: self.shift,
             mirror: self.mirror,
             cutout: self.cutout,
+            warp: self.warp.map(|w| Warp {
+                shift: w.shift,
+                turn: w.turn,
+                stretch: w.stretch,
+            }),
         }
     }
 
@@ -227,6 +252,14 @@ impl Retrain {
             && (parts == 0 || !positive(factor))
         {
             return Err("a schedule of steps needs positive parts and a positive factor".into());
+        }
+        if let Some(w) = self.warp {
+            let within = |x: f32, most: f32| (0.0..=most).contains(&x);
+            if !within(w.shift, 100.0) || !within(w.turn, 180.0) || !within(w.stretch, 0.9) {
+                return Err(
+                    "warp: shift, turn and stretch go to 100 pixels, 180 degrees and 0.9".into(),
+                );
+            }
         }
         let Some(distill) = &self.distill else {
             return Ok(());
@@ -272,6 +305,7 @@ mod tests {
         for wrong in [
             "rewind = 1.0",
             "warmup = -0.1",
+            "warp = { turn = 200 }",
             "average = 1.5",
             "label_smoothing = nan",
             "schedule = { step = { parts = 0, factor = 0.1 } }",

@@ -39,7 +39,7 @@ impl Stage<'_> {
     }
 
     /// The network's input, for one image.
-    fn input(&self, graph: &Graph) -> Result<(String, Shape), CompressError> {
+    pub(super) fn input(&self, graph: &Graph) -> Result<(String, Shape), CompressError> {
         let name = graph.inputs.first().map(|input| input.name.clone());
         let image = [1, self.train.channels, self.train.height, self.train.width];
         Ok((name.unwrap_or_default(), Shape::new(&image)?))

@@ -4,6 +4,7 @@ mod channels;
 mod norms;
 mod prune;
 mod quantize;
+mod rate;
 mod retrain;
 mod share;
 mod unlabelled;
@@ -158,6 +159,7 @@ pub fn resume(
             Step::Train(step) => stage.retrain(graph, Some(&step.retrain))?,
             Step::Channels(step) => stage.channels(graph, step)?,
             Step::Prune(step) => stage.prune(graph, step)?,
+            Step::Rate(step) => stage.rate(graph, step)?,
             Step::Share(step) => stage.share(graph, step)?,
             Step::Quantize(step) => stage.quantize(graph, step)?,
             Step::Encode(step) => stage.encode(graph, step)?,

@@ -236,7 +236,7 @@ fn quantize_recurrent(graph: &mut Graph) -> Result<(), CompressError> {
 }
 
 /// Names of the biases of convolutions and fully connected layers.
-fn biases(graph: &Graph) -> Vec<String> {
+pub(super) fn biases(graph: &Graph) -> Vec<String> {
     graph
         .nodes
         .iter()

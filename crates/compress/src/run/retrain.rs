@@ -5,7 +5,9 @@ use super::{Observer, Round, Stage};
 use crate::CompressError;
 use crate::recipe::Retrain;
 use secateur_model::Graph;
-use secateur_train::{Distill, FitOptions, Hooks, LatentWeights, TrainError, epochs_for, fit};
+use secateur_train::{
+    Distill, FitOptions, Hooks, LatentWeights, RateOptions, TrainError, epochs_for, fit,
+};
 use std::ops::ControlFlow;
 
 impl Stage<'_> {
@@ -50,6 +52,7 @@ impl Stage<'_> {
             learn_steps: retrain.learn_steps,
             unrounded: beside.unrounded,
             average: retrain.average,
+            rate: beside.rate,
             seed: self.seed,
         };
         let mut hooks = StageHooks {
@@ -69,6 +72,8 @@ pub(super) struct Beside<'a> {
     pub gradual: Option<Gradual<'a>>,
     /// The network before its weights were rounded.
     pub unrounded: Option<Graph>,
+    /// A price of bits.
+    pub rate: Option<RateOptions>,
 }
 
 struct StageHooks<'a> {

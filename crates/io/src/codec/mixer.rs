@@ -79,7 +79,7 @@ pub(super) fn stretch(p: u32) -> i32 {
 /// Adaptive probability of one context, with the number of decisions seen: the
 /// first ones count fully, later ones at a rate that stops falling at a limit.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Counter {
+pub(crate) struct Counter {
     /// Probability in `2^-COUNTER_BITS`.
     p: u32,
     seen: u16,
@@ -106,7 +106,7 @@ const PRIOR_MAX: u16 = 32;
 const STEPS: usize = 2 * SEEN_MAX as usize + PRIOR_MAX as usize + 1;
 
 impl Counter {
-    pub(super) const NEW: Self = Self {
+    pub(crate) const NEW: Self = Self {
         p: 1 << (COUNTER_BITS - 1),
         seen: 0,
     };
@@ -121,7 +121,7 @@ impl Counter {
 
     /// Whether nothing was seen yet.
     #[inline]
-    pub(super) fn is_new(self) -> bool {
+    pub(crate) fn is_new(self) -> bool {
         self.seen == 0
     }
 
@@ -153,7 +153,7 @@ impl Counter {
 
 /// How fast models learn: chosen by the encoder, told to the decoder.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     /// Half-decisions that a new counter's start value is worth, plus two; 32
     /// at most.
     prior: u16,
@@ -164,7 +164,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub(super) const fn new(prior: u16, limit: u16, rate: i32) -> Self {
+    pub(crate) const fn new(prior: u16, limit: u16, rate: i32) -> Self {
         Self { prior, limit, rate }
     }
 }
@@ -175,14 +175,14 @@ const WEIGHT_ONE: i32 = 1 << 16;
 /// context's logit says beyond the base's, so that a context without
 /// experience (which starts at the base) says nothing.
 #[derive(Debug)]
-pub(super) struct Mixer<const N: usize> {
+pub(crate) struct Mixer<const N: usize> {
     weights: Vec<[i32; N]>,
     pace: Pace,
 }
 
 impl<const N: usize> Mixer<N> {
     /// `sets` weight vectors, all starting at `start` (in `1 / 256`).
-    pub(super) fn new(sets: usize, start: [i32; N], pace: Pace) -> Self {
+    pub(crate) fn new(sets: usize, start: [i32; N], pace: Pace) -> Self {
         let start = start.map(|w| w * (WEIGHT_ONE / 256));
         Self {
             weights: vec![start; sets],
@@ -192,7 +192,7 @@ impl<const N: usize> Mixer<N> {
 
     /// Codes one decision and learns from it.
     #[inline]
-    pub(super) fn code<C: BitCoder>(
+    pub(crate) fn code<C: BitCoder>(
         &mut self,
         coder: &mut C,
         bit: bool,

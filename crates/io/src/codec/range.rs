@@ -7,7 +7,7 @@
 use super::CodecError;
 
 /// Probabilities are in units of `1 / ONE`.
-pub(super) const ONE: u32 = 1 << 16;
+pub(crate) const ONE: u32 = 1 << 16;
 
 /// Renormalise when the interval is narrower than this.
 const NARROW: u32 = 1 << 24;
@@ -16,7 +16,7 @@ const NARROW: u32 = 1 << 24;
 const TAIL: usize = 4;
 
 /// Codes binary decisions, in either direction.
-pub(super) trait BitCoder {
+pub(crate) trait BitCoder {
     /// Codes one decision whose probability of being `true` is `p / ONE`,
     /// with `0 < p < ONE`. A decoder ignores `bit`; all return the true one.
     fn code(&mut self, bit: bool, p: u32) -> bool;
@@ -28,9 +28,23 @@ pub(super) trait BitCoder {
     fn check(&self) -> Result<(), CodecError>;
 }
 
+/// Codes nothing: what a model learns from decisions that are known on both sides.
+#[derive(Debug)]
+pub(crate) struct Idle;
+
+impl BitCoder for Idle {
+    fn code(&mut self, bit: bool, _: u32) -> bool {
+        bit
+    }
+
+    fn check(&self) -> Result<(), CodecError> {
+        Ok(())
+    }
+}
+
 /// Writes decisions to bytes.
 #[derive(Debug)]
-pub(super) struct RangeEncoder {
+pub(crate) struct RangeEncoder {
     out: Vec<u8>,
     low: u64,
     range: u32,
@@ -40,7 +54,7 @@ pub(super) struct RangeEncoder {
 }
 
 impl RangeEncoder {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             out: Vec::new(),
             low: 0,
@@ -68,7 +82,7 @@ impl RangeEncoder {
     }
 
     /// Ends the stream with the shortest code value inside the interval.
-    pub(super) fn finish(mut self) -> Vec<u8> {
+    pub(crate) fn finish(mut self) -> Vec<u8> {
         let last = self.low + u64::from(self.range) - 1;
         let zeros = (0..32)
             .rev()
@@ -111,7 +125,7 @@ impl BitCoder for RangeEncoder {
 
 /// Reads decisions from bytes.
 #[derive(Debug)]
-pub(super) struct RangeDecoder<'a> {
+pub(crate) struct RangeDecoder<'a> {
     bytes: &'a [u8],
     at: usize,
     code: u32,
@@ -119,7 +133,7 @@ pub(super) struct RangeDecoder<'a> {
 }
 
 impl<'a> RangeDecoder<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         let mut decoder = Self {
             bytes,
             at: 0,
@@ -143,7 +157,7 @@ impl<'a> RangeDecoder<'a> {
     ///
     /// # Errors
     /// When decisions came from beyond the input, or input is left over.
-    pub(super) fn finish(self) -> Result<(), CodecError> {
+    pub(crate) fn finish(self) -> Result<(), CodecError> {
         self.check()?;
         if self.at < self.bytes.len() {
             return Err(CodecError::Trailing {

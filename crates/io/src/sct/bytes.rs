@@ -14,6 +14,8 @@ pub(super) struct Damage {
 pub(super) struct Writer {
     pub(super) bytes: Vec<u8>,
     pub(super) names: Names,
+    /// A coded plane, and where among the bytes it belongs.
+    pub(super) plane: Option<(usize, Vec<u8>)>,
 }
 
 impl Writer {
@@ -48,6 +50,11 @@ impl Writer {
         self.bytes.extend_from_slice(bytes);
     }
 
+    /// The coded plane of the weight that is written.
+    pub(super) fn plane(&mut self, plane: Vec<u8>) {
+        self.plane = Some((self.bytes.len(), plane));
+    }
+
     /// A reference to a string that is kept once in the file.
     pub(super) fn name(&mut self, name: &str) {
         let id = self.names.id(name);
@@ -79,6 +86,8 @@ pub(super) struct Reader<'a> {
     names: &'a NameTable,
     /// Elements that tensors may still have.
     elements_left: usize,
+    /// Coded planes, where they stand apart, and the offset of the first of them.
+    planes: Option<(&'a [u8], usize)>,
 }
 
 impl<'a> Reader<'a> {
@@ -89,6 +98,15 @@ impl<'a> Reader<'a> {
             base,
             names,
             elements_left: 0,
+            planes: None,
+        }
+    }
+
+    /// The same, for planes that stand apart, from `offset` of the file.
+    pub(super) fn with_planes(self, planes: &'a [u8], offset: usize) -> Self {
+        Self {
+            planes: Some((planes, offset)),
+            ..self
         }
     }
 
@@ -213,6 +231,34 @@ impl<'a> Reader<'a> {
         self.take(count)
     }
 
+    /// Whether planes stand apart.
+    pub(super) fn has_planes(&self) -> bool {
+        self.planes.is_some()
+    }
+
+    /// A coded plane and its offset in the file.
+    pub(super) fn plane(&mut self) -> Result<(&'a [u8], usize), Damage> {
+        let Some((planes, at)) = self.planes else {
+            let count = self.size()?;
+            let at = self.offset();
+            return Ok((self.take(count)?, at));
+        };
+        let count = self.size()?;
+        let Some((plane, rest)) = planes.split_at_checked(count) else {
+            return Err(Damage {
+                offset: at,
+                reason: format!("{count} bytes are needed, {} are left", planes.len()),
+            });
+        };
+        self.planes = Some((rest, at + count));
+        Ok((plane, at))
+    }
+
+    /// Bytes that count as a constant's: its own, or where planes stand apart, of its plane.
+    pub(super) fn spent(&self) -> usize {
+        self.planes.map_or(self.offset(), |(_, at)| at)
+    }
+
     pub(super) fn text(&mut self) -> Result<String, Damage> {
         let bytes = self.blob()?.to_vec();
         String::from_utf8(bytes).map_err(|_| self.damage("a text is not UTF-8"))
@@ -228,7 +274,8 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn end(&self) -> Result<(), Damage> {
-        match self.remaining() {
+        let planes = self.planes.map_or(0, |(planes, _)| planes.len());
+        match self.remaining() + planes {
             0 => Ok(()),
             left => Err(self.damage(format!("{left} bytes are left over"))),
         }

@@ -6,6 +6,10 @@
 //! little-endian, all others LEB128, signed ones zigzag. A weight is stored as
 //! its support and symbols through the [codec](crate::codec) that is smallest.
 //!
+//! Version 2 is what [`Store::Smallest`] writes for files of little structure: the lengths of the
+//! three bodies, unpacked and packed, the bodies packed by a model that knows common networks,
+//! then the coded planes in the order of their weights, and one CRC-32 of all that.
+//!
 //! ```
 //! use secateur_io::sct;
 //!
@@ -24,6 +28,7 @@ mod bytes;
 mod file;
 mod graph;
 mod names;
+mod pack;
 mod put_op;
 mod read;
 mod read_op;
@@ -47,7 +52,10 @@ pub use write::write;
 use secateur_model::{Constant, Shape};
 
 const MAGIC: &[u8] = b"SCT";
-const VERSION: u8 = 1;
+/// Version of a file of three sections.
+const PLAIN: u8 = 1;
+/// Version of a file whose sections are packed.
+const PACKED: u8 = 2;
 
 /// Most elements that the constants of a file of `bytes` bytes unfold to,
 /// extents of zero counted as one: coded tensors may be far smaller than what

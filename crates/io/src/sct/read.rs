@@ -7,7 +7,7 @@ use super::section::Section;
 use super::summary::{Span, Summary, WeightSummary};
 use super::tensor::read_tensor;
 use super::weight::{Found as FoundWeight, Pending, read_weight};
-use super::{MAGIC, VERSION, max_elements};
+use super::{MAGIC, PACKED, PLAIN, max_elements, pack};
 use crate::IoError;
 use rayon::prelude::*;
 use secateur_model::{Constant, Graph, Tensor};
@@ -80,38 +80,53 @@ fn parse(bytes: &[u8], name: &str) -> Result<(Graph, Spans), IoError> {
     };
     let no_names = NameTable::default();
     let mut file = Reader::new(bytes, 0, &no_names);
-    check_version(&mut file).map_err(damaged("first"))?;
-
-    let mut sizes = [0; 3];
-    let mut body = |section: Section, size: &mut usize| {
-        let start = file.offset();
-        let body = section.read(&mut file).map_err(damaged(section.name()));
-        *size = file.offset() - start;
-        body
+    let version = read_version(&mut file).map_err(damaged("first"))?;
+    let unpacked;
+    let sections = match version {
+        PACKED => {
+            let (sections, planes) = read_packed(&mut file, bytes).map_err(damaged("packed"))?;
+            unpacked = sections;
+            Sections::unpacked(&unpacked, planes, &no_names).map_err(damaged("packed"))?
+        }
+        _ => {
+            let mut body = |section: Section| {
+                let start = file.offset();
+                let (bytes, at) = section.read(&mut file).map_err(damaged(section.name()))?;
+                let size = file.offset() - start;
+                Ok::<_, IoError>(Body { bytes, at, size })
+            };
+            let sections = Sections {
+                graph: body(Section::Graph)?,
+                tensors: body(Section::Tensors)?,
+                metadata: body(Section::Metadata)?,
+                planes: None,
+            };
+            file.end().map_err(damaged("metadata"))?;
+            sections
+        }
     };
-    let [graph_size, tensors_size, metadata_size] = &mut sizes;
-    let (graph, tensors, metadata) = (
-        body(Section::Graph, graph_size)?,
-        body(Section::Tensors, tensors_size)?,
-        body(Section::Metadata, metadata_size)?,
-    );
-    file.end().map_err(damaged("metadata"))?;
 
+    let Body {
+        bytes: graph, at, ..
+    } = sections.graph;
     let in_graph = damaged(Section::Graph.name());
-    let mut reader = Reader::new(graph.0, graph.1, &no_names);
+    let mut reader = Reader::new(graph, at, &no_names);
     let names = NameTable::read(&mut reader).map_err(&in_graph)?;
-    let start = graph.1 + graph.0.len() - reader.remaining();
-    let rest = graph.0.get(start - graph.1..).unwrap_or_default();
+    let start = at + graph.len() - reader.remaining();
+    let rest = graph.get(start - at..).unwrap_or_default();
     let mut reader = Reader::new(rest, start, &names);
     let mut graph = read_graph(&mut reader).map_err(&in_graph)?;
     reader.end().map_err(&in_graph)?;
 
-    let reader = Reader::new(tensors.0, tensors.1, &names);
+    let reader = Reader::new(sections.tensors.bytes, sections.tensors.at, &names);
     let mut reader = reader.with_elements(max_elements(bytes.len()));
+    if let Some((planes, offset)) = sections.planes {
+        reader = reader.with_planes(planes, offset);
+    }
     let constants =
         read_constants(&mut reader, &mut graph).map_err(damaged(Section::Tensors.name()))?;
 
-    let mut reader = Reader::new(metadata.0, metadata.1, &names);
+    let mut reader = Reader::new(sections.metadata.bytes, sections.metadata.at, &names);
     let in_metadata = damaged(Section::Metadata.name());
     let pairs = reader.list(|r| Ok((r.text()?, r.text()?)));
     graph.metadata = pairs.map_err(&in_metadata)?.into_iter().collect();
@@ -125,14 +140,86 @@ fn parse(bytes: &[u8], name: &str) -> Result<(Graph, Spans), IoError> {
         })
     })?;
     let spans = Spans {
-        graph: sizes[0],
-        metadata: sizes[2],
+        graph: sections.graph.size,
+        metadata: sections.metadata.size,
         constants,
     };
     Ok((graph, spans))
 }
 
-fn check_version(file: &mut Reader<'_>) -> Result<(), Damage> {
+/// The body of a section.
+struct Body<'a> {
+    bytes: &'a [u8],
+    /// Offset in the file, or in what was unpacked.
+    at: usize,
+    /// Bytes that the section takes in the file.
+    size: usize,
+}
+
+/// The sections of a file.
+struct Sections<'a> {
+    graph: Body<'a>,
+    tensors: Body<'a>,
+    metadata: Body<'a>,
+    /// The planes of a packed file, and their offset in it.
+    planes: Option<(&'a [u8], usize)>,
+}
+
+impl<'a> Sections<'a> {
+    /// Those of a packed file. All that is packed counts as the graph's.
+    fn unpacked(
+        bytes: &'a [u8],
+        (packed, planes, offset): (usize, &'a [u8], usize),
+        no_names: &'a NameTable,
+    ) -> Result<Self, Damage> {
+        let mut reader = Reader::new(bytes, 0, no_names);
+        let body = |reader: &mut Reader<'a>, size: usize| {
+            let count = reader.size()?;
+            let at = reader.offset();
+            let bytes = reader.take(count)?;
+            Ok(Body { bytes, at, size })
+        };
+        let (graph, tensors) = (body(&mut reader, packed)?, body(&mut reader, 0)?);
+        let at = reader.offset();
+        let bytes = reader.take(reader.remaining())?;
+        Ok(Self {
+            graph,
+            tensors,
+            metadata: Body { bytes, at, size: 0 },
+            planes: Some((planes, offset)),
+        })
+    }
+}
+
+/// The unpacked sections; then what they take packed, and the planes with their offset.
+fn read_packed<'a>(
+    file: &mut Reader<'a>,
+    bytes: &'a [u8],
+) -> Result<(Vec<u8>, (usize, &'a [u8], usize)), Damage> {
+    let Some((covered, crc)) = bytes.split_last_chunk::<4>() else {
+        return Err(file.damage("a checksum is needed"));
+    };
+    let (found, needed) = (u32::from_le_bytes(*crc), crc32fast::hash(covered));
+    if found != needed {
+        return Err(file.damage(format!("CRC-32 is {needed:08x}, the file says {found:08x}")));
+    }
+    let start = file.offset();
+    let count = file.size()?;
+    if count > pack::MAX_BYTES {
+        return Err(file.damage(format!("{count} packed bytes, {} may be", pack::MAX_BYTES)));
+    }
+    let packed = file.blob()?;
+    let sections = pack::unpack(packed, count)
+        .ok_or_else(|| file.damage(format!("{count} bytes cannot be unpacked")))?;
+    let at = file.offset();
+    let Some(length) = file.remaining().checked_sub(crc.len()) else {
+        return Err(file.damage("planes and a checksum are needed"));
+    };
+    let planes = file.take(length)?;
+    Ok((sections, (at - start + crc.len(), planes, at)))
+}
+
+fn read_version(file: &mut Reader<'_>) -> Result<u8, Damage> {
     if file.take(MAGIC.len())? != MAGIC {
         return Err(Damage {
             offset: 0,
@@ -142,9 +229,9 @@ fn check_version(file: &mut Reader<'_>) -> Result<(), Damage> {
     let offset = file.offset();
     let wrong = |reason| Err(Damage { offset, reason });
     match file.byte()? {
-        VERSION => Ok(()),
-        version if version > VERSION => wrong(format!(
-            "format version {version} is newer than version {VERSION}, the newest known here"
+        version @ (PLAIN | PACKED) => Ok(version),
+        version if version > PACKED => wrong(format!(
+            "format version {version} is newer than version {PACKED}, the newest known here"
         )),
         version => wrong(format!("no format has version {version}")),
     }
@@ -155,7 +242,7 @@ fn check_version(file: &mut Reader<'_>) -> Result<(), Damage> {
 fn read_constants(r: &mut Reader<'_>, graph: &mut Graph) -> Result<Vec<Span>, Damage> {
     let mut names = HashSet::new();
     let found = r.list(|r| {
-        let start = r.offset();
+        let start = r.spent();
         let name = r.name()?;
         let (constant, parameters, blob) = match r.byte()? {
             0 => (Found::Tensor(read_tensor(r)?), 0, None),
@@ -172,8 +259,8 @@ fn read_constants(r: &mut Reader<'_>, graph: &mut Graph) -> Result<Vec<Span>, Da
             return Err(r.damage(format!("constant `{name}` is there twice")));
         }
         let span = Span {
-            bytes: r.offset() - start,
-            parameters,
+            bytes: r.spent() - start,
+            parameters: if r.has_planes() { 0 } else { parameters },
             blob,
         };
         Ok((name, constant, span))

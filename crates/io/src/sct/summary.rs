@@ -13,7 +13,8 @@ pub struct Summary {
     pub weights: Vec<WeightSummary>,
     /// Bytes of everything else: graph, plain tensors, metadata, framing.
     pub rest: usize,
-    /// Of these, the section of the graph: names, nodes, inputs and outputs.
+    /// Of these, the section of the graph: names, nodes, inputs and outputs; in a packed file all
+    /// that is packed.
     pub graph: usize,
     /// Of these, the plain tensors.
     pub tensors: usize,
@@ -117,7 +118,8 @@ impl Parts {
         let bytes = |bits: u64| usize::try_from(bits.div_ceil(8)).unwrap_or(usize::MAX);
         let support = bytes(cost.support_bits).min(coded);
         let values = bytes(cost.value_bits).min(coded - support);
-        let plain = weight::plain_bytes(weight.values());
+        // Where planes stand apart, values are packed with the structure.
+        let plain = weight::plain_bytes(weight.values()).min(span.bytes.saturating_sub(coded));
         let known = support + values + plain + span.parameters;
         Self {
             support,

@@ -4,7 +4,7 @@ use crate::IoError;
 use secateur_model::{Bitmask, DType, Graph, Node, Op, Support, ValueInfo, Values, Weight, zoo};
 
 fn round_trip(graph: &Graph) -> Vec<u8> {
-    for store in [Store::Fast, Store::Small] {
+    for store in [Store::Fast, Store::Small, Store::Smallest] {
         let bytes = write(graph, store).unwrap();
         assert_eq!(&read(&bytes, "test.sct").unwrap(), graph);
     }
@@ -151,7 +151,7 @@ fn errors_name_section_and_offset() {
         bytes[at] = to;
         read(&bytes, "x.sct").unwrap_err().to_string()
     };
-    let newer = error(3, 2);
+    let newer = error(3, 3);
     assert!(
         newer.contains("byte 3") && newer.contains("newer"),
         "{newer}"
@@ -253,4 +253,85 @@ fn a_saved_file_loads() {
         load(folder.path().join("none")),
         Err(IoError::File { .. })
     ));
+}
+
+/// A network of few integers, as the smallest files hold.
+fn few_integers() -> Graph {
+    let mut graph = zoo::build("lenet-5", [1, 28, 28], 10, 1).unwrap();
+    let names: Vec<String> = graph.weights().map(|(name, _)| name.to_owned()).collect();
+    for name in names {
+        let shape = graph.weight(&name).unwrap().shape().clone();
+        let mask = Bitmask::from_fn(shape.elements(), |i| i * 7919 % 101 < 3);
+        let values = Values::Int {
+            bits: 8,
+            codes: mask
+                .ones()
+                .map(|i| if i % 2 == 0 { 1 } else { -2 })
+                .collect(),
+            scale: secateur_model::Scale::PerTensor(0.125),
+        };
+        let weight = Weight::new(shape, Support::Unstructured(mask), values).unwrap();
+        graph.constants.insert(name, Constant::Weight(weight));
+    }
+    graph
+}
+
+#[test]
+fn structure_takes_next_to_nothing_in_the_smallest_files() {
+    let graph = few_integers();
+    let bytes = write(&graph, Store::Smallest).unwrap();
+    let (read, summary) = read_and_inspect(&bytes, "packed.sct").unwrap();
+    assert_eq!(read, graph);
+    assert!(
+        summary.rest < 150,
+        "{} bytes beyond the planes",
+        summary.rest
+    );
+    assert_eq!(summary.rest, summary.graph + summary.frame());
+    assert!(
+        summary
+            .weights
+            .iter()
+            .all(|w| w.bytes == w.parts.support + w.parts.values + w.parts.rest)
+    );
+    assert!(bytes.len() + 150 < write(&graph, Store::Small).unwrap().len());
+}
+
+#[test]
+fn no_part_of_a_packed_file_is_a_file_and_no_flipped_bit_goes_unseen() {
+    let bytes = write(&few_integers(), Store::Smallest).unwrap();
+    assert_eq!(bytes[3], PACKED);
+    for length in (0..bytes.len()).step_by(7) {
+        assert!(read(&bytes[..length], "cut.sct").is_err(), "{length} bytes");
+    }
+    for at in (0..bytes.len()).step_by(3) {
+        let mut bytes = bytes.clone();
+        bytes[at] ^= 1 << (at % 8);
+        assert!(read(&bytes, "flip.sct").is_err(), "byte {at}");
+    }
+}
+
+/// Damage behind a checksum that agrees: an error or another file, no panic.
+#[test]
+fn hostile_packed_files_do_not_panic() {
+    let bytes = write(&few_integers(), Store::Smallest).unwrap();
+    let with_sum = |mut body: Vec<u8>| {
+        let sum = crc32fast::hash(&body);
+        body.extend(sum.to_le_bytes());
+        body
+    };
+    let body = &bytes[..bytes.len() - 4];
+    for at in (4..body.len()).step_by(5) {
+        for change in [0x01, 0x80, 0xFF] {
+            let mut hostile = body.to_vec();
+            hostile[at] ^= change;
+            let _ = inspect(&with_sum(hostile), "hostile.sct");
+        }
+        let _ = inspect(&with_sum(body[..at].to_vec()), "hostile.sct");
+    }
+    let huge = [b"SCT\x02".as_slice(), &[0xFF, 0xFF, 0x7F, 0]].concat();
+    let error = inspect(&with_sum(huge), "huge.sct")
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("packed section"), "{error}");
 }

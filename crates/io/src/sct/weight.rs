@@ -83,7 +83,7 @@ pub(super) fn put_weight(w: &mut Writer, weight: &Weight, store: Store) -> Resul
     }
     if is_coded(weight.support().mask().is_some(), weight.values()) {
         let encoded = with_plane(weight, |plane| encode_smallest(plane, store))?;
-        w.blob(&encoded.bytes);
+        w.plane(encoded.bytes);
     }
     match weight.values() {
         Values::F32(v) => w.bytes.extend(v.iter().flat_map(|x| x.to_le_bytes())),
@@ -232,8 +232,8 @@ pub(super) fn read_weight<'a>(r: &mut Reader<'a>, form: u8) -> Result<Found<'a>,
 
 /// What a coder wrote, and its offset.
 fn read_blob<'a>(r: &mut Reader<'a>) -> Result<(usize, &'a [u8]), Damage> {
-    let bytes = r.blob()?;
-    Ok((r.offset() - bytes.len(), bytes))
+    let (bytes, at) = r.plane()?;
+    Ok((at, bytes))
 }
 
 /// The weight of a form's parts.

@@ -85,6 +85,7 @@ pub fn train(args: &Train, out: &Out) -> Result<Trained> {
             shift: args.shift,
             mirror: args.mirror,
             cutout: args.cutout,
+            warp: None,
         },
         average: args.ema,
         seed: args.seed,

@@ -1,10 +1,11 @@
 //! Convolution: images are unfolded into columns (im2col; Chellapilla et al. 2006)
 //! and multiplied, small ones several at once; groups of them in parallel.
 
+use super::live::Live;
 use super::matrix::{Into, Matrix, Parallelism, product, transpose};
 use super::reach::{Axis, Reach};
 use super::unfold::{fold, gather, scatter, unfold};
-use super::{depthwise, elements, group_of, sum_of, tensor_of, vectorized};
+use super::{depthwise, elements, group_of, live_conv, sum_of, tensor_of, vectorized};
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
@@ -14,6 +15,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::Tensor;
 use rayon::prelude::*;
+use std::sync::Arc;
 
 /// Columns that make a product worth its while.
 const WIDE: usize = 256;
@@ -120,22 +122,26 @@ pub trait ConvOps: Backend {
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         geometry: ConvGeometry,
+        live: Option<Arc<Live>>,
     ) -> FloatTensor<Self>;
 }
 
 /// Convolution with a bias for each output channel. Extents must agree with
-/// the geometry.
+/// the geometry. Only the `live` rows and columns of the weight are not zero, and have gradients.
 pub(crate) fn conv2d(
     x: Tensor<1>,
     weight: Tensor<1>,
     bias: Tensor<1>,
     geometry: ConvGeometry,
+    live: Option<Arc<Live>>,
 ) -> Tensor<4> {
+    let live = live.filter(|_| geometry.groups == 1);
     Tensor::from_dispatch(<Dispatch as ConvOps>::convolve(
         x.into_dispatch(),
         weight.into_dispatch(),
         bias.into_dispatch(),
         geometry,
+        live,
     ))
 }
 
@@ -145,12 +151,13 @@ impl ConvOps for Flex {
         weight: FlexTensor,
         bias: FlexTensor,
         g: ConvGeometry,
+        live: Option<Arc<Live>>,
     ) -> FlexTensor {
         let (x, weight, bias) = (elements(&x), elements(&weight), elements(&bias));
-        let values = if g.depthwise() {
-            depthwise::forward(&x, &weight, &bias, &g)
-        } else {
-            forward(&x, &weight, &bias, &g)
+        let values = match live {
+            Some(live) => live_conv::forward(&x, &weight, &bias, &g, &live),
+            None if g.depthwise() => depthwise::forward(&x, &weight, &bias, &g),
+            None => forward(&x, &weight, &bias, &g),
         };
         let [m, h, w] = g.output;
         tensor_of(values, &[g.images, m, h, w])
@@ -163,12 +170,14 @@ impl<C: CheckpointStrategy> ConvOps for Autodiff<Flex, C> {
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         geometry: ConvGeometry,
+        live: Option<Arc<Live>>,
     ) -> FloatTensor<Self> {
         let nodes = [x.node(), weight.node(), bias.node()];
         let (x, weight) = (x.into_primitive(), weight.into_primitive());
-        let output = Flex::convolve(x.clone(), weight.clone(), bias.into_primitive(), geometry);
+        let (bias, kept) = (bias.into_primitive(), live.clone());
+        let output = Flex::convolve(x.clone(), weight.clone(), bias, geometry, kept);
         match Convolution.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish((x, weight, geometry), output),
+            OpsKind::Tracked(prep) => prep.finish((x, weight, geometry, live), output),
             OpsKind::UnTracked(prep) => prep.finish(output),
         }
     }
@@ -178,7 +187,7 @@ impl<C: CheckpointStrategy> ConvOps for Autodiff<Flex, C> {
 struct Convolution;
 
 impl Backward<Flex, 3> for Convolution {
-    type State = (FlexTensor, FlexTensor, ConvGeometry);
+    type State = (FlexTensor, FlexTensor, ConvGeometry, Option<Arc<Live>>);
 
     fn backward(
         self,
@@ -187,13 +196,14 @@ impl Backward<Flex, 3> for Convolution {
         _checkpointer: &mut Checkpointer,
     ) {
         let [x_node, weight_node, bias_node] = ops.parents;
-        let (x, weight, g) = ops.state;
+        let (x, weight, g, live) = ops.state;
         let dy = grads.consume::<Flex>(&ops.node);
         let (xs, ws, dys) = (elements(&x), elements(&weight), elements(&dy));
-        let found = if g.depthwise() {
-            depthwise::backward(&xs, &ws, &dys, &g, x_node.is_some())
-        } else {
-            backward(&xs, &ws, &dys, &g, x_node.is_some())
+        let input = x_node.is_some();
+        let found = match live {
+            Some(live) => live_conv::backward(&xs, &ws, &dys, &g, &live, input),
+            None if g.depthwise() => depthwise::backward(&xs, &ws, &dys, &g, input),
+            None => backward(&xs, &ws, &dys, &g, input),
         };
         // Gradients have the shapes of what they belong to.
         let shaped = |values, like: &FlexTensor| tensor_of(values, &like.layout().shape().to_vec());
@@ -209,7 +219,7 @@ impl Backward<Flex, 3> for Convolution {
     }
 }
 
-fn forward(x: &[f32], weight: &[f32], bias: &[f32], g: &ConvGeometry) -> Vec<f32> {
+pub(super) fn forward(x: &[f32], weight: &[f32], bias: &[f32], g: &ConvGeometry) -> Vec<f32> {
     let (taps, pixels, [_, m]) = (g.taps(), g.pixels(), g.group_channels());
     let reaches = g.reaches();
     let mut y = vec![0.0; g.images * g.output_len()];
@@ -247,7 +257,13 @@ fn forward(x: &[f32], weight: &[f32], bias: &[f32], g: &ConvGeometry) -> Vec<f32
     y
 }
 
-fn backward(x: &[f32], weight: &[f32], dy: &[f32], g: &ConvGeometry, input: bool) -> ConvGradients {
+pub(super) fn backward(
+    x: &[f32],
+    weight: &[f32],
+    dy: &[f32],
+    g: &ConvGeometry,
+    input: bool,
+) -> ConvGradients {
     let (taps, pixels, [_, m]) = (g.taps(), g.pixels(), g.group_channels());
     let reaches = g.reaches();
     let group = group_of(g.images);

@@ -9,6 +9,8 @@ mod conv2d;
 mod depthwise;
 mod fake_quantize;
 mod linear;
+mod live;
+mod live_conv;
 mod matrix;
 mod pool;
 mod reach;
@@ -18,6 +20,7 @@ pub(crate) use batch_norm::{batch_norm, moments};
 pub(crate) use conv2d::{ConvGeometry, conv2d};
 pub(crate) use fake_quantize::{Codes, fake_quantize};
 pub(crate) use linear::{LinearGeometry, linear};
+pub(crate) use live::Live;
 pub use matrix::cross_product;
 pub(crate) use pool::{PoolGeometry, average_pool, max_pool};
 
@@ -59,7 +62,7 @@ fn tensor_of(values: Vec<f32>, dims: &[usize]) -> FlexTensor {
 /// Runs `f` compiled for the machine's 256-bit vectors where it has them. Only
 /// code inlined into `f` gains.
 #[inline(always)]
-fn vectorized<R>(f: impl FnOnce() -> R) -> R {
+pub(crate) fn vectorized<R>(f: impl FnOnce() -> R) -> R {
     #[cfg(target_arch = "x86_64")]
     if let Some(simd) = pulp::x86::V3::try_new() {
         return pulp::Simd::vectorize(simd, f);

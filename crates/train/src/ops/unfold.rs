@@ -44,6 +44,58 @@ pub(super) fn unfold<'a>(
     columns
 }
 
+/// Some taps of an image as columns: `[taps, oh · ow]`; a tap is a row of all columns.
+pub(super) fn unfold_some(
+    image: &[f32],
+    taps: &[usize],
+    g: &ConvGeometry,
+    reaches: &[Vec<Reach>; 2],
+    columns: &mut [f32],
+) {
+    vectorized(
+        #[inline(always)]
+        || {
+            for (&tap, row) in taps.iter().zip(columns.chunks_exact_mut(g.pixels().max(1))) {
+                let (plane, down, across) = place(tap, g, reaches);
+                unfold_tap(&image[plane..], g, down, across, row);
+            }
+        },
+    );
+}
+
+/// Adds such columns back to the pixels they came from.
+pub(super) fn fold_some(
+    columns: &[f32],
+    taps: &[usize],
+    g: &ConvGeometry,
+    reaches: &[Vec<Reach>; 2],
+    image: &mut [f32],
+) {
+    vectorized(
+        #[inline(always)]
+        || {
+            for (&tap, row) in taps.iter().zip(columns.chunks_exact(g.pixels().max(1))) {
+                let (plane, down, across) = place(tap, g, reaches);
+                fold_tap(row, g, down, across, &mut image[plane..]);
+            }
+        },
+    );
+}
+
+/// Where the plane of a tap begins, and what it reaches there.
+#[inline(always)]
+fn place<'a>(
+    tap: usize,
+    g: &ConvGeometry,
+    reaches: &'a [Vec<Reach>; 2],
+) -> (usize, &'a Reach, &'a Reach) {
+    let [high, wide] = g.kernel.map(|k| k.max(1));
+    let (channel, of_channel) = (tap / (high * wide), tap % (high * wide));
+    let plane = channel * g.input[1] * g.input[2];
+    let [down, across] = reaches;
+    (plane, &down[of_channel / wide], &across[of_channel % wide])
+}
+
 /// What one tap of the kernel sees of a plane.
 #[inline(always)]
 fn unfold_tap(plane: &[f32], g: &ConvGeometry, down: &Reach, across: &Reach, row: &mut [f32]) {

@@ -63,12 +63,11 @@ fn product(
     geometry: LinearGeometry,
     o: &Operands<'_>,
 ) -> Result<Value, TrainError> {
-    let flat = [a, b, bias].map(|v| v.flat.clone());
-    let [a, b, bias] = flat;
-    Ok(Value {
-        flat: ops::linear(a, b, bias, geometry),
-        dims: o.dims.to_vec(),
-    })
+    let b_live = b.live.clone();
+    let [a, b, bias] = [a, b, bias].map(|v| v.flat.clone());
+    let live = b_live.filter(|_| !geometry.exchanged[0]);
+    let flat = ops::linear(a, b, bias, geometry, live);
+    Ok(Value::flat(flat, o.dims))
 }
 
 fn zeros(columns: usize) -> Value {

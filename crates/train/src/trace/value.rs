@@ -1,21 +1,27 @@
 //! A value on the tensor library.
 
+use crate::ops::Live;
 use burn::tensor::{Device, Tensor, TensorData};
+use std::sync::Arc;
 
 /// A flat tensor and its extents.
 #[derive(Clone)]
 pub(crate) struct Value {
     pub flat: Tensor<1>,
     pub dims: Vec<usize>,
+    /// Rows and columns of a weight that are not zero for good.
+    pub live: Option<Arc<Live>>,
 }
 
 impl Value {
     pub(crate) fn new(values: Vec<f32>, dims: &[usize]) -> Self {
         let data = TensorData::new(values, [dims.iter().product::<usize>()]);
-        Self {
-            flat: Tensor::from_data(data, &Device::flex()),
-            dims: dims.to_vec(),
-        }
+        Self::flat(Tensor::from_data(data, &Device::flex()), dims)
+    }
+
+    /// A weight whose other rows and columns are zero and stay so.
+    pub(crate) fn with_live(self, live: Option<Arc<Live>>) -> Self {
+        Self { live, ..self }
     }
 
     /// A value that gradients are asked for.
@@ -43,23 +49,26 @@ impl Value {
     /// Flat again, under the given extents.
     pub(super) fn of<const D: usize>(tensor: Tensor<D>, dims: &[usize]) -> Self {
         let elements = tensor.dims().iter().product::<usize>();
+        Self::flat(tensor.reshape([elements]), dims)
+    }
+
+    pub(super) fn flat(flat: Tensor<1>, dims: &[usize]) -> Self {
         Self {
-            flat: tensor.reshape([elements]),
+            flat,
             dims: dims.to_vec(),
+            live: None,
         }
     }
 
     pub(super) fn map(&self, f: impl FnOnce(Tensor<1>) -> Tensor<1>) -> Self {
-        Self {
-            flat: f(self.flat.clone()),
-            dims: self.dims.clone(),
-        }
+        Self::flat(f(self.flat.clone()), &self.dims)
     }
 
     /// The same elements under other extents.
     pub(super) fn reshaped(self, dims: &[usize]) -> Self {
         Self {
             dims: dims.to_vec(),
+            live: None,
             ..self
         }
     }

@@ -15,7 +15,7 @@ pub(super) fn conv(o: &Operands<'_>, window: &Window, groups: usize) -> Result<V
         Some(bias) => bias,
         None => Value::new(vec![0.0; geometry.output[0]], &geometry.output[..1]),
     };
-    let y = ops::conv2d(x.flat, weight.flat, bias.flat, geometry);
+    let y = ops::conv2d(x.flat, weight.flat, bias.flat, geometry, weight.live);
     Ok(Value::of(y, o.dims))
 }
 

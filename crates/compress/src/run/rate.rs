@@ -1,0 +1,83 @@
+//! The rate step: trains weights to be cheap to code, then removes what has died.
+
+use super::retrain::Beside;
+use super::{Stage, quantize, replace_weights};
+use crate::channels::remove_dead;
+use crate::recipe::RateStep;
+use crate::{CompressError, prune};
+use secateur_model::weight::max_code;
+use secateur_model::{Graph, Scale, Support, Values, Weight};
+use secateur_train::RateOptions;
+use std::collections::BTreeMap;
+
+impl Stage<'_> {
+    pub(super) fn rate(&mut self, graph: &mut Graph, step: &RateStep) -> Result<(), CompressError> {
+        let (nats_per_bit, coarseness, retrain) = step.resolve(&graph.name);
+        let rate = RateOptions {
+            nats_per_bit,
+            steps: first_steps(graph, coarseness),
+            warm_up: step.warm_up,
+        };
+        let coded: Vec<String> = rate.steps.keys().cloned().collect();
+        let beside = Beside {
+            rate: Some(rate),
+            ..Beside::default()
+        };
+        self.retrain_with(graph, Some(retrain), beside)?;
+        let scales = scales(graph, &coded);
+        let (name, shape) = self.input(graph)?;
+        remove_dead(graph, &[(&name, shape)])?;
+        // What dead neurons gave is added to biases, which then are no integers any more.
+        for (name, scale) in scales {
+            replace_weights(graph, vec![name], |weight| integers(weight, scale))?;
+        }
+        Ok(())
+    }
+}
+
+/// A first step for every kernel and bias: so many root mean squares of its values.
+fn first_steps(graph: &Graph, coarseness: f32) -> BTreeMap<String, f32> {
+    /// A bias may be all zeros.
+    const LEAST: f32 = 1e-3;
+    let names = prune::prunable(graph)
+        .into_iter()
+        .chain(quantize::biases(graph));
+    names
+        .filter_map(|name| {
+            let values = graph.weight(&name)?.to_f32();
+            let squares: f64 = values.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
+            let rms = (squares / values.len().max(1) as f64).sqrt() as f32;
+            Some((name, coarseness * rms.max(LEAST)))
+        })
+        .collect()
+}
+
+fn scales(graph: &Graph, names: &[String]) -> BTreeMap<String, f32> {
+    let scale = |name: &String| match graph.weight(name)?.values() {
+        Values::Int {
+            scale: Scale::PerTensor(scale),
+            ..
+        } => Some((name.clone(), *scale)),
+        _ => None,
+    };
+    names.iter().filter_map(scale).collect()
+}
+
+/// A weight as integers of this scale; one that is so already stays.
+fn integers(weight: &Weight, scale: f32) -> Result<Weight, CompressError> {
+    const BITS: u8 = 8;
+    if matches!(weight.values(), Values::Int { .. }) {
+        return Ok(weight.clone());
+    }
+    let limit = max_code(BITS) as f32;
+    let code = |v: &f32| (v / scale).round_ties_even().clamp(-limit, limit) as i16;
+    let codes: Vec<i16> = weight.to_f32().iter().map(code).collect();
+    let mask: Vec<bool> = codes.iter().map(|&code| code != 0).collect();
+    let values = Values::Int {
+        bits: BITS,
+        codes: codes.into_iter().filter(|&code| code != 0).collect(),
+        scale: Scale::PerTensor(scale),
+    };
+    let support = Support::Unstructured(secateur_model::Bitmask::from_bools(&mask));
+    Ok(Weight::new(weight.shape().clone(), support, values)?)
+}

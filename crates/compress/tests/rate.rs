@@ -1,0 +1,86 @@
+//! The rate step on the embedded digits: fewer bytes at a higher price, and zeros that stay.
+#![allow(clippy::unwrap_used)]
+
+use secateur_compress::{Observer, Recipe, run};
+use secateur_data::load;
+use secateur_io::codec::Store;
+use secateur_io::sct;
+use secateur_model::{Graph, Values, zoo};
+use secateur_train::{FitOptions, Quiet, evaluate, fit};
+
+struct Silent;
+
+impl Observer for Silent {}
+
+fn recipe(nats_per_bit: f32) -> Recipe {
+    let text = format!(
+        "name = \"t\"\n[[step]]\nkind = \"rate\"\nnats_per_bit = {nats_per_bit}\n\
+         retrain = {{ epochs = 25, learning_rate = 0.01, batch = 32, optimiser = \"adamw\" }}\n"
+    );
+    Recipe::from_toml(&text, "t").unwrap()
+}
+
+#[test]
+fn a_higher_price_makes_a_smaller_file_that_still_knows_digits() {
+    let data = load("digits").unwrap();
+    let (train, validation) = data.train.split(200, 0);
+    let mut dense = zoo::build("lenet-300-100", [1, 8, 8], 10, 1).unwrap();
+    let options = FitOptions {
+        epochs: 15.0,
+        batch: 32,
+        ..FitOptions::default()
+    };
+    fit(&mut dense, &train, &options, &mut Quiet).unwrap();
+    let small = |price: f32| {
+        let recipe = recipe(price);
+        run(dense.clone(), &train, &validation, &recipe, 1, &mut Silent)
+            .unwrap()
+            .0
+    };
+    let bytes = |graph: &Graph| sct::write(graph, Store::Smallest).unwrap().len();
+    let (cheap, dear) = (small(2e-5), small(1e-4));
+    assert!(
+        bytes(&dear) < bytes(&cheap),
+        "{} {}",
+        bytes(&dear),
+        bytes(&cheap)
+    );
+    assert!(bytes(&cheap) < 6000, "{}", bytes(&cheap));
+    let error = evaluate(&cheap, &data.test).unwrap().error_percent();
+    assert!(error < 8.0, "{error} %");
+    assert_eq!(cheap, small(2e-5), "the same seed gives the same network");
+
+    // All is integers now, no kept one is zero, and training leaves the zeros where they are.
+    let integers = |graph: &Graph| {
+        graph
+            .weights()
+            .all(|(_, w)| matches!(w.values(), Values::Int { .. }) && w.kept() == w.nonzeros())
+    };
+    assert!(integers(&cheap) && integers(&dear));
+    let mut retrained = cheap.clone();
+    fit(&mut retrained, &train, &options, &mut Quiet).unwrap();
+    for (name, weight) in cheap.weights() {
+        let after = retrained.weight(name).unwrap().to_f32();
+        let zeros = weight
+            .to_f32()
+            .iter()
+            .zip(&after)
+            .all(|(a, b)| (*a == 0.0) == (*b == 0.0));
+        assert!(zeros, "{name}");
+    }
+}
+
+#[test]
+fn what_has_a_form_already_is_refused() {
+    let order = |before: &str| {
+        let text = format!(
+            "name = \"t\"\n[[step]]\n{before}\n[[step]]\nkind = \"rate\"\nnats_per_bit = 1e-5\n\
+             retrain = {{ epochs = 1, learning_rate = 0.01 }}\n"
+        );
+        Recipe::from_toml(&text, "t").unwrap_err().to_string()
+    };
+    let error = order("kind = \"prune\"\nallocation = { uniform = 0.5 }");
+    assert!(error.contains("decides by itself"), "{error}");
+    let error = order("kind = \"quantize\"\nweight_bits = 8");
+    assert!(error.contains("decides by itself"), "{error}");
+}
