@@ -76,7 +76,7 @@ Examples:
     /// Measure how far each layer of a network can go by itself
     #[command(after_help = "\
 Examples:
-  secateur sensitivity dense.onnx --data mnist
+  secateur sensitivity dense.onnx --data mnist --html sensitivity.html
   secateur sensitivity mine.onnx --data pictures/ --samples 200 --json table.json")]
     Sensitivity(Sensitivity),
     /// Show what is in a network's file

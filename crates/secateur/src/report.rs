@@ -13,15 +13,8 @@ mod time;
 mod weights;
 
 pub use examples::Examples;
+pub use sensitivity::sensitivity_page;
 pub use time::Speed;
-#[allow(
-    unused_imports,
-    reason = "for networks that find boxes, and for the command `sensitivity`"
-)]
-pub use {
-    examples::{BoxExample, Found},
-    sensitivity::sensitivity_page,
-};
 
 use crate::units;
 use secateur_compress::record::{Point, RunRecord};

@@ -223,6 +223,31 @@ fn a_roofline_is_a_page_that_a_browser_draws() {
 }
 
 #[test]
+fn a_sensitivity_is_a_page_that_fits_a_phone() {
+    let place = Place::new();
+    place.train();
+    place.ok("sensitivity dense.onnx --data digits --samples 64 --html s.html --json s.json");
+    let html = String::from_utf8(place.read("s.html")).unwrap();
+    let table = place.json("s.json");
+    let choices = |layer: &Value| layer["choices"].as_array().unwrap().len();
+    let cells: usize = table["layers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(choices)
+        .sum();
+    assert!(cells > 0);
+    assert_eq!(html.matches("<td class=\"h").count(), cells);
+    let Some(browser) = Browser::find() else {
+        return;
+    };
+    let seen = browser.probe(&place, &html, 320, false);
+    assert_eq!(seen["titles"], serde_json::json!(["Sensitivity"]), "{seen}");
+    assert!(seen["content"].as_u64().unwrap() <= 320, "{seen}");
+    assert_eq!(seen["wide"], serde_json::json!([]), "{seen}");
+}
+
+#[test]
 fn names_of_others_stay_names() {
     let place = Place::new();
     place.train();

@@ -224,6 +224,9 @@ pub struct Sensitivity {
     pub samples: usize,
     #[command(flatten)]
     pub scaling: Scaling,
+    /// Also show what each choice for each layer costs, as a page
+    #[arg(long, value_name = "FILE", value_parser = parse::html)]
+    pub html: Option<PathBuf>,
     #[command(flatten)]
     pub json: JsonArg,
 }

@@ -5,7 +5,8 @@ use crate::classifier::{self, Ending};
 use crate::machine::ThisMachine;
 use crate::out::Out;
 use crate::progress::Bar;
-use crate::{network, picture, units};
+use crate::report::sensitivity_page;
+use crate::{file, network, picture, units};
 use anyhow::{Context, Result};
 use secateur_compress::policy::{FULL_BITS, Form, Table, measure};
 use secateur_compress::record::{Choice, ChoiceCost, LayerSensitivity};
@@ -21,6 +22,9 @@ const BITS: [u8; 6] = [8, 6, 5, 4, 3, 2];
 
 pub fn run(args: &Sensitivity) -> Result<()> {
     let out = Out::new(&args.json)?;
+    if let Some(path) = &args.html {
+        file::check_output(path)?;
+    }
     let place = || args.network.display().to_string();
     let mut graph = network::load(&args.network)?;
     let mut data = secateur_data::load(&args.data)?;
@@ -42,6 +46,11 @@ pub fn run(args: &Sensitivity) -> Result<()> {
     .with_context(place)?;
     drop(bar);
     show(&out, &table);
+    if let Some(path) = &args.html {
+        let page = sensitivity_page(&graph.name, &table.data, &table.layers);
+        file::write(path, page.as_bytes())?;
+        out.line(format_args!("sensitivity: {}", path.display()));
+    }
     out.finish(&table)
 }
 

@@ -10,7 +10,6 @@ use std::fmt::Write;
 const STEPS: [f64; 5] = [0.001, 0.01, 0.03, 0.1, 0.3];
 
 /// The picture as a page of its own.
-#[allow(dead_code, reason = "for the command of that name")]
 pub fn sensitivity_page(network: &str, data: &str, layers: &[LayerSensitivity]) -> String {
     let subtitle = format!("sensitivity of {} layers on {data}", layers.len());
     let sections: Vec<Section> = sensitivity(layers).into_iter().collect();
