@@ -3,9 +3,15 @@
 //! Invariant: deterministic for a seed; a zero stays a zero through every step.
 
 pub mod activations;
+pub mod allocation;
+mod bias;
 pub mod channels;
+pub mod criterion;
+pub mod dead;
 pub mod error;
 pub mod histogram;
+mod linalg;
+pub mod pattern;
 pub mod policy;
 pub mod prune;
 pub mod ptq;
@@ -14,13 +20,20 @@ pub mod recipe;
 pub mod record;
 pub mod run;
 pub mod search;
+pub mod second_moment;
 pub mod share;
+pub mod view;
+mod wildcard;
 
 pub use activations::quantize_activations;
+pub use allocation::Allocation;
 pub use channels::{ChannelCut, Channels, Importance, prune_channels, remove_dead};
+pub use criterion::{Calibration, Criterion, Saliency};
+pub use dead::clear_dead;
 pub use error::CompressError;
 pub use histogram::{ActivationScale, Histogram, Width};
-pub use prune::{Allocation, prune};
+pub use pattern::Pattern;
+pub use prune::{Kept, Pruning, prune};
 pub use quantize::{Granularity, Range, quantize_weights};
 pub use recipe::Recipe;
 pub use record::RunRecord;
@@ -28,4 +41,6 @@ pub use run::{
     Checkpoint, Observer, Report, StepReport, quantize as quantize_network, resume, run,
     run_unlabelled,
 };
+pub use second_moment::{Moment, SecondMoments, mean_squares};
 pub use share::{Init, share};
+pub use view::View;

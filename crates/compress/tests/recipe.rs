@@ -60,7 +60,8 @@ fn a_network_is_pruned_shared_and_quantized_with_little_loss() {
     let kinds: Vec<&str> = report.steps.iter().map(|s| s.kind.as_str()).collect();
     assert_eq!(kinds, ["prune", "share", "quantize"]);
     let weight = small.weight("fc1.weight").unwrap();
-    assert_eq!(weight.kept(), 1920);
+    // A tenth, less the weights of neurons that were left without an output.
+    assert!((1800..=1920).contains(&weight.kept()), "{}", weight.kept());
     assert!(matches!(weight.values(), Values::Shared { codebook, .. } if codebook.len() <= 16));
     let ops: Vec<&str> = small.nodes.iter().map(|n| n.op.name()).collect();
     assert_eq!(ops.iter().filter(|o| **o == "QuantizeLinear").count(), 3);

@@ -15,7 +15,7 @@ pub enum Support {
     All,
     /// Any positions.
     Unstructured(Bitmask),
-    /// At most `n` of every `m` consecutive positions of a row.
+    /// At most `n` of every `m` positions of a row that [`windows`] puts together.
     NofM {
         /// Kept positions in a window.
         n: usize,
@@ -371,7 +371,7 @@ impl Weight {
             ));
         }
         match &self.parts.support {
-            Support::NofM { n, m, mask } => check_n_of_m(mask, rows, columns, *n, *m)?,
+            Support::NofM { n, m, mask } => check_n_of_m(mask, &self.parts.shape, *n, *m)?,
             Support::Blocks { h, w, mask } => check_blocks(mask, rows, columns, *h, *w)?,
             Support::Channels(mask) => check_blocks(mask, rows, columns, 1, columns.max(1))?,
             Support::All | Support::Unstructured(_) => {}
@@ -449,13 +449,40 @@ fn check_finite(mut values: impl Iterator<Item = f32>) -> Result<(), ModelError>
     }
 }
 
-fn check_n_of_m(
-    mask: &Bitmask,
-    rows: usize,
-    columns: usize,
-    n: usize,
-    m: usize,
-) -> Result<(), ModelError> {
+/// The window of `m` positions that each column of the matrix view lies in.
+///
+/// Windows part the lines in which inputs lie side by side where channels stand innermost: the whole
+/// row of a matrix; of a convolution's row, the taps of each row of the kernel with all their channels.
+/// So with a multiple of `m` channels, a window is `m` channels of one tap. Windows count from line to
+/// line; the last of a line may be narrower.
+///
+/// ```
+/// # use secateur_model::{Shape, weight::windows};
+/// assert_eq!(windows(&Shape::new(&[1, 5])?, 2), [0, 0, 1, 1, 2]);
+/// // Four channels of 1x2 taps: the columns are channel by channel, the windows tap by tap.
+/// assert_eq!(windows(&Shape::new(&[1, 4, 1, 2])?, 4), [0, 1, 0, 1, 0, 1, 0, 1]);
+/// # Ok::<(), secateur_model::ModelError>(())
+/// ```
+pub fn windows(shape: &Shape, m: usize) -> Vec<usize> {
+    let (_, columns) = matrix_view(shape);
+    let (channels, taps, across) = match shape.dims() {
+        [_, channels, .., across] if shape.rank() > 2 => {
+            (*channels, columns / (*channels).max(1), *across)
+        }
+        _ => (columns, 1, 1),
+    };
+    let m = m.max(1);
+    let of_line = (channels * across).div_ceil(m);
+    (0..columns)
+        .map(|column| {
+            let (channel, tap) = (column / taps, column % taps);
+            let (line, place) = (tap / across, tap % across * channels + channel);
+            line * of_line + place / m
+        })
+        .collect()
+}
+
+fn check_n_of_m(mask: &Bitmask, shape: &Shape, n: usize, m: usize) -> Result<(), ModelError> {
     if n == 0 || m < n {
         return Err(ModelError::Weight(format!("{n} of {m} is no pattern")));
     }
@@ -463,16 +490,21 @@ fn check_n_of_m(
     if mask.is_empty() {
         return Ok(());
     }
-    for row in 0..rows {
-        for start in (0..columns).step_by(m) {
-            let kept = (start..columns.min(start + m))
-                .filter(|c| mask.get(row * columns + c))
-                .count();
-            if kept > n {
-                return Err(ModelError::Weight(format!(
-                    "row {row}, columns from {start}: {kept} kept where {n} of {m} are allowed"
-                )));
-            }
+    let windows = windows(shape, m);
+    let count = windows.iter().max().map_or(0, |last| last + 1);
+    let mut kept = vec![(usize::MAX, 0); count];
+    for position in mask.ones() {
+        let (row, column) = (position / windows.len(), position % windows.len());
+        let window = windows[column];
+        let (of_row, kept) = &mut kept[window];
+        if *of_row != row {
+            (*of_row, *kept) = (row, 0);
+        }
+        *kept += 1;
+        if *kept > n {
+            return Err(ModelError::Weight(format!(
+                "row {row}, window {window}: {kept} kept where {n} of {m} are allowed"
+            )));
         }
     }
     Ok(())
@@ -531,6 +563,35 @@ mod tests {
             let values = Values::F32(vec![]);
             let weight = Weight::new(shape(&[1 << 62, 0]), support, values).unwrap();
             assert_eq!(weight.kept(), 0);
+        }
+    }
+
+    #[test]
+    fn windows_hold_what_lies_side_by_side_with_channels_innermost() {
+        for dims in [&[3, 10][..], &[2, 5, 3], &[2, 6, 2, 3], &[1, 4, 1, 1]] {
+            let shape = shape(dims);
+            let (_, columns) = matrix_view(&shape);
+            let (kh, kw) = match *dims {
+                [_, _, kh, kw] => (kh, kw),
+                [_, _, kw] => (1, kw),
+                _ => (1, 1),
+            };
+            let channels = columns / (kh * kw);
+            for m in [1, 2, 4, 7, 64] {
+                let found = windows(&shape, m);
+                // Line by line, what lies in each window.
+                let (mut window, mut seen) = (0, 0);
+                for ky in 0..kh {
+                    let line: Vec<usize> = (0..kw)
+                        .flat_map(|kx| (0..channels).map(move |c| c * kh * kw + ky * kw + kx))
+                        .collect();
+                    for part in line.chunks(m) {
+                        assert!(part.iter().all(|&column| found[column] == window));
+                        (window, seen) = (window + 1, seen + part.len());
+                    }
+                }
+                assert_eq!(seen, columns);
+            }
         }
     }
 

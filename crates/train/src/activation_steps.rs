@@ -5,7 +5,7 @@ use crate::optimiser::{Optimiser, Pace};
 use crate::steps::{Steps, gradient_factor};
 use crate::trace::{self, Value};
 use secateur_model::{Constant, Data, Graph, Node, Op, Shape, Tensor};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 /// The scale of every QuantizeLinear that can be learned, by its constant's name.
 /// Zero points stay, and so a zero stays a zero.
@@ -90,7 +90,7 @@ impl ActivationSteps {
     /// One step against the gradients, by name.
     pub fn descend(
         &mut self,
-        mut gradients: HashMap<String, Vec<f32>>,
+        mut gradients: BTreeMap<String, Vec<f32>>,
         optimiser: &Optimiser,
         pace: Pace,
     ) {

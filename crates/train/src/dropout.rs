@@ -60,7 +60,8 @@ impl Followers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use secateur_model::{Bitmask, Node, zoo};
+    use crate::Removed;
+    use secateur_model::{Bitmask, Node, Support, zoo};
 
     #[test]
     fn less_is_dropped_before_a_pruned_layer() {
@@ -73,7 +74,9 @@ mod tests {
         let followers = Followers::new(&graph);
         assert_eq!(followers.shares(&weights), HashMap::from([(fc2, 1.0)]));
         let mask = Bitmask::from_fn(30_000, |i| i % 4 == 0);
-        weights.set_mask("fc2.weight", mask).unwrap();
+        weights
+            .set_support("fc2.weight", Support::Unstructured(mask), Removed::Cleared)
+            .unwrap();
         assert_eq!(followers.shares(&weights), HashMap::from([(fc2, 0.5)]));
     }
 }

@@ -12,6 +12,7 @@ use crate::rate::RateOptions;
 use crate::score::check_input;
 use crate::trace::{self, BatchStatistics, Dropout, Mode, Value};
 use crate::{Optimiser, Schedule, TrainError};
+use burn::tensor::Tensor;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -108,6 +109,28 @@ pub trait Hooks {
         Ok(())
     }
 
+    /// Whether [`gradients`](Self::gradients) looks at removed positions too. Where it does not,
+    /// empty rows and columns of a weight are left out of the products, and their gradients are 0.
+    fn wants_removed(&self) -> bool {
+        false
+    }
+
+    /// Between the backward pass of a step and the step itself: the gradients of the values that
+    /// the network computed with, by name.
+    ///
+    /// # Errors
+    /// Whatever stops the training.
+    fn gradients(
+        &mut self,
+        step: usize,
+        total: usize,
+        weights: &mut LatentWeights,
+        gradients: &BTreeMap<String, Vec<f32>>,
+    ) -> Result<(), TrainError> {
+        let _ = (step, total, weights, gradients);
+        Ok(())
+    }
+
     /// After a step; `Break` stops the training with [`TrainError::Stopped`].
     fn after_step(&mut self, step: usize, total: usize, loss: f32) -> ControlFlow<()> {
         let _ = (step, total, loss);
@@ -167,7 +190,7 @@ pub fn fit(
         let indices = &order[start..start + batch];
         let shown = batch_of(data, indices, options.augment, &mut rng)?;
 
-        let parameters = learner.parameters();
+        let parameters = learner.parameters(hooks.wants_removed());
         let shares = followers.shares(&learner.latent);
         let mut statistics = Vec::new();
         let mode = Mode::Train {
@@ -197,17 +220,14 @@ pub fn fit(
             });
         }
 
-        let mut gradients = loss.backward();
-        let gradients = parameters
-            .iter()
-            .filter_map(|(name, p)| Some((name, p.flat.grad_remove(&mut gradients)?)))
-            .map(|(name, gradient)| (name.clone(), trace::to_vec(gradient)));
+        let gradients = gradients_of(&loss, &parameters);
+        hooks.gradients(step, total, &mut learner.latent, &gradients)?;
         let pace = Pace {
             rate: options.learning_rate * options.schedule.factor(step as f32 / total as f32),
             decay: options.weight_decay,
             step: step + 1,
         };
-        learner.descend(gradients.collect(), &options.optimiser, pace);
+        learner.descend(gradients, &options.optimiser, pace);
         statistics.iter().for_each(|s| learner.follow(s));
         if let Some(average) = &mut average {
             average.follow(learner.trained());
@@ -230,6 +250,21 @@ pub fn fit(
         steps: total,
         final_loss: (tail_loss / tail_steps.max(1) as f64) as f32,
     })
+}
+
+/// The gradient of the loss by each parameter that has part in it.
+pub(crate) fn gradients_of(
+    loss: &Tensor<1>,
+    parameters: &HashMap<String, Value>,
+) -> BTreeMap<String, Vec<f32>> {
+    let mut gradients = loss.backward();
+    let mut found = BTreeMap::new();
+    for (name, parameter) in parameters {
+        if let Some(gradient) = parameter.flat.grad_remove(&mut gradients) {
+            found.insert(name.clone(), trace::to_vec(gradient));
+        }
+    }
+    found
 }
 
 impl FitOptions {
@@ -277,13 +312,14 @@ impl Learner {
         })
     }
 
-    /// What the network computes with.
-    fn parameters(&self) -> HashMap<String, Value> {
+    /// What the network computes with; with gradients of empty rows and columns where `removed`.
+    fn parameters(&self, removed: bool) -> HashMap<String, Value> {
         let weights = self.latent.iter().map(|(name, latent)| {
             let dims = latent.weight.shape().dims();
             let value = match self.running.get(name) {
                 Some(statistics) => Value::new(statistics.clone(), dims),
-                None => Value::parameter(latent.effective(), dims).with_live(latent.live.clone()),
+                None => Value::parameter(latent.effective(), dims)
+                    .with_live(latent.live.clone().filter(|_| !removed)),
             };
             (name.clone(), value)
         });
@@ -292,7 +328,7 @@ impl Learner {
 
     fn descend(
         &mut self,
-        mut gradients: HashMap<String, Vec<f32>>,
+        mut gradients: BTreeMap<String, Vec<f32>>,
         optimiser: &Optimiser,
         pace: Pace,
     ) {

@@ -28,7 +28,8 @@ pub(crate) struct Latent {
     pub weight: Weight,
     /// What is trained: a value for each position, or for each codebook entry.
     pub values: Vec<f32>,
-    mask: Option<Bitmask>,
+    support: Support,
+    removed: Removed,
     /// The scales of an integer weight, where they are learned.
     pub steps: Option<Steps>,
     /// How its integers are trained to be cheap; `values` are then in steps.
@@ -39,6 +40,16 @@ pub(crate) struct Latent {
     decays: bool,
     /// First and second moments of the optimiser.
     moments: [Vec<f32>; 2],
+}
+
+/// What becomes of the values that a support does not keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removed {
+    /// They are cleared, and stay zero until a support keeps them again.
+    Cleared,
+    /// They go on training out of sight, as if the network computed with them, so that a later
+    /// support may keep them again.
+    Shadow,
 }
 
 impl LatentWeights {
@@ -73,26 +84,45 @@ impl LatentWeights {
         self.weights.get(name).map(|w| w.values.as_slice())
     }
 
-    /// Sets which positions are kept; the others are cleared, and stay zero
-    /// until a mask keeps them again.
+    /// Which positions of a weight are kept.
+    pub fn support(&self, name: &str) -> Option<&Support> {
+        self.weights.get(name).map(|w| &w.support)
+    }
+
+    /// Sets which positions are kept, and what becomes of the others. The weight is stored in this
+    /// form.
     ///
     /// # Errors
-    /// A name that is no weight, a mask of another length, a weight that is
-    /// shared or quantized.
-    pub fn set_mask(&mut self, name: &str, mask: Bitmask) -> Result<(), TrainError> {
+    /// A name that is no weight, a support that does not fit its shape, a weight that is shared or
+    /// quantized.
+    pub fn set_support(
+        &mut self,
+        name: &str,
+        support: Support,
+        removed: Removed,
+    ) -> Result<(), TrainError> {
         let latent = self
             .weights
             .get_mut(name)
-            .ok_or_else(|| TrainError::Setting(format!("no weight `{name}` to mask")))?;
-        if !matches!(latent.weight.values(), Values::F32(_)) || mask.len() != latent.values.len() {
+            .ok_or_else(|| TrainError::Setting(format!("no weight `{name}` to prune")))?;
+        if !matches!(latent.weight.values(), Values::F32(_)) {
             return Err(TrainError::Setting(format!(
-                "`{name}` cannot take a mask of {} positions",
-                mask.len()
+                "`{name}` is shared or quantized and cannot be pruned"
             )));
         }
-        latent.clear_outside(&mask);
-        latent.live = Live::of(&mask, latent.weight.matrix());
-        latent.mask = Some(mask);
+        let kept = support
+            .mask()
+            .map_or(latent.values.len(), Bitmask::count_ones);
+        let values = Values::F32(vec![0.0; kept]);
+        Weight::new(latent.weight.shape().clone(), support.clone(), values)?;
+        if let (Some(mask), Removed::Cleared) = (support.mask(), removed) {
+            latent.clear_outside(mask);
+        }
+        latent.live = match removed {
+            Removed::Cleared => Live::of(&support, latent.weight.matrix()),
+            Removed::Shadow => None,
+        };
+        (latent.support, latent.removed) = (support, removed);
         Ok(())
     }
 
@@ -105,7 +135,7 @@ impl LatentWeights {
         for (name, &step) in steps {
             let latent = self.weights.get_mut(name);
             let dense = |l: &&mut Latent| matches!(l.weight.values(), Values::F32(_));
-            let Some(latent) = latent.filter(dense).filter(|l| l.mask.is_none()) else {
+            let Some(latent) = latent.filter(dense).filter(|l| l.mask().is_none()) else {
                 return Err(TrainError::Setting(format!(
                     "`{name}` is no dense f32 weight, which a price of bits needs"
                 )));
@@ -144,7 +174,7 @@ impl LatentWeights {
     pub(crate) fn connections(&self, name: &str) -> Option<(usize, usize)> {
         let latent = self.weights.get(name)?;
         let all = latent.weight.shape().elements();
-        Some((latent.mask.as_ref().map_or(all, Bitmask::count_ones), all))
+        Some((latent.mask().map_or(all, Bitmask::count_ones), all))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&String, &Latent)> {
@@ -174,7 +204,6 @@ impl LatentWeights {
 
 impl Latent {
     fn new(weight: &Weight) -> Self {
-        let mask = weight.support().mask().cloned();
         let values = match weight.values() {
             Values::Shared { codebook, .. } => {
                 (0..codebook.len()).map(|i| codebook.value(i)).collect()
@@ -185,14 +214,17 @@ impl Latent {
             moments: [vec![0.0; values.len()], vec![0.0; values.len()]],
             decays: weight.shape().rank() > 1,
             weight: weight.clone(),
+            support: weight.support().clone(),
+            removed: Removed::Cleared,
             steps: None,
             rate: None,
-            live: mask
-                .as_ref()
-                .and_then(|mask| Live::of(mask, weight.matrix())),
+            live: Live::of(weight.support(), weight.matrix()),
             values,
-            mask,
         }
+    }
+
+    fn mask(&self) -> Option<&Bitmask> {
+        self.support.mask()
     }
 
     /// Takes the values that a rounded weight was rounded from.
@@ -200,7 +232,7 @@ impl Latent {
         let rounded = !matches!(self.weight.values(), Values::F32(_) | Values::Shared { .. });
         if rounded && exact.shape() == self.weight.shape() {
             self.values = exact.to_f32();
-            if let Some(mask) = self.mask.clone() {
+            if let Some(mask) = self.mask().cloned() {
                 self.clear_outside(&mask);
             }
         }
@@ -275,7 +307,7 @@ impl Latent {
                 self.kept()
                     .map(|(i, v)| {
                         let s = scale.at(i / columns, i % columns, columns);
-                        to_code(v, s, *bits, self.mask.is_some()) as f32 * s
+                        to_code(v, s, *bits, self.mask().is_some()) as f32 * s
                     })
                     .collect()
             }
@@ -288,7 +320,7 @@ impl Latent {
         self.values
             .iter()
             .enumerate()
-            .map(|(i, &v)| match &self.mask {
+            .map(|(i, &v)| match self.mask() {
                 Some(mask) if !mask.get(i) => (i, 0.0),
                 _ => (i, v),
             })
@@ -328,7 +360,7 @@ impl Latent {
         for position in self.weight.positions() {
             let index = scale.index_at(position / columns, position % columns, columns);
             let (s, v) = (scale.steps()[index], self.values[position]);
-            let code = to_code(v, s, *bits, self.mask.is_some()) as f32;
+            let code = to_code(v, s, *bits, self.mask().is_some()) as f32;
             let slope = step_slope(v / s, code, [-limit, limit]);
             sums[index] += f64::from(effective[position] * slope);
             if (v / s).abs() > limit {
@@ -359,7 +391,7 @@ impl Latent {
             };
             return sums.into_iter().zip(&self.values).map(mean).collect();
         }
-        if let Some(mask) = &self.mask {
+        if let (Some(mask), Removed::Cleared) = (self.mask(), self.removed) {
             for (i, g) in effective.iter_mut().enumerate() {
                 if !mask.get(i) {
                     *g = 0.0;
@@ -376,12 +408,7 @@ impl Latent {
             return Ok(Weight::new(shape, support, values)?);
         }
         let columns = self.columns();
-        let old = self.weight.support().mask();
-        let support = match (&self.mask, old) {
-            (Some(mask), old) if Some(mask) != old => Support::Unstructured(mask.clone()),
-            _ => self.weight.support().clone(),
-        };
-        let kept: Vec<(usize, f32)> = match &self.mask {
+        let kept: Vec<(usize, f32)> = match self.mask() {
             Some(mask) if !matches!(self.weight.values(), Values::Shared { .. }) => {
                 mask.ones().map(|i| (i, self.values[i])).collect()
             }
@@ -396,7 +423,7 @@ impl Latent {
                 let scale = self.scale(scale);
                 let code = |&(i, v): &(usize, f32)| {
                     let s = scale.at(i / columns, i % columns, columns);
-                    to_code(v, s, *bits, self.mask.is_some()) as i16
+                    to_code(v, s, *bits, self.mask().is_some()) as i16
                 };
                 Values::Int {
                     bits: *bits,
@@ -417,7 +444,7 @@ impl Latent {
                 codes: codes.clone(),
             },
         };
-        Ok(Weight::new(shape, support, values)?)
+        Ok(Weight::new(shape, self.support.clone(), values)?)
     }
 }
 

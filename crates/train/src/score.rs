@@ -223,7 +223,7 @@ fn batch_of(data: &Dataset) -> usize {
 /// Told a value's name, the value, and of how many images it is.
 type BatchObserver<'a> = dyn FnMut(&str, &Value, usize) -> Result<(), TrainError> + 'a;
 
-fn each_batch(
+pub(crate) fn each_batch(
     graph: &Graph,
     data: &Dataset,
     limit: usize,

@@ -3,7 +3,7 @@
 use super::groups::{Channels, Group, Guard};
 use super::select::Pick;
 use crate::CompressError;
-use crate::recipe::matches;
+use crate::wildcard::matches;
 use secateur_model::{Graph, Shape, Weight};
 use std::collections::BTreeMap;
 

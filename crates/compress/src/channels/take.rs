@@ -206,8 +206,10 @@ mod tests {
         let shape = shape(&dims);
         let (rows, columns) = matrix_view(&shape);
         let whole_rows: Vec<bool> = (0..bits.len()).map(|i| bits[i / columns]).collect();
+        // One of every two inputs that lie side by side where channels stand innermost.
+        let place = |column: usize| column % dims[2] * dims[1] + column / dims[2];
         let pairs: Vec<bool> = (0..bits.len())
-            .map(|i| i % columns % 2 == usize::from(bits[i / columns]))
+            .map(|i| place(i % columns) % 2 == usize::from(bits[i / columns]))
             .collect();
         let supports = [
             Support::All,

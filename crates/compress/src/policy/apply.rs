@@ -26,15 +26,13 @@ pub enum Form {
 /// # Errors
 /// A pattern, density or width that does not exist; a weight that is shared or quantized already.
 pub fn apply(weight: &Weight, choice: &Choice, form: Form) -> Result<Weight, CompressError> {
-    if choice.pattern != "unstructured" {
-        return Err(CompressError::Setting {
-            step: "policy",
-            setting: "pattern",
-            needed: "unstructured",
-            found: choice.pattern.clone(),
-        });
-    }
-    let pruned = prune::prune_weight(weight, choice.density)?;
+    let pattern = choice.pattern.parse().map_err(|_| CompressError::Setting {
+        step: "policy",
+        setting: "pattern",
+        needed: "unstructured, channels, n:m or hxw",
+        found: choice.pattern.clone(),
+    })?;
+    let pruned = prune::prune_weight(weight, pattern, choice.density)?;
     match (choice.bits, form) {
         (FULL_BITS, _) => Ok(pruned),
         (bits, Form::Integers) => {

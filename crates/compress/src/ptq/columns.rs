@@ -2,8 +2,8 @@
 //! layer's output is made good by those behind it, as in Optimal Brain Surgeon
 //! (Hassibi & Stork 1993) with one order for all rows (Frantar & Alistarh 2023).
 
-use super::linalg::{inverse_factor, subtract};
 use crate::CompressError;
+use crate::linalg::{inverse_factor, subtract};
 
 /// An order of columns, and how errors spread over those behind.
 pub(super) struct Columns {
@@ -14,19 +14,21 @@ pub(super) struct Columns {
 
 impl Columns {
     /// For second moments `[depth, depth]`, with a part of their mean diagonal added
-    /// to the diagonal. `ordered`: columns of much weight first, while there are others
-    /// to make good.
-    pub fn new(
+    /// to the diagonal: columns of much weight first, while there are others to make good.
+    pub fn new(moments: &[f64], depth: usize, damping: f64) -> Result<Self, CompressError> {
+        let mut order: Vec<usize> = (0..depth).collect();
+        let weight = |c: usize| moments[c * depth + c];
+        order.sort_by(|&a, &b| weight(b).total_cmp(&weight(a)));
+        Self::in_order(moments, depth, damping, order)
+    }
+
+    /// The same in another order.
+    pub fn in_order(
         moments: &[f64],
         depth: usize,
         damping: f64,
-        ordered: bool,
+        order: Vec<usize>,
     ) -> Result<Self, CompressError> {
-        let mut order: Vec<usize> = (0..depth).collect();
-        if ordered {
-            let weight = |c: usize| moments[c * depth + c];
-            order.sort_by(|&a, &b| weight(b).total_cmp(&weight(a)));
-        }
         let row = |&i: &usize| order.iter().map(move |&j| moments[i * depth + j]);
         let mut permuted: Vec<f64> = order.iter().flat_map(row).collect();
         dampen(&mut permuted, depth, damping);
@@ -81,7 +83,7 @@ impl Columns {
 }
 
 /// Adds a part of the mean diagonal to the diagonal.
-pub(super) fn dampen(moments: &mut [f64], d: usize, part: f64) {
+pub(crate) fn dampen(moments: &mut [f64], d: usize, part: f64) {
     let mean = (0..d).map(|i| moments[i * d + i]).sum::<f64>() / d.max(1) as f64;
     // Where no input ever was anything, any rounding is as good.
     let more = (part * mean).max(1e-12);

@@ -2,7 +2,7 @@
 //! the compressed network, comes nearest to what it gave in the dense one.
 
 use super::columns::dampen;
-use super::linalg::{Cholesky, dot};
+use crate::linalg::{Cholesky, dot};
 use rayon::prelude::*;
 
 /// Steps of the conjugate gradients of a masked row.
@@ -128,8 +128,8 @@ pub fn best_scale(codes: &[i16], weights: &[f64], xx: &[f64], zx: &[f64]) -> Opt
 
 #[cfg(test)]
 mod tests {
-    use super::super::linalg::tests::{naive_inverse, positive};
     use super::*;
+    use crate::linalg::tests::{naive_inverse, positive};
     use proptest::prelude::*;
 
     proptest! {

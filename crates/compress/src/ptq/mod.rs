@@ -4,12 +4,11 @@
 //! [`fold_norms`] and [`equalize`] change a network's form but not what it
 //! computes. [`sweep`] then quantizes (and, if asked, prunes) layer by layer.
 
-mod columns;
+pub(crate) mod columns;
 mod entropy;
 mod equalize;
 mod fold;
 mod layers;
-mod linalg;
 mod matching;
 mod moments;
 mod prefix;

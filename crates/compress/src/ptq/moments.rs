@@ -3,7 +3,7 @@
 //! so that memory does not grow with the samples.
 
 use rayon::prelude::*;
-use secateur_train::cross_product;
+use secateur_train::{Matrix, add_product};
 
 /// Columns up to which sums are taken one by one.
 const SMALL: usize = 24;
@@ -56,7 +56,10 @@ impl Moments {
                     }
                 }
             } else {
-                let batch = cross_product(left, d, x, d);
+                let samples = x.len() / d;
+                let left = Matrix::new(left, samples, d).transposed();
+                let mut batch = vec![0.0f32; d * d];
+                add_product(&mut batch, 1.0, left, Matrix::new(x, samples, d));
                 sums.iter_mut()
                     .zip(batch)
                     .for_each(|(s, v)| *s += f64::from(v));

@@ -23,7 +23,7 @@ pub enum Sparsity {
     Keep,
     /// All but this share.
     Density(f64),
-    /// All but `n` of every `m` columns of a row.
+    /// All but `n` of every window of `m` columns of a row.
     NofM {
         /// Kept columns in a window.
         n: usize,
@@ -45,7 +45,7 @@ pub struct Pruned {
 /// rows is small.
 ///
 /// weights: `[rows, depth]`; moments: `[depth, depth]`; `support`: positions that are
-/// not gone already.
+/// not gone already; `windows`: of each column, where windows are asked for.
 ///
 /// # Errors
 /// Moments that are not finite.
@@ -55,12 +55,24 @@ pub fn remove(
     moments: &[f64],
     support: Option<&[bool]>,
     sparsity: Sparsity,
+    windows: &[usize],
     damping: f64,
 ) -> Result<Pruned, CompressError> {
     let d = depth;
-    // Windows stay together.
-    let ordered = !matches!(sparsity, Sparsity::NofM { .. });
-    let columns = Columns::new(moments, d, damping, ordered)?;
+    let (columns, blocks) = match sparsity {
+        Sparsity::NofM { .. } => {
+            // Windows stay together.
+            let mut order: Vec<usize> = (0..d).collect();
+            order.sort_by_key(|&column| windows[column]);
+            let together = order.chunk_by(|&a, &b| windows[a] == windows[b]);
+            let blocks = runs(together.map(<[usize]>::len));
+            (Columns::in_order(moments, d, damping, order)?, blocks)
+        }
+        Sparsity::Keep | Sparsity::Density(_) => {
+            let widths = (0..d).step_by(BLOCK).map(|start| BLOCK.min(d - start));
+            (Columns::new(moments, d, damping)?, runs(widths))
+        }
+    };
     let free = columns.inverse_diagonal();
     let rows = weights.chunks_exact(d.max(1)).enumerate();
     let mut rows: Vec<Row> = rows
@@ -72,11 +84,6 @@ pub fn remove(
             },
         })
         .collect();
-    let width = match sparsity {
-        Sparsity::NofM { m, .. } => m,
-        Sparsity::Keep | Sparsity::Density(_) => BLOCK,
-    };
-    let blocks: Vec<Range<usize>> = (0..d).step_by(width).map(|s| s..d.min(s + width)).collect();
     let counts = match sparsity {
         Sparsity::Density(density) => kept_in_blocks(&rows, &blocks, &free, density),
         Sparsity::Keep | Sparsity::NofM { .. } => vec![usize::MAX; blocks.len()],
@@ -103,6 +110,15 @@ pub fn remove(
         columns.restore(&row.kept, &mut pruned.kept[place]);
     }
     Ok(pruned)
+}
+
+/// Ranges of these lengths, one behind the other.
+fn runs(lengths: impl Iterator<Item = usize>) -> Vec<Range<usize>> {
+    let next = |start: &mut usize, length: usize| {
+        *start += length;
+        Some(*start - length..*start)
+    };
+    lengths.scan(0, next).collect()
 }
 
 struct Row {
@@ -166,9 +182,9 @@ fn keep_largest(rows: &mut [Row], block: Range<usize>, free: &[f64], keep: usize
 
 #[cfg(test)]
 mod tests {
-    use super::super::linalg::tests::{naive_inverse, positive};
     use super::super::rounding::output_error;
     use super::*;
+    use crate::linalg::tests::{naive_inverse, positive};
     use proptest::prelude::*;
 
     fn weights(rows: usize, d: usize, seed: u64) -> Vec<f64> {
@@ -186,7 +202,7 @@ mod tests {
     fn it_beats_pruning_by_magnitude() {
         let (d, rows) = (40, 6);
         let (w, moments) = (weights(rows, d, 3), positive(d, 9));
-        let pruned = remove(&w, d, &moments, None, Sparsity::Density(0.5), 0.01).unwrap();
+        let pruned = remove(&w, d, &moments, None, Sparsity::Density(0.5), &[], 0.01).unwrap();
         assert_eq!(pruned.kept.iter().filter(|&&k| k).count(), rows * d / 2);
         let mut order: Vec<usize> = (0..rows * d).collect();
         order.sort_by(|&a, &b| w[b].abs().total_cmp(&w[a].abs()));
@@ -205,14 +221,14 @@ mod tests {
             let (w, moments) = (weights(1, d, seed), positive(d, seed));
             let inverse = naive_inverse(&moments, d);
             let density = (d - 1) as f64 / d as f64;
-            let found = remove(&w, d, &moments, None, Sparsity::Density(density), 0.0).unwrap();
+            let found = remove(&w, d, &moments, None, Sparsity::Density(density), &[], 0.0).unwrap();
             let cost = |j: usize| w[j] * w[j] / inverse[j * d + j];
             let gone: Vec<usize> = (0..d).filter(|&j| !found.kept[j]).collect();
             prop_assume!(gone.len() == 1 && (0..d).all(|j| w[j] != 0.0));
             let p = gone[0];
             prop_assert!((0..d).all(|j| cost(p) <= cost(j) * (1.0 + 1e-6)));
             // Columns settled before it stay; where it is settled first, all move.
-            let order = Columns::new(&moments, d, 0.0, true).unwrap();
+            let order = Columns::new(&moments, d, 0.0).unwrap();
             if order.order()[0] == p {
                 for j in 0..d {
                     let want = w[j] - w[p] / inverse[p * d + p] * inverse[j * d + p];
@@ -226,17 +242,21 @@ mod tests {
             let (w, moments) = (weights(rows, d, seed), positive(d, seed));
             let support: Vec<bool> = (0..rows * d).map(|i| (seed >> (i % 7)) & 1 == 0).collect();
             let w: Vec<f64> = w.iter().zip(&support).map(|(&w, &s)| if s { w } else { 0.0 }).collect();
+            // Windows of at most four columns that do not lie side by side.
+            let windows: Vec<usize> = (0..d).map(|column| column % d.div_ceil(4)).collect();
             for sparsity in [Sparsity::Keep, Sparsity::Density(0.5), Sparsity::NofM { n, m: 4 }] {
-                let found = remove(&w, d, &moments, Some(&support), sparsity, 0.01).unwrap();
+                let found = remove(&w, d, &moments, Some(&support), sparsity, &windows, 0.01).unwrap();
                 let kept = found.kept.iter().zip(&found.values);
                 for (&there, (&kept, &value)) in support.iter().zip(kept) {
                     prop_assert!(there || !kept);
                     prop_assert!(kept || value == 0.0);
                 }
                 if let Sparsity::NofM { n, .. } = sparsity {
-                    let windows = found.kept.chunks(d).flat_map(|row| row.chunks(4));
-                    for window in windows {
-                        prop_assert!(window.iter().filter(|&&k| k).count() <= n);
+                    for row in found.kept.chunks(d) {
+                        for window in 0..d.div_ceil(4) {
+                            let here = (0..d).filter(|&c| windows[c] == window && row[c]).count();
+                            prop_assert!(here <= n);
+                        }
                     }
                 }
             }

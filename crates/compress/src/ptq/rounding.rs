@@ -3,8 +3,8 @@
 //! Brain Quantization in one order for all rows (GPTQ, Frantar et al. 2023).
 
 use super::columns::Columns;
-use super::linalg::dot;
 use crate::CompressError;
+use crate::linalg::dot;
 use rayon::prelude::*;
 
 /// What is rounded, to which steps.
@@ -33,7 +33,7 @@ pub struct Problem<'a> {
 /// Moments that are not finite.
 pub fn round(problem: &Problem<'_>) -> Result<Vec<i16>, CompressError> {
     let d = problem.depth;
-    let columns = Columns::new(problem.moments, d, problem.damping, true)?;
+    let columns = Columns::new(problem.moments, d, problem.damping)?;
     let limit = f64::from(problem.limit);
     let mut codes = vec![0; problem.target.len()];
     let rows = codes.par_chunks_exact_mut(d.max(1)).enumerate();
@@ -74,8 +74,8 @@ pub fn output_error(difference: &[f64], moments: &[f64], depth: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::super::columns::dampen;
-    use super::super::linalg::tests::{naive_inverse, positive};
     use super::*;
+    use crate::linalg::tests::{naive_inverse, positive};
     use proptest::prelude::*;
 
     fn target(rows: usize, d: usize, seed: u64) -> Vec<f64> {
@@ -89,7 +89,7 @@ mod tests {
         let d = problem.depth;
         let mut moments = problem.moments.to_vec();
         dampen(&mut moments, d, problem.damping);
-        let order = Columns::new(problem.moments, d, problem.damping, true).unwrap();
+        let order = Columns::new(problem.moments, d, problem.damping).unwrap();
         let order = order.order();
         let mut codes = vec![0; problem.target.len()];
         for (r, target) in problem.target.chunks(d).enumerate() {

@@ -9,7 +9,7 @@ use super::sweep::{LayerError, Sweep};
 use crate::CompressError;
 use crate::quantize::{Granularity, fit_scale};
 use rayon::prelude::*;
-use secateur_model::weight::max_code;
+use secateur_model::weight::{max_code, windows};
 use secateur_model::{Bitmask, Scale, Support, Values, Weight};
 
 /// A quantized weight, and what its bias needs.
@@ -66,6 +66,11 @@ pub(super) fn solve(
     let mask = dense.support().mask().map(Bitmask::to_bools);
     let mask = mask.map(|mask| layer.to_rows(&mask));
 
+    let windows = match (sparsity, &layer.layout) {
+        (Sparsity::NofM { m, .. }, Layout::Columns) => (0..depth).map(|c| c / m).collect(),
+        (Sparsity::NofM { m, .. }, _) => windows(dense.shape(), m),
+        (Sparsity::Keep | Sparsity::Density(_), _) => Vec::new(),
+    };
     let parts: Vec<(Part, &Moments)> = layer.parts().into_iter().zip(moments).collect();
     let many = parts.len() > 1;
     let pieces = spread(&parts, many, |(part, moments)| {
@@ -81,7 +86,9 @@ pub(super) fn solve(
         let mut values = target.clone();
         if sparsity != Sparsity::Keep {
             let damping = settings.damping;
-            let pruned = remove(&target, d, &xx, support.as_deref(), sparsity, damping)?;
+            let of_part = windows.get(part.columns.clone()).unwrap_or_default();
+            let support_of = support.as_deref();
+            let pruned = remove(&target, d, &xx, support_of, sparsity, of_part, damping)?;
             (values, support) = (pruned.values, Some(pruned.kept));
         }
         Ok(Piece {

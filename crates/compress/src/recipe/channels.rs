@@ -1,6 +1,7 @@
 //! The step that cuts whole channels from the network's shapes.
 
-use super::{Retrain, for_network};
+use super::Retrain;
+use crate::wildcard::lookup;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -67,7 +68,7 @@ fn one() -> usize {
 impl ChannelsStep {
     /// The settings for a network of this name.
     pub fn resolve(&self, network: &str) -> (crate::ChannelCut, Option<&Retrain>) {
-        let found = for_network(&self.network, network);
+        let found = lookup(&self.network, network);
         let groups = found.and_then(|o| o.groups.as_ref());
         let cut = crate::ChannelCut {
             keep: found.and_then(|o| o.keep).unwrap_or(self.keep),

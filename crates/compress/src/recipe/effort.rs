@@ -16,8 +16,8 @@ impl Step {
         let (retrain, rounds) = match self {
             Self::Train(step) => (Some(&step.retrain), 1),
             Self::Prune(step) => match step.schedule {
-                PruneSchedule::Rounds(rounds) => (step.resolve(network).1, rounds),
-                _ => (step.resolve(network).1, 1),
+                PruneSchedule::Rounds(rounds) => (step.resolve(network).retrain, rounds),
+                _ => (step.resolve(network).retrain, 1),
             },
             Self::Share(step) => (step.resolve(network), 1),
             Self::Quantize(step) => (step.retrain.as_ref(), 1),
@@ -25,6 +25,7 @@ impl Step {
                 let (_, retrain) = step.resolve(network);
                 (retrain, step.schedule.rounds())
             }
+            Self::Rate(step) => (Some(step.resolve(network).2), 1),
             Self::Norms(_) | Self::Encode(_) => (None, 1),
         };
         rounds as f64 * retrain.map_or(0.0, |retrain| retrain.effort(images))

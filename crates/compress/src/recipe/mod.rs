@@ -11,7 +11,7 @@ mod share;
 
 pub use channels::{ChannelsOverride, ChannelsSchedule, ChannelsStep};
 pub use norms::NormsStep;
-pub use prune::{AllocationSettings, PruneOverride, PruneSchedule, PruneStep};
+pub use prune::{AllocationSettings, PruneOverride, PruneSchedule, PruneStep, ResolvedPrune};
 pub use quantize::{Biases, QuantizeStep, Rounding, SecondOrder};
 pub use rate::{RateOverride, RateStep};
 pub use retrain::{
@@ -21,7 +21,6 @@ pub use share::{ShareOverride, ShareStep};
 
 use crate::CompressError;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// The newest form of a recipe that this build reads.
 pub const VERSION: u32 = 1;
@@ -275,33 +274,6 @@ impl Recipe {
     }
 }
 
-/// What is set for networks of this name.
-fn for_network<'a, T>(settings: &'a BTreeMap<String, T>, network: &str) -> Option<&'a T> {
-    let mut found = settings.iter().filter(|(p, _)| matches(p, network));
-    found.next().map(|(_, setting)| setting)
-}
-
-/// Whether a name matches a pattern in which `*` stands for any run.
-///
-/// Each part between stars is looked for where the last one ended: the earliest
-/// place leaves the most for what follows, so none needs to be tried again.
-pub(crate) fn matches(pattern: &str, name: &str) -> bool {
-    let Some((head, tail)) = pattern.split_once('*') else {
-        return pattern == name;
-    };
-    let Some(mut rest) = name.strip_prefix(head) else {
-        return false;
-    };
-    let (middle, end) = tail.rsplit_once('*').unwrap_or(("", tail));
-    for part in middle.split('*') {
-        match rest.find(part) {
-            Some(at) => rest = &rest[at + part.len()..],
-            None => return false,
-        }
-    }
-    rest.ends_with(end)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -327,13 +299,14 @@ mod tests {
         let Step::Prune(step) = &recipe.steps[0] else {
             panic!("the first step prunes");
         };
-        let per_layer = |name| matches!(step.resolve(name).0, AllocationSettings::PerLayer(_));
+        let per_layer = |name| {
+            matches!(
+                step.resolve(name).allocation,
+                AllocationSettings::PerLayer(_)
+            )
+        };
         assert!(per_layer("lenet-300-100"));
         assert!(!per_layer("resnet-20"));
-        assert!(matches("a*c*", "abcd") && !matches("a*c", "abcd"));
-        assert!(matches("*b*b*", "abcb") && !matches("*b*b*b", "abcb"));
-        assert!(!matches("ab*ba", "aba") && matches("ab*ba", "abba"));
-        assert!(!matches(&"*a".repeat(60), &"a".repeat(59)));
     }
 
     #[test]
@@ -370,6 +343,31 @@ mod tests {
             "[[step]]\nkind = \"prune\"\nallocation = { global = 2.0 }\n",
         ));
         assert!(density.contains("density"), "{density}");
+        for (settings, reason) in [
+            ("pattern = \"5:4\"", "n at most m"),
+            ("criterion = \"movement\"", "cubic"),
+            (
+                "criterion = \"obs\"\nschedule = { cubic = { updates = 3 } }\nretrain = { epochs = 1, learning_rate = 0.1 }",
+                "one-shot or rounds",
+            ),
+            ("shadow = true", "cubic"),
+            (
+                "schedule = { rigl = { updates = 3, fraction = 0.3 } }",
+                "retrain",
+            ),
+            (
+                "schedule = { rigl = { updates = 3, fraction = 1.5 } }",
+                "fraction",
+            ),
+            ("images = 0", "images"),
+        ] {
+            let found = error(&step(&format!("{prune}{settings}\n")));
+            assert!(found.contains(reason), "{settings}: {found}");
+        }
+        let bare = "[[step]]\nkind = \"prune\"\n";
+        let unbounded = error(&step(bare));
+        assert!(unbounded.contains("allocation"), "{unbounded}");
+        Recipe::from_toml(&step(&format!("{bare}pattern = \"8:64\"\n")), "r.toml").unwrap();
         let channels = |s: &str| error(&step(&format!("[[step]]\nkind = \"channels\"\n{s}")));
         assert!(channels("keep = 1.5\n").contains("found 1.5"));
         assert!(channels("keep = 0.5\ngroups = { \"a*\" = 0.0 }\n").contains("found 0"));

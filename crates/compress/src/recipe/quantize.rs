@@ -1,8 +1,9 @@
 //! The step that makes integers of weights and activations.
 
-use super::{Retrain, matches};
+use super::Retrain;
 use crate::Width;
 use crate::ptq::Sparsity;
+use crate::wildcard::lookup;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -175,12 +176,8 @@ impl QuantizeStep {
     pub fn bits_of<'a>(&self, weights: &'a [(String, bool)]) -> Vec<(&'a str, u8)> {
         let last = weights.len().saturating_sub(1);
         let bits = |(index, (name, depthwise)): (usize, &'a (String, bool))| {
-            let fitting = self
-                .bits
-                .iter()
-                .filter(|(pattern, _)| matches(pattern, name));
-            let named = fitting.max_by_key(|(pattern, _)| pattern.len());
-            let bits = named.map_or(self.weight_bits, |(_, &bits)| bits);
+            let named = lookup(&self.bits, name).copied();
+            let bits = named.unwrap_or(self.weight_bits);
             let ends = self.first_last_bits.filter(|_| index == 0 || index == last);
             let wider = ends.max(self.depthwise_bits.filter(|_| *depthwise));
             let wider = wider.filter(|_| named.is_none());

@@ -1,6 +1,7 @@
 //! The step that trains weights to be cheap to code.
 
-use super::{Retrain, for_network};
+use super::Retrain;
+use crate::wildcard::lookup;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -48,7 +49,7 @@ fn default_warm_up() -> f32 {
 impl RateStep {
     /// Price, coarseness and training for a network of this name.
     pub fn resolve(&self, network: &str) -> (f32, f32, &Retrain) {
-        match for_network(&self.network, network) {
+        match lookup(&self.network, network) {
             Some(o) => (o.nats_per_bit, o.coarseness, &o.retrain),
             None => (self.nats_per_bit, self.coarseness, &self.retrain),
         }

@@ -1,6 +1,7 @@
 //! The step that gives each layer few values.
 
-use super::{Retrain, for_network};
+use super::Retrain;
+use crate::wildcard::lookup;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -32,7 +33,7 @@ pub struct ShareOverride {
 impl ShareStep {
     /// The training for a network of this name.
     pub fn resolve(&self, network: &str) -> Option<&Retrain> {
-        let found = for_network(&self.network, network).map(|o| &o.retrain);
+        let found = lookup(&self.network, network).map(|o| &o.retrain);
         found.or(self.retrain.as_ref())
     }
 

@@ -1,11 +1,13 @@
 //! A recipe carried out.
 
 mod channels;
+mod gradual;
 mod norms;
 mod prune;
 mod quantize;
 mod rate;
 mod retrain;
+mod rigl;
 mod share;
 mod unlabelled;
 

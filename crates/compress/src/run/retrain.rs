@@ -1,6 +1,7 @@
 //! Training within a step.
 
-use super::prune::Gradual;
+use super::gradual::Gradual;
+use super::rigl::Rigl;
 use super::{Observer, Round, Stage};
 use crate::CompressError;
 use crate::recipe::Retrain;
@@ -8,6 +9,7 @@ use secateur_model::Graph;
 use secateur_train::{
     Distill, FitOptions, Hooks, LatentWeights, RateOptions, TrainError, epochs_for, fit,
 };
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 impl Stage<'_> {
@@ -23,7 +25,7 @@ impl Stage<'_> {
         &mut self,
         graph: &mut Graph,
         retrain: Option<&Retrain>,
-        beside: Beside<'_>,
+        beside: Beside,
     ) -> Result<(), CompressError> {
         let Some(retrain) = retrain else {
             return Ok(());
@@ -58,7 +60,7 @@ impl Stage<'_> {
         let mut hooks = StageHooks {
             observer: self.observer,
             round: self.round,
-            gradual: beside.gradual,
+            masking: beside.masking,
         };
         let result = fit(graph, self.train, &options, &mut hooks);
         result.map(|_| ()).map_err(|e| self.failed(e))
@@ -67,19 +69,27 @@ impl Stage<'_> {
 
 /// What a step adds to its training.
 #[derive(Default)]
-pub(super) struct Beside<'a> {
-    /// Cuts on the way.
-    pub gradual: Option<Gradual<'a>>,
+pub(super) struct Beside {
+    /// What changes masks on the way.
+    pub masking: Option<Masking>,
     /// The network before its weights were rounded.
     pub unrounded: Option<Graph>,
     /// A price of bits.
     pub rate: Option<RateOptions>,
 }
 
+/// What changes masks during a training.
+pub(super) enum Masking {
+    /// Cuts.
+    Gradual(Gradual),
+    /// Exchanges.
+    Rigl(Rigl),
+}
+
 struct StageHooks<'a> {
     observer: &'a mut dyn Observer,
     round: Round,
-    gradual: Option<Gradual<'a>>,
+    masking: Option<Masking>,
 }
 
 impl Hooks for StageHooks<'_> {
@@ -89,10 +99,29 @@ impl Hooks for StageHooks<'_> {
         total: usize,
         weights: &mut LatentWeights,
     ) -> Result<(), TrainError> {
-        match &self.gradual {
-            Some(gradual) => gradual.before_step(step, total, weights),
-            None => Ok(()),
+        match &mut self.masking {
+            Some(Masking::Gradual(gradual)) => gradual.before_step(step, total, weights),
+            Some(Masking::Rigl(_)) | None => Ok(()),
         }
+    }
+
+    fn wants_removed(&self) -> bool {
+        matches!(self.masking, Some(Masking::Rigl(_)))
+    }
+
+    fn gradients(
+        &mut self,
+        step: usize,
+        total: usize,
+        weights: &mut LatentWeights,
+        gradients: &BTreeMap<String, Vec<f32>>,
+    ) -> Result<(), TrainError> {
+        match &mut self.masking {
+            Some(Masking::Gradual(gradual)) => gradual.gradients(weights, gradients),
+            Some(Masking::Rigl(rigl)) => rigl.gradients(step, total, weights, gradients)?,
+            None => {}
+        }
+        Ok(())
     }
 
     fn after_step(&mut self, step: usize, total: usize, loss: f32) -> ControlFlow<()> {

@@ -268,9 +268,9 @@ impl Knob for PolicyKnob {
             });
         let prune = Step::Prune(PruneStep {
             schedule: PruneSchedule::OneShot,
-            allocation: AllocationSettings::PerLayer(densities.collect()),
+            allocation: Some(AllocationSettings::PerLayer(densities.collect())),
             retrain: Some(self.training.retrain(1.0, 1.0)),
-            network: BTreeMap::new(),
+            ..PruneStep::default()
         });
         let digits = if level < 10.0 { 2 } else { 1 };
         Ok(Some(Plan {

@@ -26,14 +26,57 @@ fn cleared_weights_stay_cleared() {
     let mut graph = Graph::default();
     graph.constants.insert("w".into(), Constant::Weight(weight));
     let mut latent = LatentWeights::new(&graph, None, false);
-    let mask = |bits: &[bool]| Bitmask::from_bools(bits);
-    latent.set_mask("w", mask(&[true, false, true])).unwrap();
-    latent.set_mask("w", mask(&[true, true, false])).unwrap();
+    let mask = |bits: &[bool]| Support::Unstructured(Bitmask::from_bools(bits));
+    let cleared = Removed::Cleared;
+    latent
+        .set_support("w", mask(&[true, false, true]), cleared)
+        .unwrap();
+    latent
+        .set_support("w", mask(&[true, true, false]), cleared)
+        .unwrap();
     latent.store(&mut graph).unwrap();
     assert_eq!(graph.weight("w").unwrap().to_f32(), [1.0, 0.0, 0.0]);
     assert_eq!(latent.values("w").unwrap(), [1.0, 0.0, 0.0]);
-    assert!(latent.set_mask("v", mask(&[true])).is_err());
+    assert!(latent.set_support("v", mask(&[true]), cleared).is_err());
+    assert!(latent.set_support("w", mask(&[true]), cleared).is_err());
 }
+
+#[test]
+fn shadows_train_out_of_sight_and_the_form_is_kept() {
+    let weight = Weight::dense(Shape::new(&[1, 4]).unwrap(), vec![1.0, 2.0, 3.0, 4.0]).unwrap();
+    let mut graph = Graph::default();
+    graph.constants.insert("w".into(), Constant::Weight(weight));
+    let mut latent = LatentWeights::new(&graph, None, false);
+    let one_of_two = |bits: &[bool]| Support::NofM {
+        n: 1,
+        m: 2,
+        mask: Bitmask::from_bools(bits),
+    };
+    let first = one_of_two(&[true, false, false, true]);
+    latent
+        .set_support("w", first.clone(), Removed::Shadow)
+        .unwrap();
+    let (_, w) = latent.iter().next().unwrap();
+    assert_eq!(w.effective(), [1.0, 0.0, 0.0, 4.0]);
+    assert_eq!(w.gradient(vec![0.5; 4]), [0.5; 4]);
+    latent.store(&mut graph).unwrap();
+    assert_eq!(graph.weight("w").unwrap().support(), &first);
+    assert_eq!(graph.weight("w").unwrap().kept_f32(), [1.0, 4.0]);
+
+    latent
+        .set_support(
+            "w",
+            one_of_two(&[false, true, true, false]),
+            Removed::Cleared,
+        )
+        .unwrap();
+    let (_, w) = latent.iter().next().unwrap();
+    assert_eq!(w.effective(), [0.0, 2.0, 3.0, 0.0]);
+    assert_eq!(w.gradient(vec![0.5; 4]), [0.0, 0.5, 0.5, 0.0]);
+    let both = one_of_two(&[true, true, false, false]);
+    assert!(latent.set_support("w", both, Removed::Cleared).is_err());
+}
+
 /// Two rows of pruned 3-bit integers whose scales are learned.
 fn integers() -> Latent {
     let shape = Shape::new(&[2, 4]).unwrap();
@@ -96,7 +139,7 @@ fn gradients_of_steps_and_values_are_those_of_the_held_rounding() {
     let steps = latent.steps.as_ref().unwrap().values();
     let at_point: Vec<(usize, f64)> = latent
         .kept()
-        .filter(|&(i, _)| latent.mask.as_ref().unwrap().get(i))
+        .filter(|&(i, _)| latent.mask().unwrap().get(i))
         .map(|(i, v)| {
             let s = steps[row_of(i)];
             let clipped = f64::from(v / s).clamp(-limit, limit);

@@ -1,6 +1,6 @@
 //! Which rows and columns of a weight are there at all: products leave the others out.
 
-use secateur_model::Bitmask;
+use secateur_model::Support;
 use std::sync::Arc;
 
 /// Rows and columns of a weight's matrix that may have values; all others are zero and stay so,
@@ -32,8 +32,9 @@ impl Live {
         })
     }
 
-    /// The rows and columns where a mask keeps anything.
-    pub(crate) fn of(mask: &Bitmask, (height, width): (usize, usize)) -> Option<Arc<Self>> {
+    /// The rows and columns where a support keeps anything.
+    pub(crate) fn of(support: &Support, (height, width): (usize, usize)) -> Option<Arc<Self>> {
+        let mask = support.mask()?;
         let (mut in_row, mut in_column) = (vec![false; height], vec![false; width]);
         for position in mask.ones() {
             in_row[position / width] = true;
@@ -87,11 +88,13 @@ pub(super) fn add_columns(matrix: &mut [f32], width: usize, columns: &[usize], a
 #[cfg(test)]
 mod tests {
     use super::*;
+    use secateur_model::Bitmask;
 
     #[test]
     fn empty_rows_and_columns_are_left_out() {
         let bits: Vec<bool> = (0..20).map(|i| i == 6 || i == 13).collect();
-        let live = Live::of(&Bitmask::from_bools(&bits), (4, 5)).unwrap();
+        let support = |bits: &[bool]| Support::Unstructured(Bitmask::from_bools(bits));
+        let live = Live::of(&support(&bits), (4, 5)).unwrap();
         assert_eq!(
             (live.rows.as_slice(), live.columns.as_slice()),
             (&[1, 2][..], &[1, 3][..])
@@ -102,7 +105,8 @@ mod tests {
         let back = live.scatter(&left, 20);
         assert_eq!(live.gather(&back), left);
         assert_eq!(back.iter().sum::<f32>(), 38.0);
-        assert!(Live::of(&Bitmask::from_bools(&[true; 20]), (4, 5)).is_none());
-        assert!(Live::of(&Bitmask::from_bools(&[]), (4, 0)).is_some());
+        assert!(Live::of(&support(&[true; 20]), (4, 5)).is_none());
+        assert!(Live::of(&support(&[]), (4, 0)).is_some());
+        assert!(Live::of(&Support::Dense, (4, 5)).is_none());
     }
 }

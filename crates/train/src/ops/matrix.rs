@@ -2,19 +2,39 @@
 
 pub(super) use gemm::Parallelism;
 
-/// A matrix in a slice: `values[row · row_stride + column · column_stride]`.
-#[derive(Clone, Copy)]
-pub(super) struct Matrix<'a> {
-    pub values: &'a [f32],
-    pub rows: usize,
-    pub columns: usize,
+/// A number that the product takes: f32 or f64, and no other.
+pub trait Element: Copy + PartialEq + sealed::Sealed + 'static {
+    /// One.
+    const ONE: Self;
+}
+
+impl Element for f32 {
+    const ONE: Self = 1.0;
+}
+
+impl Element for f64 {
+    const ONE: Self = 1.0;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for f64 {}
+}
+
+/// A matrix in a slice, row by row; or column by column, where it is [transposed](Self::transposed).
+#[derive(Debug, Clone, Copy)]
+pub struct Matrix<'a, T = f32> {
+    pub(super) values: &'a [T],
+    pub(super) rows: usize,
+    pub(super) columns: usize,
     row_stride: usize,
     column_stride: usize,
 }
 
-impl<'a> Matrix<'a> {
+impl<'a, T: Element> Matrix<'a, T> {
     /// Of these extents, or stored with rows and columns exchanged.
-    pub fn stored(values: &'a [f32], [rows, columns]: [usize; 2], exchanged: bool) -> Self {
+    pub(super) fn stored(values: &'a [T], [rows, columns]: [usize; 2], exchanged: bool) -> Self {
         match exchanged {
             true => Self::new(values, columns, rows).transposed(),
             false => Self::new(values, rows, columns),
@@ -22,7 +42,7 @@ impl<'a> Matrix<'a> {
     }
 
     /// Rows one after the other.
-    pub fn new(values: &'a [f32], rows: usize, columns: usize) -> Self {
+    pub fn new(values: &'a [T], rows: usize, columns: usize) -> Self {
         Self {
             values,
             rows,
@@ -59,6 +79,23 @@ pub(super) enum Into {
     Add,
 }
 
+/// `out += factor · a · b`, `out` row-major, on all threads of the pool; the result does not depend
+/// on their number.
+///
+/// ```
+/// use secateur_train::{Matrix, add_product};
+/// let x = [1.0f64, 2.0, 3.0];
+/// let mut squares = [0.0; 9];
+/// let column = Matrix::new(&x, 3, 1);
+/// add_product(&mut squares, 1.0, column, column.transposed());
+/// assert_eq!(squares, [1.0, 2.0, 3.0, 2.0, 4.0, 6.0, 3.0, 6.0, 9.0]);
+/// ```
+///
+/// Slices that are too short for their extents leave `out` as it is.
+pub fn add_product<T: Element>(out: &mut [T], factor: T, a: Matrix<'_, T>, b: Matrix<'_, T>) {
+    product(out, Into::Add, factor, a, b, Parallelism::Rayon(0));
+}
+
 /// `out = factor · a · b`, or `+=`, with `out` row-major. `threads` says whether
 /// the work may be spread; the result is the same.
 ///
@@ -67,12 +104,12 @@ pub(super) enum Into {
     unsafe_code,
     reason = "the product takes pointers; its bounds are checked here"
 )]
-pub(super) fn product(
-    out: &mut [f32],
+pub(super) fn product<T: Element>(
+    out: &mut [T],
     into: Into,
-    factor: f32,
-    a: Matrix<'_>,
-    b: Matrix<'_>,
+    factor: T,
+    a: Matrix<'_, T>,
+    b: Matrix<'_, T>,
     threads: Parallelism,
 ) {
     let (m, n, k) = (a.rows, b.columns, a.columns);
@@ -84,7 +121,7 @@ pub(super) fn product(
     // SAFETY: the strides are those of a dense matrix, transposed or not, whose
     // `rows * columns` elements lie inside its slice: checked above for all
     // three, and that the inner extents agree. `out` is borrowed mutably, so it
-    // overlaps neither operand.
+    // overlaps neither operand. The product knows both kinds of element.
     unsafe {
         gemm::gemm(
             m,
@@ -100,7 +137,7 @@ pub(super) fn product(
             b.values.as_ptr(),
             b.column_stride as isize,
             b.row_stride as isize,
-            1.0,
+            T::ONE,
             factor,
             false,
             false,
@@ -108,22 +145,6 @@ pub(super) fn product(
             threads,
         );
     }
-}
-
-/// `out[i, j] = Σ a[s, i] · b[s, j]`, the sum over samples.
-/// a: `[samples, p]`, b: `[samples, q]` -> `[p, q]`, all row-major.
-///
-/// The samples are summed in one order, whatever the number of threads. Slices
-/// that hold no whole number of samples, or not as many each, give zeros.
-pub fn cross_product(a: &[f32], p: usize, b: &[f32], q: usize) -> Vec<f32> {
-    let mut out = vec![0.0; p * q];
-    let samples = a.len() / p.max(1);
-    if samples * p == a.len() && samples * q == b.len() {
-        let (a, b) = (Matrix::new(a, samples, p), Matrix::new(b, samples, q));
-        let (a, threads) = (a.transposed(), Parallelism::Rayon(0));
-        product(&mut out, Into::Set, 1.0, a, b, threads);
-    }
-    out
 }
 
 /// The elements of a row-major `rows x columns` matrix, column by column.
@@ -138,13 +159,6 @@ pub(super) fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32>
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn cross_products_sum_over_samples() {
-        let (a, b) = ([1.0, 2.0, 3.0, 4.0], [5.0, 6.0]);
-        assert_eq!(cross_product(&a, 2, &b, 1), [23.0, 34.0]);
-        assert_eq!(cross_product(&a, 2, &[1.0], 1), [0.0, 0.0]);
-    }
 
     #[test]
     fn products_in_every_order_agree() {

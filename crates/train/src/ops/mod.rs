@@ -21,8 +21,9 @@ pub(crate) use conv2d::{ConvGeometry, conv2d};
 pub(crate) use fake_quantize::{Codes, fake_quantize};
 pub(crate) use linear::{LinearGeometry, linear};
 pub(crate) use live::Live;
-pub use matrix::cross_product;
+pub use matrix::{Element, Matrix, add_product};
 pub(crate) use pool::{PoolGeometry, average_pool, max_pool};
+pub(crate) use unfold::operands;
 
 use burn::backend::flex::FlexTensor;
 use burn::tensor::TensorData;

@@ -1,8 +1,16 @@
 //! Images as the columns that a convolution multiplies, and back.
 
 use super::conv2d::ConvGeometry;
+use super::matrix::transpose;
 use super::reach::Reach;
 use super::vectorized;
+
+/// What each output pixel of one group multiplies: `[oh · ow, c · kh · kw]`.
+pub(crate) fn operands(image: &[f32], group: usize, g: &ConvGeometry) -> Vec<f32> {
+    let mut columns = vec![0.0; g.taps() * g.pixels()];
+    let columns = unfold(image, group, g, &g.reaches(), &mut columns);
+    transpose(columns, g.taps(), g.pixels())
+}
 
 /// The channels of one group of several images as columns: `[c · kh · kw, images · oh ·
 /// ow]`.

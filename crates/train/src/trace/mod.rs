@@ -20,6 +20,7 @@ mod window;
 
 pub(crate) use elementwise::codes_of;
 pub(crate) use value::{Value, to_vec};
+pub(crate) use window::geometry;
 
 use crate::TrainError;
 use operator::Operands;
@@ -190,7 +191,7 @@ fn reference(operands: &Operands<'_>) -> Result<Option<Tensor>, TrainError> {
     Ok(ops::evaluate(node, &inputs)?.into_iter().next())
 }
 
-fn unsupported(node: &Node, reason: impl Into<String>) -> TrainError {
+pub(crate) fn unsupported(node: &Node, reason: impl Into<String>) -> TrainError {
     TrainError::Unsupported {
         node: node.name.clone(),
         op: node.op.name().to_owned(),

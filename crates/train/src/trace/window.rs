@@ -8,15 +8,25 @@ use secateur_model::{AutoPad, Node, Window};
 
 pub(super) fn conv(o: &Operands<'_>, window: &Window, groups: usize) -> Result<Value, TrainError> {
     let (x, weight) = (o.value(0)?, o.value(1)?);
-    let kernel = weight.dims.get(2..).unwrap_or_default();
-    let placed = Placed::new(window, kernel, &x.dims, o.node)?;
-    let geometry = placed.convolution(&x.dims, &weight.dims, groups, o.node)?;
+    let geometry = geometry(o.node, window, groups, &x.dims, &weight.dims)?;
     let bias = match o.optional(2) {
         Some(bias) => bias,
         None => Value::new(vec![0.0; geometry.output[0]], &geometry.output[..1]),
     };
     let y = ops::conv2d(x.flat, weight.flat, bias.flat, geometry, weight.live);
     Ok(Value::of(y, o.dims))
+}
+
+/// How a convolution lies over images of extents `x`, with kernels of extents `weight`.
+pub(crate) fn geometry(
+    node: &Node,
+    window: &Window,
+    groups: usize,
+    x: &[usize],
+    weight: &[usize],
+) -> Result<ConvGeometry, TrainError> {
+    let kernel = weight.get(2..).unwrap_or_default();
+    Placed::new(window, kernel, x, node)?.convolution(x, weight, groups, node)
 }
 
 pub(super) fn max_pool(o: &Operands<'_>, window: &Window) -> Result<Value, TrainError> {

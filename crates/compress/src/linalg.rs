@@ -1,6 +1,7 @@
 //! Factors of symmetric positive definite matrices, in f64, row-major.
 
 use rayon::prelude::*;
+use secateur_train::{Matrix, add_product};
 
 /// Rows from which the work of a step is spread over threads.
 const SPREAD: usize = 64;
@@ -107,6 +108,21 @@ pub(crate) fn inverse_factor(a: &[f64], n: usize) -> Option<Vec<f64>> {
     Some(u)
 }
 
+/// `A⁻¹`; `None` where `A` is not positive definite.
+pub(crate) fn inverse(a: &[f64], n: usize) -> Option<Vec<f64>> {
+    let factor = inverse_factor(a, n)?;
+    let factor = Matrix::new(&factor, n, n);
+    let mut inverse = vec![0.0; n * n];
+    add_product(&mut inverse, 1.0, factor.transposed(), factor);
+    Some(inverse)
+}
+
+/// Rows and columns `at` of a matrix of `n` columns.
+pub(crate) fn part(a: &[f64], n: usize, at: &[usize]) -> Vec<f64> {
+    let row = |&i: &usize| at.iter().map(move |&j| a[i * n + j]);
+    at.iter().flat_map(row).collect()
+}
+
 /// `target -= factor · row`
 pub(crate) fn subtract(target: &mut [f64], factor: f64, row: &[f64]) {
     if factor != 0.0 {
@@ -192,6 +208,9 @@ pub(crate) mod tests {
                 let want = dot(&inverse[i * n..(i + 1) * n], &b);
                 prop_assert!((x[i] - want).abs() < 1e-6 * (1.0 + want.abs()));
             }
+            let found = super::inverse(&a, n).unwrap();
+            let close = |(a, b): (&f64, &f64)| (a - b).abs() < 1e-6 * (1.0 + b.abs());
+            prop_assert!(found.iter().zip(&inverse).all(close));
             let u = inverse_factor(&a, n).unwrap();
             for i in 0..n {
                 for j in 0..n {
