@@ -15,7 +15,7 @@ pub fn recipe(bytes: &[u8]) {
             assert!(!recipe.steps.is_empty());
             for step in &recipe.steps {
                 if let Step::Prune(prune) = step {
-                    let (allocation, _) = prune.resolve("lenet-300-100");
+                    let allocation = prune.resolve("lenet-300-100").allocation;
                     allocation.part_way(0.5);
                     allocation.geometric(0.5);
                 }

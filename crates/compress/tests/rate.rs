@@ -79,7 +79,7 @@ fn what_has_a_form_already_is_refused() {
         );
         Recipe::from_toml(&text, "t").unwrap_err().to_string()
     };
-    let error = order("kind = \"prune\"\nallocation = { uniform = 0.5 }");
+    let error = order("kind = \"share\"\nlevels = 4");
     assert!(error.contains("decides by itself"), "{error}");
     let error = order("kind = \"quantize\"\nweight_bits = 8");
     assert!(error.contains("decides by itself"), "{error}");

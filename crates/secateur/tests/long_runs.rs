@@ -146,16 +146,15 @@ name = "grow"
 kind = "prune"
 allocation = { global = 0.02 }
 [[step]]
-kind = "prune"
-schedule = { cubic = { updates = 1 } }
-allocation = { global = 0.9 }
-retrain = { epochs = 1, learning_rate = 0.01, batch = 32 }
+kind = "rate"
+nats_per_bit = 1e-9
+retrain = { epochs = 1, learning_rate = 0.05, batch = 32, optimiser = "adamw" }
 "#,
     );
     let words = "compress dense.onnx --data digits --recipe grow.toml -o small.sct";
     // Blocks of 512 bytes; a file beyond them is an error instead of a signal.
     let script = format!(
-        "trap '' XFSZ; ulimit -f 60; exec {} {words}",
+        "trap '' XFSZ; ulimit -f 10; exec {} {words}",
         env!("CARGO_BIN_EXE_secateur")
     );
     let output = Command::new("sh")

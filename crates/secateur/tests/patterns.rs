@@ -154,8 +154,8 @@ fn zeros_and_forms_outlast_every_step_and_the_engine_runs_them() {
                 let distance = distance(&output(&imported, &images), &output(graph, &images));
                 assert!(distance < 1e-2, "{network} {text} {index}: {distance}");
                 // The engine adds biases in steps of the sum's scale, the reference as they are; so
-                // codes between layers may be one step apart.
-                let limit = if index == 0 { 1e-4 } else { 1e-2 };
+                // codes between layers may be one step apart, and two or three after twenty layers.
+                let limit = if index == 0 { 1e-4 } else { 3.0 / 127.0 };
                 let apart = apart(graph, &images);
                 assert!(apart < limit, "{network} {text} {index}: {apart}");
             }

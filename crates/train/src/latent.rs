@@ -126,18 +126,23 @@ impl LatentWeights {
         Ok(())
     }
 
-    /// Lets weights be integers of steps that are learned, at a price a bit.
+    /// Lets weights be integers of steps that are learned, at a price a bit; those that were
+    /// trained so go on from where they are.
     ///
     /// # Errors
-    /// A name that is no weight, a weight that has a form already, a step that is no positive
+    /// A name that is no weight, a weight that has another form already, a step that is no positive
     /// number.
     pub(crate) fn code(&mut self, steps: &BTreeMap<String, f32>) -> Result<(), TrainError> {
         for (name, &step) in steps {
             let latent = self.weights.get_mut(name);
-            let dense = |l: &&mut Latent| matches!(l.weight.values(), Values::F32(_));
-            let Some(latent) = latent.filter(dense).filter(|l| l.mask().is_none()) else {
+            let fits = |l: &&mut Latent| match l.weight.values() {
+                Values::F32(_) => true,
+                Values::Int { scale, .. } => matches!(scale, Scale::PerTensor(_)),
+                _ => false,
+            };
+            let Some(latent) = latent.filter(fits) else {
                 return Err(TrainError::Setting(format!(
-                    "`{name}` is no dense f32 weight, which a price of bits needs"
+                    "`{name}` is neither f32 nor integers of one scale, which a price of bits needs"
                 )));
             };
             if !step.is_finite() || step <= 0.0 {
@@ -147,6 +152,8 @@ impl LatentWeights {
             }
             latent.values.iter_mut().for_each(|v| *v /= step);
             latent.rate = Some(Rate::new(latent.weight.matrix(), step));
+            // Until the price has risen, what is out may come back.
+            (latent.support, latent.live) = (Support::All, None);
         }
         Ok(())
     }

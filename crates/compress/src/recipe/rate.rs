@@ -39,7 +39,7 @@ pub struct RateOverride {
 }
 
 fn default_coarseness() -> f32 {
-    2.0
+    4.0
 }
 
 fn default_warm_up() -> f32 {
@@ -47,6 +47,17 @@ fn default_warm_up() -> f32 {
 }
 
 impl RateStep {
+    /// At this price, with this training, all else by default.
+    pub fn new(nats_per_bit: f32, retrain: Retrain) -> Self {
+        Self {
+            nats_per_bit,
+            coarseness: default_coarseness(),
+            warm_up: default_warm_up(),
+            retrain,
+            network: BTreeMap::new(),
+        }
+    }
+
     /// Price, coarseness and training for a network of this name.
     pub fn resolve(&self, network: &str) -> (f32, f32, &Retrain) {
         match lookup(&self.network, network) {

@@ -35,7 +35,8 @@ impl Stage<'_> {
     }
 }
 
-/// A first step for every kernel and bias: so many root mean squares of its values.
+/// A first step for every kernel and bias: the one it has, or so many root mean squares of its
+/// values.
 fn first_steps(graph: &Graph, coarseness: f32) -> BTreeMap<String, f32> {
     /// A bias may be all zeros.
     const LEAST: f32 = 1e-3;
@@ -44,7 +45,11 @@ fn first_steps(graph: &Graph, coarseness: f32) -> BTreeMap<String, f32> {
         .chain(quantize::biases(graph));
     names
         .filter_map(|name| {
-            let values = graph.weight(&name)?.to_f32();
+            let weight = graph.weight(&name)?;
+            if let Some(scale) = scale(weight) {
+                return Some((name, scale));
+            }
+            let values = weight.to_f32();
             let squares: f64 = values.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
             let rms = (squares / values.len().max(1) as f64).sqrt() as f32;
             Some((name, coarseness * rms.max(LEAST)))
@@ -53,14 +58,21 @@ fn first_steps(graph: &Graph, coarseness: f32) -> BTreeMap<String, f32> {
 }
 
 fn scales(graph: &Graph, names: &[String]) -> BTreeMap<String, f32> {
-    let scale = |name: &String| match graph.weight(name)?.values() {
+    let names = names.iter();
+    names
+        .filter_map(|name| Some((name.clone(), scale(graph.weight(name)?)?)))
+        .collect()
+}
+
+/// The scale of integers that have one.
+fn scale(weight: &Weight) -> Option<f32> {
+    match weight.values() {
         Values::Int {
             scale: Scale::PerTensor(scale),
             ..
-        } => Some((name.clone(), *scale)),
+        } => Some(*scale),
         _ => None,
-    };
-    names.iter().filter_map(scale).collect()
+    }
 }
 
 /// A weight as integers of this scale; one that is so already stays.

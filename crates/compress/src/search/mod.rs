@@ -6,6 +6,7 @@ mod goal;
 mod journal;
 mod knob;
 mod policy_knob;
+mod rate_knob;
 mod training;
 
 pub use bracket::{Bracket, Next, Side, Stop};
@@ -14,4 +15,5 @@ pub use goal::{Goal, Limit, Objective, Tried};
 pub use journal::{Candidate, Journal, Silent};
 pub use knob::{Context, Knob, Plan};
 pub use policy_knob::PolicyKnob;
+pub use rate_knob::RateKnob;
 pub use training::Training;

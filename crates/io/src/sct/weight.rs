@@ -60,6 +60,9 @@ impl Form {
 pub fn weight_bytes(weight: &Weight, store: Store) -> Result<usize, CodecError> {
     let mut w = Writer::default();
     put_weight(&mut w, weight, store)?;
+    if let Some((_, plane)) = w.plane.take() {
+        w.blob(&plane);
+    }
     Ok(w.bytes.len())
 }
 

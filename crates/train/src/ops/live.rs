@@ -107,6 +107,6 @@ mod tests {
         assert_eq!(back.iter().sum::<f32>(), 38.0);
         assert!(Live::of(&support(&[true; 20]), (4, 5)).is_none());
         assert!(Live::of(&support(&[]), (4, 0)).is_some());
-        assert!(Live::of(&Support::Dense, (4, 5)).is_none());
+        assert!(Live::of(&Support::All, (4, 5)).is_none());
     }
 }

@@ -5,7 +5,9 @@ use super::{Done, Job, record};
 use crate::machine::ThisMachine;
 use crate::{interrupt, units};
 use anyhow::{Result, bail};
-use secateur_compress::search::{Goal, Limit, Objective, PolicyKnob, Search, Training, search};
+use secateur_compress::search::{
+    Goal, Knob, Limit, Objective, PolicyKnob, RateKnob, Search, Training, search,
+};
 
 /// Candidates that a search tries at most.
 const CANDIDATES: usize = 24;
@@ -42,9 +44,19 @@ fn found(job: &Job<'_>, goal: &Goal, follow: &mut Follow<'_>) -> Result<Done> {
         candidates: CANDIDATES,
     };
     let training = Training::suited(job.dense, job.train, budget);
-    let mut knob = PolicyKnob::new(goal.minimise, training, job.dense, job.train, job.args.seed);
+    let mut knob: Box<dyn Knob> = if std::env::var("KNOB").is_ok() {
+        Box::new(RateKnob::new(training, job.train))
+    } else {
+        Box::new(PolicyKnob::new(
+            goal.minimise,
+            training,
+            job.dense,
+            job.train,
+            job.args.seed,
+        ))
+    };
     let mut machine = ThisMachine::new(job.train, goal.minimise == Objective::Latency);
-    let found = search(&problem, &mut knob, &mut machine, follow)?;
+    let found = search(&problem, &mut *knob, &mut machine, follow)?;
     interrupt::check()?;
 
     let (dense, (name, best)) = (&found.dense, &found.tried[found.chosen]);
