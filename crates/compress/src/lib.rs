@@ -33,7 +33,7 @@ pub use dead::clear_dead;
 pub use error::CompressError;
 pub use histogram::{ActivationScale, Histogram, Width};
 pub use pattern::Pattern;
-pub use prune::{Kept, Pruning, prune};
+pub use prune::{Kept, Pruning, prunable, prune};
 pub use quantize::{Granularity, Range, quantize_weights};
 pub use recipe::Recipe;
 pub use record::RunRecord;

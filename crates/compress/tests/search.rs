@@ -3,7 +3,7 @@
 
 use secateur_compress::policy::{NoMachine, Table};
 use secateur_compress::search::{
-    Candidate, Found, Goal, Journal, Limit, Objective, PolicyKnob, Search, Silent, Training, Tried,
+    Candidate, Found, Goal, Journal, Limit, Objective, RateKnob, Search, Silent, Training, Tried,
     search,
 };
 use secateur_compress::{Checkpoint, Observer, run};
@@ -56,7 +56,7 @@ fn go(
         learning_rate: 0.05,
         shift: 0,
     };
-    let mut knob = PolicyKnob::new(Objective::Bytes, training, dense, train, 3);
+    let mut knob = RateKnob::new(dense, train, None).with_training(training);
     search(&problem, &mut knob, &mut NoMachine, journal)
 }
 

@@ -4,7 +4,7 @@
 
 use super::layers::{Layer, Layout, layers};
 use crate::CompressError;
-use secateur_model::{Constant, Graph, Node, Op, Values, Weight};
+use secateur_model::{Constant, Graph, Node, Op, Scale, Values, Weight};
 
 /// Folds every normalization that stands behind a layer and alone reads it. Names
 /// of weights stay; masks stay. Gives how many were folded.
@@ -38,7 +38,13 @@ pub(super) fn scale_rows(
     layer: &Layer,
     factors: &[f64],
 ) -> Result<(), CompressError> {
-    scale_weight(graph, layer, |row, _| factors[row])?;
+    match integers(graph, layer, factors)? {
+        Some(weight) => {
+            let name = layer.weight.clone();
+            graph.constants.insert(name, Constant::Weight(weight));
+        }
+        None => scale_weight(graph, layer, |row, _| factors[row])?,
+    }
     if let super::layers::Bias::Constant(name) = &layer.bias
         && let Some(old) = graph.constants.get(name).map(Constant::to_tensor)
     {
@@ -48,6 +54,48 @@ pub(super) fn scale_rows(
         graph.constants.insert(name.clone(), Constant::Weight(bias));
     }
     Ok(())
+}
+
+/// Integers of one scale stay integers, with a scale for each row that takes two bytes.
+fn integers(
+    graph: &Graph,
+    layer: &Layer,
+    factors: &[f64],
+) -> Result<Option<Weight>, CompressError> {
+    /// A scale is above zero.
+    const LEAST: f64 = 1e-30;
+    let Some(weight) = graph.weight(&layer.weight) else {
+        return Ok(None);
+    };
+    let Values::Int {
+        bits,
+        codes,
+        scale: Scale::PerTensor(scale),
+    } = weight.values()
+    else {
+        return Ok(None);
+    };
+    if layer.layout == Layout::Columns {
+        return Ok(None);
+    }
+    let scale_of = |factor: &f64| {
+        let scale = (f64::from(*scale) * factor.abs()).max(LEAST);
+        half::bf16::from_f64(scale).to_f32()
+    };
+    let codes = weight.positions().zip(codes);
+    let codes = codes.map(
+        |(position, &code)| match factors[position / layer.depth] < 0.0 {
+            true => -code,
+            false => code,
+        },
+    );
+    let values = Values::Int {
+        bits: *bits,
+        codes: codes.collect(),
+        scale: Scale::PerChannel(factors.iter().map(scale_of).collect()),
+    };
+    let (shape, support) = (weight.shape().clone(), weight.support().clone());
+    Ok(Some(Weight::new(shape, support, values)?))
 }
 
 /// Multiplies each kept weight by a factor for its row and column.

@@ -129,6 +129,9 @@ pub struct EncodeStep {
     /// Whether channels are put in an order that the engine's sparse form packs better.
     #[serde(default)]
     pub order_channels: bool,
+    /// Whether normalisations become part of the layers before them: fewer bytes, the same answers.
+    #[serde(default)]
+    pub fold_norms: bool,
 }
 
 /// The recipes that come with the library: name and text.

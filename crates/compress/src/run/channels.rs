@@ -1,10 +1,11 @@
 //! The channels step: cuts, each followed by training.
 
-use super::{Round, Stage};
+use super::{Round, Stage, quantize, replace_weights};
 use crate::CompressError;
 use crate::channels::{Importance, Schedule, permute_for_engine, remove_dead};
+use crate::ptq;
 use crate::recipe::{ChannelsStep, EncodeStep};
-use secateur_model::{Graph, Shape};
+use secateur_model::{Graph, Shape, Values};
 
 impl Stage<'_> {
     pub(super) fn channels(
@@ -31,6 +32,15 @@ impl Stage<'_> {
     }
 
     pub(super) fn encode(&self, graph: &mut Graph, step: &EncodeStep) -> Result<(), CompressError> {
+        if step.fold_norms {
+            ptq::fold_norms(graph)?;
+            let mut biases = quantize::biases(graph);
+            biases.retain(|name| {
+                let weight = graph.weight(name);
+                weight.is_some_and(|w| matches!(w.values(), Values::F32(_)))
+            });
+            replace_weights(graph, biases, quantize::half_precision)?;
+        }
         if step.order_channels {
             let (name, shape) = self.input(graph)?;
             permute_for_engine(graph, &[(&name, shape)])?;

@@ -246,7 +246,7 @@ pub(super) fn biases(graph: &Graph) -> Vec<String> {
         .collect()
 }
 
-fn half_precision(weight: &Weight) -> Result<Weight, CompressError> {
+pub(super) fn half_precision(weight: &Weight) -> Result<Weight, CompressError> {
     let values = weight.kept_f32().into_iter().map(f16::from_f32).collect();
     let (shape, support, _) = weight.clone().into_parts();
     Ok(Weight::new(shape, support, Values::F16(values))?)

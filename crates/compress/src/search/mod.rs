@@ -16,4 +16,4 @@ pub use journal::{Candidate, Journal, Silent};
 pub use knob::{Context, Knob, Plan};
 pub use policy_knob::PolicyKnob;
 pub use rate_knob::RateKnob;
-pub use training::Training;
+pub use training::{Training, affordable};

@@ -2,7 +2,7 @@
 
 use super::Objective;
 use super::knob::{Context, Knob, Plan};
-use super::training::{Training, macs};
+use super::training::{Training, affordable};
 use crate::policy::{Form, Table, measure, moved, refine};
 use crate::recipe::{
     AllocationSettings, EncodeStep, PruneSchedule, PruneStep, QuantizeStep, ShareStep, Step,
@@ -33,11 +33,8 @@ pub struct PolicyKnob {
     whole: Option<f64>,
 }
 
-/// Samples that a table is measured on, at most and at least.
-const SAMPLES: [f64; 2] = [64.0, 512.0];
-
-/// Multiply-accumulates that measuring a table may take.
-const MEASURING: f64 = 1.5e12;
+/// Passes over the images in a round, at most.
+const EPOCHS: f64 = 8.0;
 
 /// Solutions that are measured as a whole.
 const TRIES: usize = 40;
@@ -50,25 +47,23 @@ const STEPS: i32 = 24;
 const SHARED_BITS: u8 = 4;
 
 impl PolicyKnob {
-    /// A knob for a network: samples are taken from the training images, so that validation stays unseen.
+    /// A knob for a network, so that a search takes about so many seconds. Samples are taken from the
+    /// training images, so that validation stays unseen.
     pub fn new(
         objective: Objective,
-        training: Training,
         graph: &Graph,
         train: &Dataset,
+        seconds: Option<f64>,
         seed: u64,
     ) -> Self {
         let layers = crate::prune::prunable(graph).len().max(1);
-        let evaluations = (layers * STEPS as usize + TRIES) as f64;
-        let [least, most] = SAMPLES;
-        let count =
-            (MEASURING / evaluations / macs(graph, train).max(1.0)).clamp(least, most) as usize;
+        let count = affordable(graph, train, layers * STEPS as usize + TRIES);
         let (_, drawn) = train.split(2 * count, seed);
         let half = drawn.len().div_ceil(2);
         let part = |from: usize, to: usize| drawn.subset(&(from..to).collect::<Vec<_>>());
         Self {
             objective,
-            training,
+            training: Training::suited(graph, train, seconds, EPOCHS),
             shift: Training::shift_for(train),
             slower: 3,
             seed,
@@ -78,6 +73,11 @@ impl PolicyKnob {
             table: None,
             whole: None,
         }
+    }
+
+    /// Trains in this way instead.
+    pub fn with_training(self, training: Training) -> Self {
+        Self { training, ..self }
     }
 
     /// The choices that a table has for each layer.
@@ -169,6 +169,7 @@ impl PolicyKnob {
             Step::Encode(EncodeStep {
                 store,
                 order_channels: false,
+                fold_norms: false,
             })
         };
         let short = self.training.retrain(0.25, 0.2);

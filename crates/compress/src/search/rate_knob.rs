@@ -21,20 +21,30 @@ pub struct RateKnob {
 /// Share of a round in which the price rises: at first much dies that could have been of use.
 const WARM_UP: [f32; 2] = [0.3, 0.1];
 
+/// Passes over the images in a round, at most.
+const EPOCHS: f64 = 24.0;
+
 impl RateKnob {
-    /// A knob for training on these samples. At level 1 a bit of the file costs what a bit of the
-    /// answers to all of them does: the shortest description of both (Hinton & van Camp 1993).
-    pub fn new(training: Training, train: &Dataset) -> Self {
+    /// A knob for training a network on these samples, so that a search takes about so many
+    /// seconds. At level 1 a bit of the file costs what a bit of the answers to all of them does:
+    /// the shortest description of both (Hinton & van Camp 1993).
+    pub fn new(graph: &Graph, train: &Dataset, seconds: Option<f64>) -> Self {
+        let training = Training::suited(graph, train, seconds, EPOCHS);
         Self {
-            training: Training {
-                learning_rate: 0.015,
-                batch: training.batch.max(128),
-                ..training
-            },
             shift: Training::shift_for(train),
             slower: 3,
             unit: std::f64::consts::LN_2 / train.len().max(1) as f64,
+            training: Training {
+                learning_rate: 0.015,
+                batch: (2 * training.batch).min(128),
+                ..training
+            },
         }
+    }
+
+    /// Trains in this way instead.
+    pub fn with_training(self, training: Training) -> Self {
+        Self { training, ..self }
     }
 }
 
@@ -94,6 +104,7 @@ impl Knob for RateKnob {
             finish: vec![Step::Encode(EncodeStep {
                 store: StoreSetting::Smallest,
                 order_channels: false,
+                fold_norms: true,
             })],
         }))
     }

@@ -29,21 +29,21 @@ const ROUNDS: f64 = 10.0;
 /// clock, so that the same command gives the same file everywhere.
 const MACS_A_SECOND: f64 = 25e9;
 
-/// Passes over the images in a round, at most and at least.
-const EPOCHS: [f64; 2] = [0.5, 8.0];
+/// Passes over the images in a round, at the least.
+const LEAST_EPOCHS: f64 = 0.5;
 
 /// Steps of a round on small sets.
 const MIN_STEPS: usize = 1000;
 
 impl Training {
-    /// Settings for a network and a set, so that a search takes about so many seconds.
-    pub fn suited(graph: &Graph, data: &Dataset, seconds: Option<f64>) -> Self {
+    /// Settings for a network and a set, so that a search takes about so many seconds; with at most
+    /// so many passes over the images in a round.
+    pub fn suited(graph: &Graph, data: &Dataset, seconds: Option<f64>, epochs: f64) -> Self {
         // Forwards once, backwards twice.
         let epoch = 3.0 * macs(graph, data) * data.len() as f64 / MACS_A_SECOND;
         let round = seconds.unwrap_or(SECONDS) / ROUNDS;
-        let [least, most] = EPOCHS;
         Self {
-            epochs: (round / epoch.max(1e-9)).clamp(least, most) as f32,
+            epochs: (round / epoch.max(1e-9)).clamp(LEAST_EPOCHS, epochs) as f32,
             min_steps: MIN_STEPS,
             batch: match data.len() {
                 0..5_000 => 32,
@@ -72,6 +72,18 @@ impl Training {
     }
 }
 
+/// Samples that a table is measured on, at most and at least.
+const SAMPLES: [f64; 2] = [64.0, 512.0];
+
+/// Multiply-accumulates that measuring a table may take.
+const MEASURING: f64 = 1.5e12;
+
+/// On how many samples a network can be run so many times, within a minute or two.
+pub fn affordable(graph: &Graph, data: &Dataset, runs: usize) -> usize {
+    let [least, most] = SAMPLES;
+    (MEASURING / runs.max(1) as f64 / macs(graph, data).max(1.0)).clamp(least, most) as usize
+}
+
 /// With three digits, as a recipe shows it.
 fn rounded(rate: f32) -> f32 {
     let unit = 10f64.powi(f64::from(rate).log10().floor() as i32 - 2);
@@ -80,7 +92,7 @@ fn rounded(rate: f32) -> f32 {
 
 /// Multiply-accumulates of one image, as far as they can be told; a network whose extents hang on values
 /// counts each parameter once.
-pub(super) fn macs(graph: &Graph, data: &Dataset) -> f64 {
+fn macs(graph: &Graph, data: &Dataset) -> f64 {
     let counted = || {
         let input = graph.inputs.first()?;
         let shape = Shape::new(&[1, data.channels, data.height, data.width]).ok()?;
@@ -106,12 +118,12 @@ mod tests {
     fn large_work_gets_fewer_epochs_and_small_sets_more_steps() {
         let digits = secateur_data::load("digits").unwrap().train;
         let small = zoo::build("lenet-300-100", [1, 8, 8], 10, 1).unwrap();
-        let light = Training::suited(&small, &digits, None);
+        let light = Training::suited(&small, &digits, None, 8.0);
         assert_eq!((light.epochs, light.batch), (8.0, 32));
         let retrain = light.retrain(0.5, 0.2);
         assert_eq!((retrain.epochs, retrain.min_steps), (4.0, 500));
         assert_eq!(retrain.learning_rate, 0.01);
-        let hurried = Training::suited(&small, &digits, Some(0.01));
+        let hurried = Training::suited(&small, &digits, Some(0.01), 8.0);
         assert_eq!(hurried.epochs, 0.5);
         assert_eq!(Training::shift_for(&digits), 1);
         let macs = macs(&small, &digits);

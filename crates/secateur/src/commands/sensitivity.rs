@@ -9,7 +9,10 @@ use crate::report::sensitivity_page;
 use crate::{file, network, picture, units};
 use anyhow::{Context, Result};
 use secateur_compress::policy::{FULL_BITS, Form, Table, measure};
+use secateur_compress::prunable;
 use secateur_compress::record::{Choice, ChoiceCost, LayerSensitivity};
+use secateur_data::Dataset;
+use secateur_model::Graph;
 
 /// Rises of the loss that the table finds the edge of, in nats.
 const RISES: [f64; 2] = [0.01, 0.1];
@@ -32,19 +35,7 @@ pub fn run(args: &Sensitivity) -> Result<()> {
     classifier::take_pictures(&mut graph, &data.train);
     let _ending = Ending::take(&mut graph);
     let (_, samples) = network::hold_out(&data.train, args.samples);
-    let mut bar = Bar::new("measuring");
-    let mut progress = |done, total| bar.advance(done, total);
-    let mut machine = ThisMachine::new(&data.train, true);
-    let table = measure(
-        &graph,
-        &samples,
-        &choices(),
-        Form::Integers,
-        &mut machine,
-        &mut progress,
-    )
-    .with_context(place)?;
-    drop(bar);
+    let table = measured(&graph, &samples).with_context(place)?;
     show(&out, &table);
     if let Some(path) = &args.html {
         let page = sensitivity_page(&graph.name, &table.data, &table.layers);
@@ -52,6 +43,28 @@ pub fn run(args: &Sensitivity) -> Result<()> {
         out.line(format_args!("sensitivity: {}", path.display()));
     }
     out.finish(&table)
+}
+
+/// The table of a network on some samples.
+pub fn measured(graph: &Graph, samples: &Dataset) -> Result<Table> {
+    let mut bar = Bar::new("measuring layers");
+    let mut progress = |done, total| bar.advance(done, total);
+    let mut machine = ThisMachine::new(samples, true);
+    let choices = choices();
+    let form = Form::Integers;
+    Ok(measure(
+        graph,
+        samples,
+        &choices,
+        form,
+        &mut machine,
+        &mut progress,
+    )?)
+}
+
+/// How often a network is run for a table.
+pub fn runs(graph: &Graph) -> usize {
+    prunable(graph).len() * choices().len()
 }
 
 /// Densities in full precision, then widths of the dense layer.

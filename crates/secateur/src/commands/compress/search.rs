@@ -2,11 +2,12 @@
 
 use super::follow::Follow;
 use super::{Done, Job, record};
+use crate::commands::sensitivity;
 use crate::machine::ThisMachine;
 use crate::{interrupt, units};
 use anyhow::{Result, bail};
 use secateur_compress::search::{
-    Goal, Knob, Limit, Objective, PolicyKnob, RateKnob, Search, Training, search,
+    Goal, Knob, Limit, Objective, PolicyKnob, RateKnob, Search, affordable, search,
 };
 
 /// Candidates that a search tries at most.
@@ -43,17 +44,15 @@ fn found(job: &Job<'_>, goal: &Goal, follow: &mut Follow<'_>) -> Result<Done> {
         budget_seconds: budget,
         candidates: CANDIDATES,
     };
-    let training = Training::suited(job.dense, job.train, budget);
-    let mut knob: Box<dyn Knob> = if std::env::var("KNOB").is_ok() {
-        Box::new(RateKnob::new(training, job.train))
-    } else {
-        Box::new(PolicyKnob::new(
-            goal.minimise,
-            training,
+    let mut knob: Box<dyn Knob> = match goal.minimise {
+        Objective::Bytes => Box::new(RateKnob::new(job.dense, job.train, budget)),
+        objective => Box::new(PolicyKnob::new(
+            objective,
             job.dense,
             job.train,
+            budget,
             job.args.seed,
-        ))
+        )),
     };
     let mut machine = ThisMachine::new(job.train, goal.minimise == Objective::Latency);
     let found = search(&problem, &mut *knob, &mut machine, follow)?;
@@ -80,7 +79,15 @@ fn found(job: &Job<'_>, goal: &Goal, follow: &mut Follow<'_>) -> Result<Done> {
     {
         out.line("the network makes no error on them: it may have been trained on them");
     }
-    let sensitivity = follow.folder.table(0)?.map_or(Vec::new(), |t| t.layers);
+    let sensitivity = match follow.folder.table(0)? {
+        Some(table) => table.layers,
+        None if job.args.html.is_some() => {
+            let count = affordable(job.dense, job.train, sensitivity::runs(job.dense));
+            let (_, samples) = job.train.split(count, job.args.seed);
+            sensitivity::measured(job.dense, &samples)?.layers
+        }
+        None => Vec::new(),
+    };
     let record = record::of_search(job, goal, &found, sensitivity);
     Ok(Done {
         graph: found.graph,
