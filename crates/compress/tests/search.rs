@@ -51,9 +51,9 @@ fn go(
     };
     let training = Training {
         epochs: 1.0,
-        min_steps: 150,
+        min_steps: 600,
         batch: 32,
-        learning_rate: 0.05,
+        learning_rate: 0.015,
         shift: 0,
     };
     let mut knob = RateKnob::new(dense, train, None).with_training(training);
@@ -67,7 +67,8 @@ fn what_is_found_keeps_its_limit_and_its_recipe_makes_it_again() {
     let best = &found.tried[found.chosen].1;
     assert!(
         found.met && best.error_percent <= found.dense.error_percent + 2.0,
-        "{found:?}"
+        "{:?}",
+        found.tried
     );
     assert!(best.bytes * 12 < found.dense.bytes, "{:?}", found.tried);
     let holding = found

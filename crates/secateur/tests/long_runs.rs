@@ -137,33 +137,28 @@ fn a_search_that_is_killed_goes_on_to_the_same_bytes() {
 fn a_full_disk_loses_nothing_that_was_kept() {
     let place = Place::new();
     place.train();
-    // The first step's network fits; while the second trains, what was removed may return.
-    place.write(
-        "grow.toml",
-        r#"
-name = "grow"
-[[step]]
-kind = "prune"
-allocation = { global = 0.02 }
-[[step]]
-kind = "rate"
-nats_per_bit = 1e-9
-retrain = { epochs = 1, learning_rate = 0.05, batch = 32, optimiser = "adamw" }
-"#,
-    );
-    let words = "compress dense.onnx --data digits --recipe grow.toml -o small.sct";
-    // Blocks of 512 bytes; a file beyond them is an error instead of a signal.
+    place.write("two.toml", TWO);
+    let words = "compress dense.onnx --data digits --recipe two.toml -o small.sct";
+    // A file beyond a limit is an error instead of a signal.
     let script = format!(
-        "trap '' XFSZ; ulimit -f 10; exec {} {words}",
+        "trap '' XFSZ; exec {} {words}",
         env!("CARGO_BIN_EXE_secateur")
     );
-    let output = Command::new("sh")
+    let child = Command::new("sh")
         .args(["-c", &script])
         .current_dir(place.path("."))
         .env("SECATEUR_DATA", place.path("cache"))
-        .output()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .unwrap();
-    let ran = Ran::new(&script, output);
+    // There is room for the first step's network; then, while the second trains, there is none.
+    wait_for_step(&place, "small.sct.run", 2);
+    let limited = Command::new("prlimit")
+        .args(["--pid", &child.id().to_string(), "--fsize=16384"])
+        .status();
+    assert!(limited.unwrap().success());
+    let ran = Ran::new(&script, child.wait_with_output().unwrap());
     assert_eq!(ran.code, Some(1), "{ran:?}");
     let kept = place.path("small.sct.run/1-prune.sct");
     assert!(

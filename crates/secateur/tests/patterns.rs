@@ -150,12 +150,12 @@ fn zeros_and_forms_outlast_every_step_and_the_engine_runs_them() {
                     where_zero(graph),
                     "{network} {text} {index}"
                 );
-                // Exported biases of quantized layers are integers.
-                let distance = distance(&output(&imported, &images), &output(graph, &images));
-                assert!(distance < 1e-2, "{network} {text} {index}: {distance}");
-                // The engine adds biases in steps of the sum's scale, the reference as they are; so
-                // codes between layers may be one step apart, and two or three after twenty layers.
+                // Exported biases of quantized layers are integers, and the engine adds them in steps
+                // of the sum's scale; so codes between layers may be one step apart, and two or three
+                // after twenty layers.
                 let limit = if index == 0 { 1e-4 } else { 3.0 / 127.0 };
+                let distance = distance(&output(&imported, &images), &output(graph, &images));
+                assert!(distance < limit, "{network} {text} {index}: {distance}");
                 let apart = apart(graph, &images);
                 assert!(apart < limit, "{network} {text} {index}: {apart}");
             }

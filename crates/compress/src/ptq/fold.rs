@@ -2,7 +2,7 @@
 //! quantized is what is computed: `w' = w·γ/√(σ²+ε)`, `b' = (b − µ)·γ/√(σ²+ε) + β`
 //! (Jacob et al. 2018, §3.2).
 
-use super::layers::{Layer, Layout, layers};
+use super::layers::{Layer, Layout, layers_where};
 use crate::CompressError;
 use secateur_model::{Constant, Graph, Node, Op, Scale, Values, Weight};
 
@@ -14,7 +14,7 @@ use secateur_model::{Constant, Graph, Node, Op, Scale, Values, Weight};
 pub fn fold_norms(graph: &mut Graph) -> Result<usize, CompressError> {
     let mut folded = 0;
     loop {
-        let found = layers(graph).into_iter().find_map(|layer| {
+        let found = layers_where(graph, foldable).into_iter().find_map(|layer| {
             let norm = norm_behind(graph, &layer)?;
             let factors = factors(graph, &graph.nodes[norm], layer.outputs)?;
             Some((layer, norm, factors))
@@ -29,6 +29,15 @@ pub fn fold_norms(graph: &mut Graph) -> Result<usize, CompressError> {
         graph.nodes[layer.node].outputs[0] = output;
         graph.nodes.remove(norm);
         folded += 1;
+    }
+}
+
+/// Floats, and integers of one scale.
+fn foldable(values: &Values) -> bool {
+    match values {
+        Values::F32(_) => true,
+        Values::Int { scale, .. } => matches!(scale, Scale::PerTensor(_)),
+        _ => false,
     }
 }
 
@@ -226,9 +235,53 @@ mod tests {
     }
 
     #[test]
+    fn integers_stay_integers_and_take_a_scale_for_each_channel() {
+        let mut net = zoo::build("resnet-20", [3, 8, 8], 4, 3).unwrap();
+        unsettle(&mut net);
+        let first = layers_where(&net, foldable).remove(0).weight;
+        let old = net.weight(&first).unwrap().clone();
+        let codes = (0..old.shape().elements()).map(|i| (i % 7) as i16 - 3);
+        let values = Values::Int {
+            bits: 8,
+            codes: codes.collect(),
+            scale: Scale::PerTensor(0.1),
+        };
+        let weight = Weight::new(old.shape().clone(), Support::All, values).unwrap();
+        net.constants
+            .insert(first.clone(), Constant::Weight(weight));
+        let gamma = net.nodes.iter().find_map(|n| match n.op {
+            Op::BatchNormalization { .. } => Some(n.inputs[1].clone()),
+            _ => None,
+        });
+        let gamma = gamma.unwrap();
+        let mut factors = net.weight(&gamma).unwrap().to_f32();
+        factors[0] *= -1.0;
+        let shape = net.weight(&gamma).unwrap().shape().clone();
+        let negative = Weight::dense(shape, factors).unwrap();
+        net.constants.insert(gamma, Constant::Weight(negative));
+        let mut folded = net.clone();
+        fold_norms(&mut folded).unwrap();
+        let values = folded.weight(&first).unwrap().values();
+        assert!(matches!(
+            values,
+            Values::Int {
+                scale: Scale::PerChannel(_),
+                ..
+            }
+        ));
+        let x = Tensor::f32(&[1, 3, 8, 8], vec![0.5; 192]).unwrap();
+        let [before, after] =
+            [&net, &folded].map(|net| eval(net, &[("input", x.clone())]).unwrap().remove(0));
+        // A scale of two bytes has eight bits.
+        for (a, b) in after.as_f32().unwrap().iter().zip(before.as_f32().unwrap()) {
+            assert!((a - b).abs() <= 1e-2 * b.abs().max(1.0), "{a} {b}");
+        }
+    }
+
+    #[test]
     fn a_mask_stays() {
         let mut net = zoo::build("resnet-20", [3, 8, 8], 4, 3).unwrap();
-        let layer = layers(&net).remove(1);
+        let layer = layers_where(&net, foldable).remove(1);
         let weight = net.weight(&layer.weight).unwrap();
         let mask = Bitmask::from_fn(weight.shape().elements(), |i| i % 3 == 0);
         let values = weight.to_f32();

@@ -69,12 +69,22 @@ pub struct Part {
 
 /// The layers of a graph whose weight one node reads and is f32, in its order.
 pub fn layers(graph: &Graph) -> Vec<Layer> {
+    layers_where(graph, |values| matches!(values, Values::F32(_)))
+}
+
+/// The layers of a graph whose weight one node reads and has such values, in its order.
+pub(super) fn layers_where(graph: &Graph, fits: impl Fn(&Values) -> bool) -> Vec<Layer> {
     let mut readers: HashMap<&str, usize> = HashMap::new();
     let reads = graph.nodes.iter().flat_map(Node::reads);
     reads.for_each(|name| *readers.entry(name).or_default() += 1);
     let nodes = graph.nodes.iter().enumerate();
     nodes
         .filter_map(|(index, node)| Layer::of(graph, index, node, &readers))
+        .filter(|layer| {
+            graph
+                .weight(&layer.weight)
+                .is_some_and(|w| fits(w.values()))
+        })
         .collect()
 }
 
@@ -86,7 +96,7 @@ impl Layer {
         readers: &HashMap<&str, usize>,
     ) -> Option<Self> {
         let (name, weight) = graph.kernel_of(node)?;
-        if readers.get(name) != Some(&1) || !matches!(weight.values(), Values::F32(_)) {
+        if readers.get(name) != Some(&1) {
             return None;
         }
         let dims = weight.shape().dims();

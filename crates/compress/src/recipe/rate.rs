@@ -39,7 +39,7 @@ pub struct RateOverride {
 }
 
 fn default_coarseness() -> f32 {
-    4.0
+    2.0
 }
 
 fn default_warm_up() -> f32 {
