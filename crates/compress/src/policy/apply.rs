@@ -3,7 +3,7 @@
 use crate::quantize::{Granularity, Range, quantize_weights};
 use crate::record::Choice;
 use crate::share::{Init, share};
-use crate::{CompressError, prune};
+use crate::{CompressError, Pattern, prune};
 use secateur_model::Weight;
 use serde::{Deserialize, Serialize};
 
@@ -20,19 +20,26 @@ pub enum Form {
     Shared,
 }
 
+/// The pattern of a choice.
+///
+/// # Errors
+/// One that does not exist.
+pub fn pattern_of(choice: &Choice) -> Result<Pattern, CompressError> {
+    choice.pattern.parse().map_err(|_| CompressError::Setting {
+        step: "policy",
+        setting: "pattern",
+        needed: "unstructured, channels, n:m or hxw",
+        found: choice.pattern.clone(),
+    })
+}
+
 /// A weight as a choice makes it: pruned by magnitude to the choice's density, which counts removed
 /// weights in, then given few values.
 ///
 /// # Errors
 /// A pattern, density or width that does not exist; a weight that is shared or quantized already.
 pub fn apply(weight: &Weight, choice: &Choice, form: Form) -> Result<Weight, CompressError> {
-    let pattern = choice.pattern.parse().map_err(|_| CompressError::Setting {
-        step: "policy",
-        setting: "pattern",
-        needed: "unstructured, channels, n:m or hxw",
-        found: choice.pattern.clone(),
-    })?;
-    let pruned = prune::prune_weight(weight, pattern, choice.density)?;
+    let pruned = prune::prune_weight(weight, pattern_of(choice)?, choice.density)?;
     match (choice.bits, form) {
         (FULL_BITS, _) => Ok(pruned),
         (bits, Form::Integers) => {

@@ -3,13 +3,12 @@
 use super::Objective;
 use super::knob::{Context, Knob, Plan};
 use super::training::{Training, affordable};
-use crate::policy::{Form, Table, measure, moved, refine};
+use crate::policy::{Form, Table, measure, moved, pattern_of, refine};
 use crate::recipe::{
-    AllocationSettings, EncodeStep, PruneSchedule, PruneStep, QuantizeStep, ShareStep, Step,
-    StoreSetting,
+    AllocationSettings, EncodeStep, PruneStep, QuantizeStep, ShareStep, Step, StoreSetting,
 };
 use crate::record::{Choice, ChoiceCost};
-use crate::{CompressError, Granularity, Init, Range};
+use crate::{CompressError, Granularity, Init, Pattern, Range};
 use secateur_data::Dataset;
 use secateur_model::Graph;
 use secateur_train::logits;
@@ -42,6 +41,11 @@ const TRIES: usize = 40;
 /// Densities of a table: each is this share of the one before.
 const STEP: f64 = 0.8;
 const STEPS: i32 = 24;
+
+/// Inputs that the engine's sparse form takes from together, and how many of them it takes in whole
+/// passes: with as many left in every window, no slot is empty.
+const VECTOR: usize = 64;
+const FULL_PASSES: [usize; 8] = [48, 32, 24, 20, 16, 12, 8, 4];
 
 /// Values of a layer in the smallest files: four bits each (Han et al. 2016 take five to eight).
 const SHARED_BITS: u8 = 4;
@@ -86,13 +90,20 @@ impl PolicyKnob {
             Objective::Bytes => SHARED_BITS,
             Objective::Latency | Objective::Energy => 8,
         };
-        (0..STEPS)
-            .map(|step| Choice {
-                density: (1e4 * STEP.powi(step)).round() / 1e4,
-                pattern: "unstructured".into(),
-                bits,
-            })
-            .collect()
+        let anywhere = (0..STEPS).map(|step| Choice {
+            density: (1e4 * STEP.powi(step)).round() / 1e4,
+            pattern: Pattern::Unstructured.to_string(),
+            bits,
+        });
+        let in_windows = FULL_PASSES.map(|n| Choice {
+            density: n as f64 / VECTOR as f64,
+            pattern: Pattern::NofM { n, m: VECTOR }.to_string(),
+            bits,
+        });
+        match objective {
+            Objective::Bytes => anywhere.collect(),
+            Objective::Latency | Objective::Energy => anywhere.chain(in_windows).collect(),
+        }
     }
 
     /// The table of a network, measured where it is not known.
@@ -257,29 +268,39 @@ impl Knob for PolicyKnob {
         let Some((chosen, _)) = found else {
             return Ok(None);
         };
-        let densities = table
-            .layers
-            .iter()
-            .zip(chosen)
-            .filter_map(|(layer, index)| {
-                let density = layer.choices.get(index)?.choice.density;
-                let weight = from.weight(&layer.layer)?;
-                let now = weight.kept() as f64 / weight.shape().elements() as f64;
-                (density < now).then(|| (layer.layer.clone(), density))
-            });
-        let prune = Step::Prune(PruneStep {
-            schedule: PruneSchedule::OneShot,
-            allocation: Some(AllocationSettings::PerLayer(densities.collect())),
-            retrain: Some(self.training.retrain(1.0, 1.0)),
-            ..PruneStep::default()
-        });
+        // Where nothing more is cut, there is still training.
+        let mut cuts = BTreeMap::from([(Pattern::Unstructured, BTreeMap::new())]);
+        for (layer, index) in table.layers.iter().zip(chosen) {
+            let (Some(cost), Some(weight)) = (layer.choices.get(index), from.weight(&layer.layer))
+            else {
+                continue;
+            };
+            let density = cost.choice.density;
+            let now = weight.kept() as f64 / weight.shape().elements() as f64;
+            if density < now {
+                let pattern = pattern_of(&cost.choice)?;
+                let layers: &mut BTreeMap<_, _> = cuts.entry(pattern).or_default();
+                layers.insert(layer.layer.clone(), density);
+            }
+        }
+        let mut prunes: Vec<PruneStep> = cuts
+            .into_iter()
+            .map(|(pattern, densities)| PruneStep {
+                allocation: Some(AllocationSettings::PerLayer(densities)),
+                pattern,
+                ..PruneStep::default()
+            })
+            .collect();
+        if let Some(last) = prunes.last_mut() {
+            last.retrain = Some(self.training.retrain(1.0, 1.0));
+        }
         let digits = if level < 10.0 { 2 } else { 1 };
         Ok(Some(Plan {
             name: match self.training.shift {
                 0 => format!("{level:.digits$}x"),
                 shift => format!("{level:.digits$}x, moved by {shift}"),
             },
-            carried: vec![prune],
+            carried: prunes.into_iter().map(Step::Prune).collect(),
             finish: self.finish(),
         }))
     }

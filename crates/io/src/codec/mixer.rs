@@ -174,7 +174,7 @@ const WEIGHT_ONE: i32 = 1 << 16;
 /// Predicts a decision from a base counter and `N` contexts. Evidence is what a
 /// context's logit says beyond the base's, so that a context without
 /// experience (which starts at the base) says nothing.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Mixer<const N: usize> {
     weights: Vec<[i32; N]>,
     pace: Pace,

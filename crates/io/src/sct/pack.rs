@@ -6,6 +6,7 @@
 
 use crate::codec::mixer::{Counter, Mixer, Pace};
 use crate::codec::range::{BitCoder, Idle, RangeDecoder, RangeEncoder};
+use std::sync::LazyLock;
 
 /// Structure of the built-in networks, with integer weights.
 const PRIMER: &[u8] = include_bytes!("primer.bin");
@@ -44,6 +45,7 @@ const PACE: Pace = Pace::new(3, 60, 1500);
 /// Starting weight of a context, in `1 / 256`.
 const START: [i32; ORDERS.len()] = [90; ORDERS.len()];
 
+#[derive(Clone)]
 struct ByteModel {
     mixer: Mixer<{ ORDERS.len() }>,
     base: Vec<Counter>,
@@ -53,7 +55,13 @@ struct ByteModel {
 }
 
 impl ByteModel {
+    /// What the primer taught: learned once, then copied.
     fn primed() -> Self {
+        static PRIMED: LazyLock<ByteModel> = LazyLock::new(ByteModel::learn_primer);
+        PRIMED.clone()
+    }
+
+    fn learn_primer() -> Self {
         let mut model = Self {
             mixer: Mixer::new(ORDERS.len() + 1, START, PACE),
             base: vec![Counter::NEW; 256],
