@@ -106,6 +106,9 @@ pub(super) fn solve(
     })?;
 
     let mut scales = scales(&pieces, rows, depth, limit, settings);
+    if let Some(&error) = settings.error.get(&layer.weight) {
+        coarsen(&mut scales, &pieces, error);
+    }
     let rounded = spread(&pieces, many, |piece| {
         round(&Problem {
             depth: piece.columns,
@@ -199,7 +202,7 @@ fn scales(pieces: &[Piece], rows: usize, depth: usize, limit: i32, settings: &Sw
         let kept = range.filter(|&i| kept[i]);
         let (values, importance): (Vec<f32>, Vec<f64>) =
             kept.map(|i| (values[i] as f32, importance[i])).unzip();
-        f64::from(fit_scale(&values, Some(&importance), limit, settings.range)) * settings.coarser
+        f64::from(fit_scale(&values, Some(&importance), limit, settings.range))
     };
     match settings.granularity {
         Granularity::PerTensor => vec![fit(0..rows * depth); rows],
@@ -208,6 +211,43 @@ fn scales(pieces: &[Piece], rows: usize, depth: usize, limit: i32, settings: &Sw
             (0..rows).into_par_iter().map(row).collect()
         }
     }
+}
+
+/// Steps so coarse that rounding changes such a share of the output's variance: one for all rows,
+/// but where a row's values need more to stay within the width.
+fn coarsen(scales: &mut [f64], pieces: &[Piece], error: f64) {
+    // A value is off by a twelfth of the square of its step (Bennett 1948).
+    let per_square = |piece: &Piece| {
+        let d = piece.columns;
+        (0..d).map(|i| piece.xx[i * d + i]).sum::<f64>() / 12.0
+    };
+    let of = pieces
+        .iter()
+        .map(|piece| output_error(&piece.target, &piece.xx, piece.columns));
+    let allowed = error * of.sum::<f64>();
+    let changed = |step: f64| -> f64 {
+        let of_piece = |piece: &Piece| {
+            let steps = scales[piece.part.rows.clone()].iter().map(|s| s.max(step));
+            per_square(piece) * steps.map(|s| s * s).sum::<f64>()
+        };
+        pieces.iter().map(of_piece).sum()
+    };
+    /// Halvings of the interval of logarithms.
+    const HALVINGS: usize = 40;
+    /// No step is coarser than so many times the finest.
+    const COARSEST: f64 = 1e6;
+    let finest = scales.iter().copied().fold(f64::INFINITY, f64::min);
+    let mut low = finest.max(f64::MIN_POSITIVE).ln();
+    let mut high = low + COARSEST.ln();
+    for _ in 0..HALVINGS {
+        let middle = (low + high) / 2.0;
+        match changed(middle.exp()) > allowed {
+            true => high = middle,
+            false => low = middle,
+        }
+    }
+    let step = low.exp();
+    scales.iter_mut().for_each(|s| *s = s.max(step));
 }
 
 /// One more degree of freedom, once codes are known, that costs nothing.

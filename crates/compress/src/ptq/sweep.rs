@@ -39,8 +39,9 @@ pub struct Sweep {
     pub match_outputs: Option<f64>,
     /// Part of the mean second moment added to the diagonal.
     pub damping: f64,
-    /// Factor of the scales.
-    pub coarser: f64,
+    /// What rounding may change of each layer's output by the weight's name, as a share of its
+    /// variance; where none is said, steps are the finest that the width has.
+    pub error: BTreeMap<String, f64>,
 }
 
 /// What became of a layer.

@@ -81,9 +81,10 @@ pub struct SecondOrder {
     pub pattern: Option<String>,
     /// Part of the mean second moment that is added to the diagonal.
     pub damping: f64,
-    /// Factor of the scales: above 1, fewer of a row's codes differ, and an entropy
-    /// coder makes fewer bytes of them, at more error.
-    pub coarser: f64,
+    /// What rounding may change of the layers' outputs: shares of their variances, added up over the
+    /// layers. Each has part in it by its number of weights, and all its outputs have one step, which
+    /// an entropy coder makes the fewest bytes of; none takes the finest steps that the width has.
+    pub error: Option<f64>,
 }
 
 impl Default for SecondOrder {
@@ -94,7 +95,7 @@ impl Default for SecondOrder {
             density: 1.0,
             pattern: None,
             damping: 0.01,
-            coarser: 1.0,
+            error: None,
         }
     }
 }
@@ -121,12 +122,11 @@ impl SecondOrder {
             );
         }
         let parts = [self.match_outputs, self.damping];
-        let positive = self.coarser.is_finite() && self.coarser > 0.0;
+        let positive = self.error.is_none_or(|e| e.is_finite() && e > 0.0);
         match positive && parts.iter().all(|p| p.is_finite() && *p >= 0.0) {
             true => Ok(()),
             false => Err(
-                "match_outputs and damping must be finite and not negative, coarser positive"
-                    .into(),
+                "match_outputs and damping must be finite and not negative, error positive".into(),
             ),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::retrain::Beside;
 use super::{Stage, replace_weights};
-use crate::ptq::{self, Images, LayerError, Probe, Samples, Sparsity, Sweep};
+use crate::ptq::{self, Images, Layer, LayerError, Probe, Samples, Sparsity, Sweep};
 use crate::recipe::{Biases, QuantizeStep, Rounding, SecondOrder};
 use crate::{CompressError, Granularity, Histogram, activations, prune, quantize_weights};
 use half::f16;
@@ -166,8 +166,22 @@ fn plan(graph: &Graph, step: &QuantizeStep, settings: &SecondOrder) -> Sweep {
         correct_bias: settings.correct_bias,
         match_outputs: (settings.match_outputs > 0.0).then_some(settings.match_outputs),
         damping: settings.damping,
-        coarser: settings.coarser,
+        error: settings
+            .error
+            .map_or_else(BTreeMap::new, |e| parts_of_error(graph, &layers, e)),
     }
+}
+
+/// Each layer's part of an error, by its number of weights. A bit less a weight is four times the
+/// error: so the sum of the bytes is least where errors are as the numbers of weights.
+fn parts_of_error(graph: &Graph, layers: &[Layer], error: f64) -> BTreeMap<String, f64> {
+    let elements = |layer: &Layer| {
+        let weight = graph.weight(&layer.weight);
+        weight.map_or(0, |w| w.shape().elements()) as f64
+    };
+    let all: f64 = layers.iter().map(elements).sum();
+    let part = |layer: &Layer| (layer.weight.clone(), error * elements(layer) / all.max(1.0));
+    layers.iter().map(part).collect()
 }
 
 /// The weights of convolutions and fully connected layers, in the network's order,
