@@ -111,6 +111,7 @@ ERROR = "top1_error_percent"
 def table(bench, pool, networks, seeds):
     print("| network | seeds | dense, % | `.sct`, % | bytes | ratio | compress, s |")
     print("|---|---|---|---|---|---|---|")
+    lines = []
     for network in networks:
         way = WAYS[network]
         label = "search" if way == "search" else way.stem
@@ -123,8 +124,9 @@ def table(bench, pool, networks, seeds):
             f"| {spread([r[1]['ratio'] for r in runs], 0)} | {statistics.mean([r[1]['seconds'] for r in runs]):.0f} |",
             flush=True,
         )
-        for seed, (dense, compressed, scored) in enumerate(runs, 1):
-            print(f"  seed {seed}: {dense[ERROR]:.2f} -> {scored[ERROR]:.2f} %, {scored['bytes']} B", flush=True)
+        for seed, (dense, _, scored) in enumerate(runs, 1):
+            lines.append(f"{network}, seed {seed}: {dense[ERROR]:.2f} -> {scored[ERROR]:.2f} %, {scored['bytes']} B")
+    print("\n" + "\n".join(lines), flush=True)
 
 
 def moved(bench, pool, networks, seeds):
@@ -140,6 +142,7 @@ def moved(bench, pool, networks, seeds):
 def curve(bench, pool, networks):
     print("\n| network, seed 1 | price of a bit, nats | bytes | ratio | test error, % |\n|---|---|---|---|---|")
     for network in networks:
+        bench.dense(network, 1, 0)
         def one(price):
             recipe = priced(bench.folder, network, price)
             return price, bench.small(network, 1, recipe, f"price-{price}")
@@ -167,7 +170,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--networks", nargs="+", default=["lenet-300-100", "lenet-5"])
     parser.add_argument("--parts", nargs="+", default=["table", "moved", "curve", "ablation"])
-    parser.add_argument("--jobs", type=int, default=2, help="runs at once, one thread each")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at once; the processors are shared out")
     parser.add_argument("--command", type=pathlib.Path, default=ROOT / "target" / "release" / "secateur")
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)

@@ -55,7 +55,9 @@ impl Path {
     fn from(graph: &Graph, from: usize) -> Option<Self> {
         let node = &graph.nodes[from];
         let (name, view) = View::of_node(graph, node)?;
-        if view.groups != 1 || readers(graph, name) != 1 {
+        let stack = matches!(node.op, Op::MatMul)
+            && graph.weight(name).is_some_and(|w| w.shape().rank() != 2);
+        if view.groups != 1 || readers(graph, name) != 1 || stack {
             return None;
         }
         // What MatMul computes may have its channels last.
@@ -70,7 +72,14 @@ impl Path {
                 let rows = !matches!(next.op, Op::Gemm { trans_a: true, .. });
                 let fits = next.input(0) == Some(value) && rows && read.groups == 1;
                 let whole = read.depth.is_multiple_of(view.outputs.max(1));
-                return (fits && whole && readers(graph, name) == 1).then_some(Self {
+                let flat = |&i: &usize| matches!(graph.nodes[i].op, Op::Flatten { .. });
+                // MatMul takes its operands along the last axis, a convolution along the second.
+                let aligned = match (&node.op, &next.op) {
+                    (Op::Conv { .. }, Op::MatMul) => through.iter().any(flat),
+                    (Op::MatMul, Op::Conv { .. }) => false,
+                    _ => true,
+                };
+                return (fits && whole && aligned && readers(graph, name) == 1).then_some(Self {
                     from,
                     through,
                     to: index,
@@ -401,6 +410,42 @@ mod tests {
                 assert!(form.iter().zip(&now).all(|(a, b)| a == b || *a == all));
             }
         }
+    }
+
+    #[test]
+    fn channels_are_not_what_a_product_along_the_width_reads() {
+        // Eight filters, and a product over lines of eight pixels: nothing that one counts is the other's.
+        let mut graph = network("lenet-300-100");
+        let (conv, matmul) = ("conv.weight", "lines.weight");
+        let dense = |dims: &[usize]| {
+            let shape = secateur_model::Shape::new(dims).unwrap();
+            let values = (0..shape.elements())
+                .map(|i| (i % 5) as f32 - 2.0)
+                .collect();
+            Weight::dense(shape, values).unwrap()
+        };
+        let without_third: Vec<bool> = (0..8 * 9).map(|p| p / 9 == 3).collect();
+        let (filters, _) = cleared(&dense(&[8, 1, 3, 3]), &without_third).unwrap();
+        graph
+            .constants
+            .insert(conv.into(), Constant::Weight(filters));
+        graph
+            .constants
+            .insert(matmul.into(), Constant::Weight(dense(&[8, 16])));
+        let node = |name: &str, op, inputs: [&str; 2]| Node {
+            name: name.into(),
+            op,
+            inputs: inputs.map(String::from).to_vec(),
+            outputs: vec![format!("{name}.out")],
+        };
+        let window = Window {
+            pads: vec![1; 4],
+            ..Window::new(&[3, 3])
+        };
+        let conv = node("conv", Op::Conv { window, groups: 1 }, ["input", conv]);
+        graph.nodes = vec![conv, node("lines", Op::MatMul, ["conv.out", matmul])];
+        graph.outputs[0].name = "lines.out".into();
+        assert_eq!(clear_dead(&mut graph).unwrap(), 0);
     }
 
     #[test]

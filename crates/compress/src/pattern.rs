@@ -129,6 +129,9 @@ impl Pattern {
     }
 }
 
+/// Inputs of a window, at most.
+const WIDEST: usize = 1 << 20;
+
 impl FromStr for Pattern {
     type Err = String;
 
@@ -140,7 +143,7 @@ impl FromStr for Pattern {
         match (text, pair(':'), pair('x')) {
             ("unstructured", ..) => Ok(Self::Unstructured),
             ("channels", ..) => Ok(Self::Channels),
-            (_, Some((n, m)), _) if (1..=m).contains(&n) => Ok(Self::NofM { n, m }),
+            (_, Some((n, m)), _) if (1..=m).contains(&n) && m <= WIDEST => Ok(Self::NofM { n, m }),
             (_, _, Some((h, w))) if h > 0 && w > 0 => Ok(Self::Blocks { h, w }),
             _ => Err(format!(
                 "pattern `{text}`: needed unstructured, channels, n:m with n at most m (8:64), or hxw (1x4)"

@@ -1,15 +1,15 @@
 //! Whole searches on the embedded digits.
 #![allow(clippy::unwrap_used)]
 
-use secateur_compress::policy::{NoMachine, Table};
+use secateur_compress::policy::{LayerTime, Machine, NoMachine, Table, Unknown};
 use secateur_compress::search::{
-    Candidate, Found, Goal, Journal, Limit, Objective, RateKnob, Search, Silent, Training, Tried,
-    search,
+    Candidate, Found, Goal, Journal, Limit, Objective, PolicyKnob, RateKnob, Search, Silent,
+    Training, Tried, search,
 };
 use secateur_compress::{Checkpoint, Observer, run};
 use secateur_data::Dataset;
 use secateur_io::codec::Store;
-use secateur_model::{Graph, zoo};
+use secateur_model::{Graph, Support, Weight, zoo};
 use secateur_train::{FitOptions, Quiet, fit};
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -90,6 +90,69 @@ fn what_is_found_keeps_its_limit_and_its_recipe_makes_it_again() {
     .unwrap()
     .0;
     assert!(again == found.graph);
+}
+
+/// A machine on which a weight that is left takes a microsecond, and a vector of them saves as much again.
+struct Counts;
+
+impl Machine for Counts {
+    fn layers(&mut self, graph: &Graph) -> Result<BTreeMap<String, LayerTime>, Unknown> {
+        let time = |weight: &Weight| LayerTime {
+            microseconds: match weight.support() {
+                Support::NofM { .. } => 0.5,
+                _ => 1.0,
+            } * weight.nonzeros() as f64,
+            picojoules: None,
+        };
+        Ok(graph
+            .weights()
+            .map(|(n, w)| (n.to_owned(), time(w)))
+            .collect())
+    }
+
+    fn milliseconds(&mut self, graph: &Graph) -> Result<Option<f64>, Unknown> {
+        let layers = self.layers(graph)?;
+        Ok(Some(layers.values().map(|t| t.microseconds / 1e3).sum()))
+    }
+}
+
+#[test]
+fn a_search_for_time_takes_the_forms_that_are_fast() {
+    let (dense, train, validation) = digits();
+    let problem = Search {
+        dense: &dense,
+        train: &train,
+        validation: &validation,
+        goal: Goal {
+            minimise: Objective::Latency,
+            limit: Limit::MaxDrop(3.0),
+        },
+        store: Store::Small,
+        seed: 3,
+        budget_seconds: None,
+        candidates: 4,
+    };
+    let training = Training {
+        epochs: 1.0,
+        min_steps: 150,
+        batch: 32,
+        learning_rate: 0.05,
+        shift: 0,
+    };
+    let mut knob =
+        PolicyKnob::new(Objective::Latency, &dense, &train, None, 3).with_training(training);
+    let found = search(&problem, &mut knob, &mut Counts, &mut Silent).unwrap();
+    let best = &found.tried[found.chosen].1;
+    assert!(found.met, "{:?}", found.tried);
+    assert!(
+        best.milliseconds.unwrap() < 0.7 * found.dense.milliseconds.unwrap(),
+        "{:?}",
+        found.tried
+    );
+    let in_windows = |(_, w): (&str, &Weight)| matches!(w.support(), Support::NofM { .. });
+    assert!(found.graph.weights().any(in_windows));
+    let recipe = found.recipe.to_toml().unwrap();
+    assert!(recipe.contains(":64"), "{recipe}");
 }
 
 #[test]

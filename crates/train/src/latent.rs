@@ -136,13 +136,13 @@ impl LatentWeights {
         for (name, &step) in steps {
             let latent = self.weights.get_mut(name);
             let fits = |l: &&mut Latent| match l.weight.values() {
-                Values::F32(_) => true,
+                Values::F32(_) => l.mask().is_none(),
                 Values::Int { scale, .. } => matches!(scale, Scale::PerTensor(_)),
                 _ => false,
             };
             let Some(latent) = latent.filter(fits) else {
                 return Err(TrainError::Setting(format!(
-                    "`{name}` is neither f32 nor integers of one scale, which a price of bits needs"
+                    "`{name}` is neither dense f32 nor integers of one scale, which a price of bits needs"
                 )));
             };
             if !step.is_finite() || step <= 0.0 {

@@ -2,23 +2,11 @@
 
 use crate::quantize::{Granularity, Range, quantize_weights};
 use crate::record::Choice;
-use crate::share::{Init, share};
 use crate::{CompressError, Pattern, prune};
 use secateur_model::Weight;
-use serde::{Deserialize, Serialize};
 
 /// The width that means: the values stay as they are.
 pub const FULL_BITS: u8 = 32;
-
-/// What few bits stand for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Form {
-    /// Integers with a scale for each output channel.
-    Integers,
-    /// Places in a codebook of the layer.
-    Shared,
-}
 
 /// The pattern of a choice.
 ///
@@ -34,17 +22,14 @@ pub fn pattern_of(choice: &Choice) -> Result<Pattern, CompressError> {
 }
 
 /// A weight as a choice makes it: pruned by magnitude to the choice's density, which counts removed
-/// weights in, then given few values.
+/// weights in, then rounded to integers with a scale for each output channel.
 ///
 /// # Errors
 /// A pattern, density or width that does not exist; a weight that is shared or quantized already.
-pub fn apply(weight: &Weight, choice: &Choice, form: Form) -> Result<Weight, CompressError> {
+pub fn apply(weight: &Weight, choice: &Choice) -> Result<Weight, CompressError> {
     let pruned = prune::prune_weight(weight, pattern_of(choice)?, choice.density)?;
-    match (choice.bits, form) {
-        (FULL_BITS, _) => Ok(pruned),
-        (bits, Form::Integers) => {
-            quantize_weights(&pruned, bits, Granularity::PerChannel, Range::Mse)
-        }
-        (bits, Form::Shared) => share(&pruned, 1 << bits.min(16), Init::Linear, 0),
+    match choice.bits {
+        FULL_BITS => Ok(pruned),
+        bits => quantize_weights(&pruned, bits, Granularity::PerChannel, Range::Mse),
     }
 }

@@ -6,7 +6,7 @@ mod refine;
 mod solve;
 mod table;
 
-pub use apply::{FULL_BITS, Form, apply, pattern_of};
+pub use apply::{FULL_BITS, apply, pattern_of};
 pub use machine::{LayerTime, Machine, NoMachine, Unknown};
 pub use refine::refine;
 pub use solve::{Item, solve};

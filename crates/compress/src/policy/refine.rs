@@ -101,7 +101,6 @@ mod tests {
             network: "n".into(),
             data: "d".into(),
             samples: 1,
-            form: crate::policy::Form::Integers,
             layers: losses.iter().map(layer).collect(),
         }
     }

@@ -1,6 +1,6 @@
 //! The table: what every choice for every layer loses, weighs and takes, with that layer alone changed.
 
-use super::{Form, LayerTime, Machine, apply};
+use super::{LayerTime, Machine, apply};
 use crate::activations::{quantizable, quantize_activations};
 use crate::record::{Choice, ChoiceCost, LayerSensitivity};
 use crate::{CompressError, Histogram, Range, Width, prune};
@@ -27,8 +27,6 @@ pub struct Table {
     pub data: String,
     /// Samples that the losses were measured on.
     pub samples: usize,
-    /// What few bits stand for.
-    pub form: Form,
     /// The layers, in network order.
     pub layers: Vec<LayerSensitivity>,
 }
@@ -50,7 +48,6 @@ pub fn measure(
     graph: &Graph,
     samples: &Dataset,
     choices: &[Choice],
-    form: Form,
     machine: &mut dyn Machine,
     progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<Table, CompressError> {
@@ -59,7 +56,7 @@ pub fn measure(
         error,
     };
     let names = prune::prunable(graph);
-    let timed = times(graph, samples, choices, form, machine)?;
+    let timed = times(graph, samples, choices, machine)?;
     let reference = logits(graph, samples).map_err(failed)?;
     let total = names.len() * choices.len();
     let mut layers = Vec::with_capacity(names.len());
@@ -73,7 +70,7 @@ pub fn measure(
             if progress(index * choices.len() + number, total).is_break() {
                 return Err(CompressError::Stopped { step: "policy" });
             }
-            let made = apply(weight, choice, form)?;
+            let made = apply(weight, choice)?;
             let bytes = sct::weight_bytes(&made, Store::Small).map_err(|e| refused(name, &e))?;
             let loss_increase = match made == *weight {
                 true => 0.0,
@@ -104,7 +101,6 @@ pub fn measure(
         network: graph.name.clone(),
         data: samples.name.clone(),
         samples: samples.len(),
-        form,
         layers,
     })
 }
@@ -127,11 +123,7 @@ impl Table {
                     ),
                 });
             };
-            put(
-                &mut made,
-                &layer.layer,
-                apply(weight, &cost.choice, self.form)?,
-            );
+            put(&mut made, &layer.layer, apply(weight, &cost.choice)?);
         }
         Ok(made)
     }
@@ -143,7 +135,6 @@ fn times(
     graph: &Graph,
     samples: &Dataset,
     choices: &[Choice],
-    form: Form,
     machine: &mut dyn Machine,
 ) -> Result<Vec<BTreeMap<String, LayerTime>>, CompressError> {
     let mut calibration: BTreeMap<String, Histogram> = BTreeMap::new();
@@ -162,7 +153,7 @@ fn times(
         let mut made = graph.clone();
         for name in prune::prunable(graph) {
             if let Some(weight) = graph.weight(&name) {
-                put(&mut made, &name, apply(weight, choice, form)?);
+                put(&mut made, &name, apply(weight, choice)?);
             }
         }
         if choice.bits <= 8 {
@@ -274,15 +265,7 @@ mod tests {
             steps += 1;
             ControlFlow::Continue(())
         };
-        let table = measure(
-            &graph,
-            &samples,
-            &choices,
-            Form::Integers,
-            &mut Counts,
-            &mut progress,
-        )
-        .unwrap();
+        let table = measure(&graph, &samples, &choices, &mut Counts, &mut progress).unwrap();
         assert_eq!((steps, table.layers.len(), table.samples), (12, 3, 60));
         for layer in &table.layers {
             let losses: Vec<f64> = layer.choices.iter().map(|c| c.loss_increase).collect();
@@ -304,16 +287,6 @@ mod tests {
             0 => ControlFlow::Continue(()),
             _ => ControlFlow::Break(()),
         };
-        assert!(
-            measure(
-                &graph,
-                &samples,
-                &choices,
-                Form::Integers,
-                &mut NoMachine,
-                &mut stop
-            )
-            .is_err()
-        );
+        assert!(measure(&graph, &samples, &choices, &mut NoMachine, &mut stop).is_err());
     }
 }

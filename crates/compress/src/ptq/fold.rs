@@ -84,24 +84,28 @@ fn integers(
     else {
         return Ok(None);
     };
-    if layer.layout == Layout::Columns {
-        return Ok(None);
-    }
+    let columns = layer.layout == Layout::Columns;
+    let row = |position: usize| match columns {
+        true => position % layer.outputs,
+        false => position / layer.depth,
+    };
     let scale_of = |factor: &f64| {
         let scale = (f64::from(*scale) * factor.abs()).max(LEAST);
         half::bf16::from_f64(scale).to_f32()
     };
     let codes = weight.positions().zip(codes);
-    let codes = codes.map(
-        |(position, &code)| match factors[position / layer.depth] < 0.0 {
-            true => -code,
-            false => code,
-        },
-    );
+    let codes = codes.map(|(position, &code)| match factors[row(position)] < 0.0 {
+        true => -code,
+        false => code,
+    });
+    let scales = factors.iter().map(scale_of).collect();
     let values = Values::Int {
         bits: *bits,
         codes: codes.collect(),
-        scale: Scale::PerChannel(factors.iter().map(scale_of).collect()),
+        scale: match columns {
+            true => Scale::PerColumn(scales),
+            false => Scale::PerChannel(scales),
+        },
     };
     let (shape, support) = (weight.shape().clone(), weight.support().clone());
     Ok(Some(Weight::new(shape, support, values)?))

@@ -216,21 +216,29 @@ fn scales(pieces: &[Piece], rows: usize, depth: usize, limit: i32, settings: &Sw
 /// Steps so coarse that rounding changes such a share of the output's variance: one for all rows,
 /// but where a row's values need more to stay within the width.
 fn coarsen(scales: &mut [f64], pieces: &[Piece], error: f64) {
-    // A value is off by a twelfth of the square of its step (Bennett 1948).
-    let per_square = |piece: &Piece| {
+    // A value that is kept is off by a twelfth of the square of its step (Bennett 1948).
+    let of_row = |piece: &Piece, row: usize| {
         let d = piece.columns;
-        (0..d).map(|i| piece.xx[i * d + i]).sum::<f64>() / 12.0
+        let kept = |c: &usize| piece.support.as_ref().is_none_or(|kept| kept[row * d + c]);
+        let columns = (0..d).filter(kept).map(|c| piece.xx[c * d + c]);
+        columns.sum::<f64>() / 12.0
     };
+    let of_step: Vec<(usize, f64)> = pieces
+        .iter()
+        .flat_map(|piece| {
+            let rows = piece.part.rows.clone().enumerate();
+            rows.map(move |(r, row)| (row, of_row(piece, r)))
+        })
+        .collect();
     let of = pieces
         .iter()
         .map(|piece| output_error(&piece.target, &piece.xx, piece.columns));
     let allowed = error * of.sum::<f64>();
     let changed = |step: f64| -> f64 {
-        let of_piece = |piece: &Piece| {
-            let steps = scales[piece.part.rows.clone()].iter().map(|s| s.max(step));
-            per_square(piece) * steps.map(|s| s * s).sum::<f64>()
-        };
-        pieces.iter().map(of_piece).sum()
+        let rows = of_step
+            .iter()
+            .map(|&(row, of_step)| of_step * scales[row].max(step).powi(2));
+        rows.sum()
     };
     /// Halvings of the interval of logarithms.
     const HALVINGS: usize = 40;

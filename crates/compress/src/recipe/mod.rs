@@ -129,7 +129,8 @@ pub struct EncodeStep {
     /// Whether channels are put in an order that the engine's sparse form packs better.
     #[serde(default)]
     pub order_channels: bool,
-    /// Whether normalisations become part of the layers before them: fewer bytes, the same answers.
+    /// Whether normalisations become part of the layers before them. Scales and biases of these
+    /// take two bytes then, which moves answers in the third digit.
     #[serde(default)]
     pub fold_norms: bool,
 }
@@ -243,8 +244,8 @@ impl Recipe {
             let before = |other: &str| done.contains(&other);
             let because = match kind {
                 _ if before("encode") => Some("the file is encoded last"),
-                "rate" if before("share") || before("quantize") => {
-                    Some("it decides by itself in which form weights are")
+                "rate" if ["prune", "share", "quantize"].map(before).contains(&true) => {
+                    Some("it decides by itself what is left, and in which form")
                 }
                 "prune" | "share" | "quantize" if before("rate") => {
                     Some("the weights are few integers already")

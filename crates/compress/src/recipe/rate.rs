@@ -30,12 +30,11 @@ pub struct RateStep {
 #[serde(deny_unknown_fields)]
 pub struct RateOverride {
     /// Price of a bit.
-    pub nats_per_bit: f32,
+    pub nats_per_bit: Option<f32>,
     /// First step of the integers.
-    #[serde(default = "default_coarseness")]
-    pub coarseness: f32,
+    pub coarseness: Option<f32>,
     /// Training.
-    pub retrain: Retrain,
+    pub retrain: Option<Retrain>,
 }
 
 fn default_coarseness() -> f32 {
@@ -60,16 +59,23 @@ impl RateStep {
 
     /// Price, coarseness and training for a network of this name.
     pub fn resolve(&self, network: &str) -> (f32, f32, &Retrain) {
-        match lookup(&self.network, network) {
-            Some(o) => (o.nats_per_bit, o.coarseness, &o.retrain),
-            None => (self.nats_per_bit, self.coarseness, &self.retrain),
-        }
+        let found = lookup(&self.network, network);
+        let price = found.and_then(|o| o.nats_per_bit);
+        let coarseness = found.and_then(|o| o.coarseness);
+        let retrain = found.and_then(|o| o.retrain.as_ref());
+        (
+            price.unwrap_or(self.nats_per_bit),
+            coarseness.unwrap_or(self.coarseness),
+            retrain.unwrap_or(&self.retrain),
+        )
     }
 
     pub(super) fn check(&self) -> Result<(), String> {
         let positive = |x: f32| x.is_finite() && x > 0.0;
         let others = self.network.values();
-        let numbers = others.flat_map(|o| [o.nats_per_bit, o.coarseness]);
+        let numbers = others
+            .flat_map(|o| [o.nats_per_bit, o.coarseness])
+            .flatten();
         let numbers = numbers.chain([self.nats_per_bit, self.coarseness]);
         if !numbers.into_iter().all(positive) {
             return Err("nats_per_bit and coarseness must be positive".into());
@@ -80,7 +86,12 @@ impl RateStep {
                 self.warm_up
             ));
         }
-        let retrains = self.network.values().map(|o| &o.retrain);
-        retrains.chain([&self.retrain]).try_for_each(Retrain::check)
+        let retrains = self.network.values().filter_map(|o| o.retrain.as_ref());
+        retrains.chain([&self.retrain]).try_for_each(|retrain| {
+            if retrain.average.is_some() {
+                return Err("an average would bring back what has died".into());
+            }
+            retrain.check()
+        })
     }
 }

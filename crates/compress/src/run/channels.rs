@@ -5,7 +5,7 @@ use crate::CompressError;
 use crate::channels::{Importance, Schedule, permute_for_engine, remove_dead};
 use crate::ptq;
 use crate::recipe::{ChannelsStep, EncodeStep};
-use secateur_model::{Graph, Shape, Values};
+use secateur_model::{Graph, Shape};
 
 impl Stage<'_> {
     pub(super) fn channels(
@@ -33,12 +33,10 @@ impl Stage<'_> {
 
     pub(super) fn encode(&self, graph: &mut Graph, step: &EncodeStep) -> Result<(), CompressError> {
         if step.fold_norms {
+            let before = graph.clone();
             ptq::fold_norms(graph)?;
             let mut biases = quantize::biases(graph);
-            biases.retain(|name| {
-                let weight = graph.weight(name);
-                weight.is_some_and(|w| matches!(w.values(), Values::F32(_)))
-            });
+            biases.retain(|name| before.weight(name) != graph.weight(name));
             replace_weights(graph, biases, quantize::half_precision)?;
         }
         if step.order_channels {

@@ -60,8 +60,9 @@ impl Stage<'_> {
                 clear_dead(graph)?;
             }
             PruneSchedule::Rigl { updates, fraction } => {
-                cut(graph, allocation.part_way(0.0), pattern)?;
-                let rigl = Rigl::new(graph, pattern, updates, fraction)?;
+                let to = allocation.part_way(0.0);
+                cut(graph, to.clone(), pattern)?;
+                let rigl = Rigl::new(graph, &to, pattern, updates, fraction)?;
                 let beside = Beside {
                     masking: Some(Masking::Rigl(rigl)),
                     ..Beside::default()

@@ -6,7 +6,7 @@ use crate::channels::remove_dead;
 use crate::recipe::RateStep;
 use crate::{CompressError, prune};
 use secateur_model::weight::max_code;
-use secateur_model::{Graph, Scale, Support, Values, Weight};
+use secateur_model::{Bitmask, Graph, Scale, Support, Values, Weight};
 use secateur_train::RateOptions;
 use std::collections::BTreeMap;
 
@@ -75,21 +75,31 @@ fn scale(weight: &Weight) -> Option<f32> {
     }
 }
 
-/// A weight as integers of this scale; one that is so already stays.
+/// A weight as integers of this scale: a coarser one where values would not fit, a finer one where
+/// much would be rounded away. One that is integers already stays.
 fn integers(weight: &Weight, scale: f32) -> Result<Weight, CompressError> {
     const BITS: u8 = 8;
+    /// What rounding may change, in scales.
+    const LITTLE: f32 = 1.0 / 16.0;
     if matches!(weight.values(), Values::Int { .. }) {
         return Ok(weight.clone());
     }
     let limit = max_code(BITS) as f32;
-    let code = |v: &f32| (v / scale).round_ties_even().clamp(-limit, limit) as i16;
-    let codes: Vec<i16> = weight.to_f32().iter().map(code).collect();
-    let mask: Vec<bool> = codes.iter().map(|&code| code != 0).collect();
+    let values = weight.to_f32();
+    let code = |v: f32, step: f32| (v / step).round_ties_even().clamp(-limit, limit);
+    let most = |of: &dyn Fn(f32) -> f32| values.iter().fold(0.0f32, |m, &v| m.max(of(v).abs()));
+    let largest = most(&|v| v);
+    let mut step = scale.max(largest / limit);
+    let fits = |step: f32| largest <= limit * step;
+    while most(&|v| v - code(v, step) * step) > LITTLE * scale && fits(step / 2.0) {
+        step /= 2.0;
+    }
+    let codes: Vec<i16> = values.iter().map(|&v| code(v, step) as i16).collect();
     let values = Values::Int {
         bits: BITS,
-        codes: codes.into_iter().filter(|&code| code != 0).collect(),
-        scale: Scale::PerTensor(scale),
+        codes: codes.iter().copied().filter(|&code| code != 0).collect(),
+        scale: Scale::PerTensor(step),
     };
-    let support = Support::Unstructured(secateur_model::Bitmask::from_bools(&mask));
+    let support = Support::Unstructured(Bitmask::of_nonzeros(&codes));
     Ok(Weight::new(weight.shape().clone(), support, values)?)
 }

@@ -4,7 +4,7 @@
 use crate::allocation::best;
 use crate::criterion::Target;
 use crate::prune::targets;
-use crate::{CompressError, Pattern};
+use crate::{Allocation, CompressError, Pattern};
 use secateur_model::Graph;
 use secateur_train::{LatentWeights, Removed, TrainError};
 use std::collections::BTreeMap;
@@ -20,20 +20,20 @@ pub(super) struct Rigl {
 const LAST_EXCHANGE: f64 = 0.75;
 
 impl Rigl {
-    /// Of the weights that are pruned.
+    /// Of those of the weights that an allocation concerns which are pruned.
     ///
     /// # Errors
     /// A weight that is shared or quantized.
     pub fn new(
         graph: &Graph,
+        allocation: &Allocation,
         pattern: Pattern,
         updates: usize,
         fraction: f64,
     ) -> Result<Self, CompressError> {
         let pruned = |name: &str| {
-            graph
-                .weight(name)
-                .is_some_and(|w| w.support().mask().is_some())
+            let weight = graph.weight(name);
+            allocation.concerns(name) && weight.is_some_and(|w| w.support().mask().is_some())
         };
         Ok(Self {
             targets: targets(graph, pattern, pruned)?,
@@ -116,7 +116,7 @@ fn exchange(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Allocation, Pruning, prune};
+    use crate::{Pruning, prune};
     use secateur_model::zoo;
 
     #[test]

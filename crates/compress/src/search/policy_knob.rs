@@ -3,12 +3,10 @@
 use super::Objective;
 use super::knob::{Context, Knob, Plan};
 use super::training::{Training, affordable};
-use crate::policy::{Form, Table, measure, moved, pattern_of, refine};
-use crate::recipe::{
-    AllocationSettings, EncodeStep, PruneStep, QuantizeStep, ShareStep, Step, StoreSetting,
-};
+use crate::policy::{Table, measure, moved, pattern_of, refine};
+use crate::recipe::{AllocationSettings, EncodeStep, PruneStep, QuantizeStep, Step, StoreSetting};
 use crate::record::{Choice, ChoiceCost};
-use crate::{CompressError, Granularity, Init, Pattern, Range};
+use crate::{CompressError, Granularity, Pattern, Range};
 use secateur_data::Dataset;
 use secateur_model::Graph;
 use secateur_train::logits;
@@ -47,9 +45,6 @@ const STEPS: i32 = 24;
 const VECTOR: usize = 64;
 const FULL_PASSES: [usize; 8] = [48, 32, 24, 20, 16, 12, 8, 4];
 
-/// Values of a layer in the smallest files: four bits each (Han et al. 2016 take five to eight).
-const SHARED_BITS: u8 = 4;
-
 impl PolicyKnob {
     /// A knob for a network, so that a search takes about so many seconds. Samples are taken from the
     /// training images, so that validation stays unseen.
@@ -61,7 +56,7 @@ impl PolicyKnob {
         seed: u64,
     ) -> Self {
         let layers = crate::prune::prunable(graph).len().max(1);
-        let count = affordable(graph, train, layers * STEPS as usize + TRIES);
+        let count = affordable(graph, train, layers * Self::choices().len() + TRIES);
         let (_, drawn) = train.split(2 * count, seed);
         let half = drawn.len().div_ceil(2);
         let part = |from: usize, to: usize| drawn.subset(&(from..to).collect::<Vec<_>>());
@@ -85,25 +80,21 @@ impl PolicyKnob {
     }
 
     /// The choices that a table has for each layer.
-    pub fn choices(objective: Objective) -> Vec<Choice> {
-        let bits = match objective {
-            Objective::Bytes => SHARED_BITS,
-            Objective::Latency | Objective::Energy => 8,
+    pub fn choices() -> Vec<Choice> {
+        let choice = |density, pattern: Pattern| Choice {
+            density,
+            pattern: pattern.to_string(),
+            bits: 8,
         };
-        let anywhere = (0..STEPS).map(|step| Choice {
-            density: (1e4 * STEP.powi(step)).round() / 1e4,
-            pattern: Pattern::Unstructured.to_string(),
-            bits,
+        let anywhere = (0..STEPS).map(|step| {
+            let density = (1e4 * STEP.powi(step)).round() / 1e4;
+            choice(density, Pattern::Unstructured)
         });
-        let in_windows = FULL_PASSES.map(|n| Choice {
-            density: n as f64 / VECTOR as f64,
-            pattern: Pattern::NofM { n, m: VECTOR }.to_string(),
-            bits,
+        let in_windows = FULL_PASSES.map(|n| {
+            let density = n as f64 / VECTOR as f64;
+            choice(density, Pattern::NofM { n, m: VECTOR })
         });
-        match objective {
-            Objective::Bytes => anywhere.collect(),
-            Objective::Latency | Objective::Energy => anywhere.chain(in_windows).collect(),
-        }
+        anywhere.chain(in_windows).collect()
     }
 
     /// The table of a network, measured where it is not known.
@@ -118,18 +109,13 @@ impl PolicyKnob {
         let table = match kept.map_err(CompressError::Journal)? {
             Some(table) if table.network == from.name => table,
             _ => {
-                let form = match self.objective {
-                    Objective::Bytes => Form::Shared,
-                    Objective::Latency | Objective::Energy => Form::Integers,
-                };
                 let journal = &mut *context.journal;
                 let mut progress = |done, total| journal.working("measuring layers", done, total);
-                let choices = Self::choices(self.objective);
+                let choices = Self::choices();
                 let table = measure(
                     from,
                     &self.samples[0],
                     &choices,
-                    form,
                     context.machine,
                     &mut progress,
                 )?;
@@ -157,59 +143,33 @@ impl PolicyKnob {
         }
     }
 
-    /// What level 1 costs: f32 values for bytes, the dense integer network else.
-    fn whole(&mut self, table: &Table, costs: &[Vec<f64>]) -> f64 {
-        let objective = self.objective;
-        *self.whole.get_or_insert_with(|| match objective {
-            Objective::Bytes => table.layers.iter().map(|l| 4.0 * l.parameters as f64).sum(),
-            _ => costs.iter().filter_map(|c| c.first()).sum(),
-        })
+    /// What level 1 costs: the dense integer network.
+    fn whole(&mut self, costs: &[Vec<f64>]) -> f64 {
+        let dense = || costs.iter().filter_map(|c| c.first()).sum();
+        *self.whole.get_or_insert_with(dense)
     }
 
     fn finish(&self) -> Vec<Step> {
-        let quantize = |granularity, retrain| {
+        vec![
             Step::Quantize(QuantizeStep {
-                granularity,
+                granularity: Granularity::PerChannel,
                 weight_range: Range::Mse,
                 activation_range: Some(Range::Percentile(0.9999)),
-                retrain,
+                retrain: Some(self.training.retrain(0.25, 0.2)),
                 ..QuantizeStep::new(8)
-            })
-        };
-        let encode = |store| {
+            }),
             Step::Encode(EncodeStep {
-                store,
+                store: StoreSetting::Small,
                 order_channels: false,
                 fold_norms: false,
-            })
-        };
-        let short = self.training.retrain(0.25, 0.2);
-        match self.objective {
-            Objective::Bytes => vec![
-                Step::Share(ShareStep {
-                    levels: 1 << SHARED_BITS,
-                    init: Init::Linear,
-                    retrain: Some(short),
-                    network: BTreeMap::new(),
-                }),
-                quantize(Granularity::PerChannel, None),
-                encode(StoreSetting::Smallest),
-            ],
-            Objective::Latency | Objective::Energy => vec![
-                quantize(Granularity::PerChannel, Some(short)),
-                encode(StoreSetting::Small),
-            ],
-        }
+            }),
+        ]
     }
 }
 
 impl Knob for PolicyKnob {
     fn range(&self) -> [f64; 4] {
-        match self.objective {
-            // Four bits instead of 32 are a factor of 8 by themselves.
-            Objective::Bytes => [16.0, 2.0, 8.0, 1e5],
-            Objective::Latency | Objective::Energy => [1.5, 1.4, 1.0, 1e3],
-        }
+        [1.5, 1.4, 1.0, 1e3]
     }
 
     fn variants(&self) -> usize {
@@ -244,7 +204,7 @@ impl Knob for PolicyKnob {
             .iter()
             .map(|l| l.choices.iter().map(|c| self.cost(&l.layer, c)).collect())
             .collect::<Result<_, _>>()?;
-        let budget = self.whole(&table, &costs) / level;
+        let budget = self.whole(&costs) / level;
         let failed = |error| CompressError::Train {
             step: "policy".into(),
             error,

@@ -6,8 +6,8 @@
 //! little-endian, all others LEB128, signed ones zigzag. A weight is stored as
 //! its support and symbols through the [codec](crate::codec) that is smallest.
 //!
-//! Version 2 is what [`Store::Smallest`] writes for files of little structure: the lengths of the
-//! three bodies, unpacked and packed, the bodies packed by a model that knows common networks,
+//! Version 2 is what [`Store::Smallest`] writes for files of little structure: the length of the
+//! three bodies, unpacked and packed, the bodies packed as one by a model that knows common networks,
 //! then the coded planes in the order of their weights, and one CRC-32 of all that.
 //!
 //! ```

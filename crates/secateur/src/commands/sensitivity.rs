@@ -8,7 +8,7 @@ use crate::progress::Bar;
 use crate::report::sensitivity_page;
 use crate::{file, network, picture, units};
 use anyhow::{Context, Result};
-use secateur_compress::policy::{FULL_BITS, Form, Table, measure};
+use secateur_compress::policy::{FULL_BITS, Table, measure};
 use secateur_compress::prunable;
 use secateur_compress::record::{Choice, ChoiceCost, LayerSensitivity};
 use secateur_data::Dataset;
@@ -51,12 +51,10 @@ pub fn measured(graph: &Graph, samples: &Dataset) -> Result<Table> {
     let mut progress = |done, total| bar.advance(done, total);
     let mut machine = ThisMachine::new(samples, true);
     let choices = choices();
-    let form = Form::Integers;
     Ok(measure(
         graph,
         samples,
         &choices,
-        form,
         &mut machine,
         &mut progress,
     )?)

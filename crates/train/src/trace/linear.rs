@@ -37,8 +37,8 @@ pub(super) fn matmul(o: &Operands<'_>) -> Result<Value, TrainError> {
     if a.dims.len() == 1 {
         a.dims.insert(0, 1);
     }
-    if b.dims.len() == 1 {
-        b.dims.push(1);
+    if let [inner] = b.dims[..] {
+        b = b.reshaped(&[inner, 1]);
     }
     // One matrix for the whole stack: its rows are those of one tall matrix.
     if let (&[.., inner], 2) = (a.dims.as_slice(), b.dims.len()) {
