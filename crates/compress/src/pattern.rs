@@ -311,7 +311,7 @@ mod tests {
                     let units = pattern.units(&shape, &view);
                     prop_assert_eq!(units.sizes.iter().sum::<u32>() as usize, shape.elements());
                     let scores: Vec<f64> = (0..units.len() as u64).map(|u| (u.wrapping_mul(seed | 1) >> 20) as f64).collect();
-                    let mut kept: Vec<bool> = scores.iter().map(|s| *s as u64 % 3 > 0).collect();
+                    let mut kept: Vec<bool> = scores.iter().map(|s| !(*s as u64).is_multiple_of(3)).collect();
                     units.restrict(&mut kept, &scores);
                     let mask = units.positions(&kept);
                     let count = mask.count_ones();

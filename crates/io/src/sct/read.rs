@@ -84,9 +84,9 @@ fn parse(bytes: &[u8], name: &str) -> Result<(Graph, Spans), IoError> {
     let unpacked;
     let sections = match version {
         PACKED => {
-            let (sections, planes) = read_packed(&mut file, bytes).map_err(damaged("packed"))?;
+            let (sections, packed) = read_packed(&mut file, bytes).map_err(damaged("packed"))?;
             unpacked = sections;
-            Sections::unpacked(&unpacked, planes, &no_names).map_err(damaged("packed"))?
+            Sections::unpacked(&unpacked, &packed, &no_names).map_err(damaged("packed"))?
         }
         _ => {
             let mut body = |section: Section| {
@@ -169,7 +169,7 @@ impl<'a> Sections<'a> {
     /// Those of a packed file. All that is packed counts as the graph's.
     fn unpacked(
         bytes: &'a [u8],
-        (packed, planes, offset): (usize, &'a [u8], usize),
+        packed: &Packed<'a>,
         no_names: &'a NameTable,
     ) -> Result<Self, Damage> {
         let mut reader = Reader::new(bytes, 0, no_names);
@@ -179,23 +179,32 @@ impl<'a> Sections<'a> {
             let bytes = reader.take(count)?;
             Ok(Body { bytes, at, size })
         };
-        let (graph, tensors) = (body(&mut reader, packed)?, body(&mut reader, 0)?);
+        let (graph, tensors) = (body(&mut reader, packed.size)?, body(&mut reader, 0)?);
         let at = reader.offset();
         let bytes = reader.take(reader.remaining())?;
         Ok(Self {
             graph,
             tensors,
             metadata: Body { bytes, at, size: 0 },
-            planes: Some((planes, offset)),
+            planes: Some((packed.planes, packed.offset)),
         })
     }
 }
 
-/// The unpacked sections; then what they take packed, and the planes with their offset.
+/// What stands in a packed file beside the sections.
+struct Packed<'a> {
+    /// Bytes that all takes but the planes.
+    size: usize,
+    planes: &'a [u8],
+    /// Offset of the planes.
+    offset: usize,
+}
+
+/// The unpacked sections, and what stands beside them.
 fn read_packed<'a>(
     file: &mut Reader<'a>,
     bytes: &'a [u8],
-) -> Result<(Vec<u8>, (usize, &'a [u8], usize)), Damage> {
+) -> Result<(Vec<u8>, Packed<'a>), Damage> {
     let Some((covered, crc)) = bytes.split_last_chunk::<4>() else {
         return Err(file.damage("a checksum is needed"));
     };
@@ -211,12 +220,18 @@ fn read_packed<'a>(
     let packed = file.blob()?;
     let sections = pack::unpack(packed, count)
         .ok_or_else(|| file.damage(format!("{count} bytes cannot be unpacked")))?;
-    let at = file.offset();
+    let offset = file.offset();
     let Some(length) = file.remaining().checked_sub(crc.len()) else {
         return Err(file.damage("planes and a checksum are needed"));
     };
     let planes = file.take(length)?;
-    Ok((sections, (at - start + crc.len(), planes, at)))
+    let size = offset - start + crc.len();
+    let packed = Packed {
+        size,
+        planes,
+        offset,
+    };
+    Ok((sections, packed))
 }
 
 fn read_version(file: &mut Reader<'_>) -> Result<u8, Damage> {
