@@ -2,7 +2,7 @@
 
 use super::Objective;
 use super::knob::{Context, Knob, Plan};
-use super::training::{Training, affordable};
+use super::training::{Training, Tuning, affordable};
 use crate::policy::{Table, measure, moved, pattern_of, refine};
 use crate::recipe::{AllocationSettings, EncodeStep, PruneStep, QuantizeStep, Step, StoreSetting};
 use crate::record::{Choice, ChoiceCost};
@@ -16,10 +16,7 @@ use std::collections::BTreeMap;
 /// measured on the network as it is then.
 pub struct PolicyKnob {
     objective: Objective,
-    training: Training,
-    shift: usize,
-    /// Times that the learning rate may yet be lowered.
-    slower: usize,
+    tuning: Tuning,
     seed: u64,
     /// Samples of the table, and others that whole solutions are measured on.
     samples: [Dataset; 2],
@@ -62,9 +59,7 @@ impl PolicyKnob {
         let part = |from: usize, to: usize| drawn.subset(&(from..to).collect::<Vec<_>>());
         Self {
             objective,
-            training: Training::suited(graph, train, seconds, EPOCHS),
-            shift: Training::shift_for(train),
-            slower: 3,
+            tuning: Tuning::new(Training::suited(graph, train, seconds, EPOCHS), train),
             seed,
             samples: [part(0, half), part(half.min(drawn.len() - 1), drawn.len())],
             tries: TRIES,
@@ -75,8 +70,9 @@ impl PolicyKnob {
     }
 
     /// Trains in this way instead.
-    pub fn with_training(self, training: Training) -> Self {
-        Self { training, ..self }
+    pub fn with_training(mut self, training: Training) -> Self {
+        self.tuning.training = training;
+        self
     }
 
     /// The choices that a table has for each layer.
@@ -155,7 +151,7 @@ impl PolicyKnob {
                 granularity: Granularity::PerChannel,
                 weight_range: Range::Mse,
                 activation_range: Some(Range::Percentile(0.9999)),
-                retrain: Some(self.training.retrain(0.25, 0.2)),
+                retrain: Some(self.tuning.training.retrain(0.25, 0.2)),
                 ..QuantizeStep::new(8)
             }),
             Step::Encode(EncodeStep {
@@ -173,23 +169,15 @@ impl Knob for PolicyKnob {
     }
 
     fn variants(&self) -> usize {
-        2
+        Tuning::VARIANTS
     }
 
     fn choose(&mut self, variant: usize) {
-        self.training.shift = match variant {
-            0 => 0,
-            _ => self.shift,
-        };
+        self.tuning.choose(variant);
     }
 
     fn slower(&mut self) -> bool {
-        if self.slower == 0 {
-            return false;
-        }
-        self.slower -= 1;
-        self.training.learning_rate /= 3.0;
-        true
+        self.tuning.slower()
     }
 
     fn plan(
@@ -252,14 +240,11 @@ impl Knob for PolicyKnob {
             })
             .collect();
         if let Some(last) = prunes.last_mut() {
-            last.retrain = Some(self.training.retrain(1.0, 1.0));
+            last.retrain = Some(self.tuning.training.retrain(1.0, 1.0));
         }
         let digits = if level < 10.0 { 2 } else { 1 };
         Ok(Some(Plan {
-            name: match self.training.shift {
-                0 => format!("{level:.digits$}x"),
-                shift => format!("{level:.digits$}x, moved by {shift}"),
-            },
+            name: self.tuning.named(format!("{level:.digits$}x")),
             carried: prunes.into_iter().map(Step::Prune).collect(),
             finish: self.finish(),
         }))

@@ -1,7 +1,7 @@
 //! Training at a price a bit: a level is the price.
 
 use super::knob::{Context, Knob, Plan};
-use super::training::Training;
+use super::training::{Training, Tuning};
 use crate::CompressError;
 use crate::recipe::{EncodeStep, OptimiserSetting, RateStep, Retrain, Step, StoreSetting};
 use secateur_data::Dataset;
@@ -10,10 +10,7 @@ use secateur_model::{Graph, Values};
 /// Trains integers that are cheap to code, at a price that rises from round to round; each goes on from
 /// the last.
 pub struct RateKnob {
-    training: Training,
-    shift: usize,
-    /// Times that the learning rate may yet be lowered.
-    slower: usize,
+    tuning: Tuning,
     /// Price of level 1, in nats a bit.
     unit: f64,
 }
@@ -30,21 +27,21 @@ impl RateKnob {
     /// the shortest description of both (Hinton & van Camp 1993).
     pub fn new(graph: &Graph, train: &Dataset, seconds: Option<f64>) -> Self {
         let training = Training::suited(graph, train, seconds, EPOCHS);
+        let training = Training {
+            learning_rate: 0.015,
+            batch: (2 * training.batch).min(128),
+            ..training
+        };
         Self {
-            shift: Training::shift_for(train),
-            slower: 3,
+            tuning: Tuning::new(training, train),
             unit: std::f64::consts::LN_2 / train.len().max(1) as f64,
-            training: Training {
-                learning_rate: 0.015,
-                batch: (2 * training.batch).min(128),
-                ..training
-            },
         }
     }
 
     /// Trains in this way instead.
-    pub fn with_training(self, training: Training) -> Self {
-        Self { training, ..self }
+    pub fn with_training(mut self, training: Training) -> Self {
+        self.tuning.training = training;
+        self
     }
 }
 
@@ -54,23 +51,15 @@ impl Knob for RateKnob {
     }
 
     fn variants(&self) -> usize {
-        2
+        Tuning::VARIANTS
     }
 
     fn choose(&mut self, variant: usize) {
-        self.training.shift = match variant {
-            0 => 0,
-            _ => self.shift,
-        };
+        self.tuning.choose(variant);
     }
 
     fn slower(&mut self) -> bool {
-        if self.slower == 0 {
-            return false;
-        }
-        self.slower -= 1;
-        self.training.learning_rate /= 3.0;
-        true
+        self.tuning.slower()
     }
 
     fn plan(
@@ -90,16 +79,12 @@ impl Knob for RateKnob {
                 Retrain {
                     optimiser: OptimiserSetting::Adamw,
                     weight_decay: 0.0,
-                    ..self.training.retrain(1.0, 1.0)
+                    ..self.tuning.training.retrain(1.0, 1.0)
                 },
             )
         };
-        let name = format!("{price:.1e} nats a bit");
         Ok(Some(Plan {
-            name: match self.training.shift {
-                0 => name,
-                shift => format!("{name}, moved by {shift}"),
-            },
+            name: self.tuning.named(format!("{price:.1e} nats a bit")),
             carried: vec![Step::Rate(rate)],
             finish: vec![Step::Encode(EncodeStep {
                 store: StoreSetting::Smallest,

@@ -84,6 +84,55 @@ pub fn affordable(graph: &Graph, data: &Dataset, runs: usize) -> usize {
     (MEASURING / runs.max(1) as f64 / macs(graph, data).max(1.0)).clamp(least, most) as usize
 }
 
+/// What a search varies of its training.
+#[derive(Debug, Clone)]
+pub(super) struct Tuning {
+    pub training: Training,
+    /// Pixels that pictures may be moved by.
+    shift: usize,
+    /// Times that the learning rate may yet be lowered.
+    slower: usize,
+}
+
+impl Tuning {
+    /// Pictures as they are, and moved ones.
+    pub const VARIANTS: usize = 2;
+
+    pub fn new(training: Training, data: &Dataset) -> Self {
+        Self {
+            training,
+            shift: Training::shift_for(data),
+            slower: 3,
+        }
+    }
+
+    /// Trains in this way from now on.
+    pub fn choose(&mut self, variant: usize) {
+        self.training.shift = match variant {
+            0 => 0,
+            _ => self.shift,
+        };
+    }
+
+    /// Lowers the learning rate; whether that could be done.
+    pub fn slower(&mut self) -> bool {
+        if self.slower == 0 {
+            return false;
+        }
+        self.slower -= 1;
+        self.training.learning_rate /= 3.0;
+        true
+    }
+
+    /// The name of a candidate that is trained so.
+    pub fn named(&self, name: String) -> String {
+        match self.training.shift {
+            0 => name,
+            shift => format!("{name}, moved by {shift}"),
+        }
+    }
+}
+
 /// With three digits, as a recipe shows it.
 fn rounded(rate: f32) -> f32 {
     let unit = 10f64.powi(f64::from(rate).log10().floor() as i32 - 2);
