@@ -136,13 +136,13 @@ impl LatentWeights {
         for (name, &step) in steps {
             let latent = self.weights.get_mut(name);
             let fits = |l: &&mut Latent| match l.weight.values() {
-                Values::F32(_) => l.mask().is_none(),
+                Values::F32(_) => true,
                 Values::Int { scale, .. } => matches!(scale, Scale::PerTensor(_)),
                 _ => false,
             };
             let Some(latent) = latent.filter(fits) else {
                 return Err(TrainError::Setting(format!(
-                    "`{name}` is neither dense f32 nor integers of one scale, which a price of bits needs"
+                    "`{name}` is neither f32 nor integers of one scale, which a price of bits needs"
                 )));
             };
             if !step.is_finite() || step <= 0.0 {
@@ -152,8 +152,10 @@ impl LatentWeights {
             }
             latent.values.iter_mut().for_each(|v| *v /= step);
             latent.rate = Some(Rate::new(latent.weight.matrix(), step));
-            // Until the price has risen, what is out may come back.
-            (latent.support, latent.live) = (Support::All, None);
+            // Until the price has risen, what a price alone has put out may come back.
+            if matches!(latent.weight.values(), Values::Int { .. }) {
+                (latent.support, latent.live) = (Support::All, None);
+            }
         }
         Ok(())
     }
@@ -336,6 +338,12 @@ impl Latent {
     /// One step against the gradient of the effective values.
     pub fn descend(&mut self, mut effective: Vec<f32>, optimiser: &Optimiser, pace: Pace) {
         if let Some(rate) = &mut self.rate {
+            if let Some(mask) = self.support.mask() {
+                let removed = effective.iter_mut().enumerate();
+                removed
+                    .filter(|(i, _)| !mask.get(*i))
+                    .for_each(|(_, g)| *g = 0.0);
+            }
             return rate.descend(
                 &mut self.values,
                 &mut self.moments,

@@ -244,8 +244,8 @@ impl Recipe {
             let before = |other: &str| done.contains(&other);
             let because = match kind {
                 _ if before("encode") => Some("the file is encoded last"),
-                "rate" if ["prune", "share", "quantize"].map(before).contains(&true) => {
-                    Some("it decides by itself what is left, and in which form")
+                "rate" if before("share") || before("quantize") => {
+                    Some("it decides by itself in which form weights are")
                 }
                 "prune" | "share" | "quantize" if before("rate") => {
                     Some("the weights are few integers already")

@@ -49,7 +49,7 @@ fn first_steps(graph: &Graph, coarseness: f32) -> BTreeMap<String, f32> {
             if let Some(scale) = scale(weight) {
                 return Some((name, scale));
             }
-            let values = weight.to_f32();
+            let values = weight.kept_f32();
             let squares: f64 = values.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
             let rms = (squares / values.len().max(1) as f64).sqrt() as f32;
             Some((name, coarseness * rms.max(LEAST)))

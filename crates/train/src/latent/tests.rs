@@ -179,3 +179,30 @@ fn gradients_of_steps_and_values_are_those_of_the_held_rounding() {
         assert!((f64::from(*found) - slope).abs() < 1e-3, "{found} {slope}");
     }
 }
+
+#[test]
+fn what_is_pruned_stays_so_at_a_price() {
+    let mask = Bitmask::from_bools(&[true, false, true, true]);
+    let weight = Weight::new(
+        Shape::new(&[2, 2]).unwrap(),
+        Support::Unstructured(mask),
+        Values::F32(vec![1.0, 2.0, -3.0]),
+    )
+    .unwrap();
+    let mut graph = Graph::default();
+    graph.constants.insert("w".into(), Constant::Weight(weight));
+    let mut latent = LatentWeights::new(&graph, None, false);
+    latent.code(&BTreeMap::from([("w".into(), 1.0)])).unwrap();
+    let pace = Pace {
+        rate: 0.1,
+        decay: 0.0,
+        step: 1,
+    };
+    for _ in 0..50 {
+        let (_, w) = latent.iter_mut().next().unwrap();
+        w.descend(vec![-1.0; 4], &Optimiser::adam(), pace);
+    }
+    latent.store(&mut graph).unwrap();
+    let after = graph.weight("w").unwrap().to_f32();
+    assert!(after[1] == 0.0 && after[0] > 1.0, "{after:?}");
+}
