@@ -5,6 +5,7 @@
 //! computes. [`sweep`] then quantizes (and, if asked, prunes) layer by layer.
 
 pub(crate) mod columns;
+mod effects;
 mod entropy;
 mod equalize;
 mod fold;
@@ -18,6 +19,7 @@ mod samples;
 mod solve;
 mod sweep;
 
+pub use effects::{Effect, densities, effects};
 pub use entropy::bins_in_range;
 pub use equalize::equalize;
 pub use fold::fold_norms;

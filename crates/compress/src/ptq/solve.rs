@@ -299,7 +299,7 @@ fn form(
 }
 
 /// A part's elements of `[outputs, depth]`.
-fn block<T: Copy>(all: &[T], depth: usize, part: &Part) -> Vec<T> {
+pub(super) fn block<T: Copy>(all: &[T], depth: usize, part: &Part) -> Vec<T> {
     let row = |r: usize| all[r * depth..][part.columns.clone()].iter().copied();
     part.rows.clone().flat_map(row).collect()
 }

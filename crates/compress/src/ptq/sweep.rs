@@ -110,7 +110,7 @@ pub fn sweep(
 
 /// Layers by how many of them lie before: those of a pass do not feed each
 /// other, as long as there are few enough.
-fn passes<'a>(graph: &Graph, layers: &'a [Layer]) -> Vec<Vec<&'a Layer>> {
+pub(super) fn passes<'a>(graph: &Graph, layers: &'a [Layer]) -> Vec<Vec<&'a Layer>> {
     let at: HashMap<usize, usize> = layers
         .iter()
         .enumerate()
@@ -137,7 +137,7 @@ fn passes<'a>(graph: &Graph, layers: &'a [Layer]) -> Vec<Vec<&'a Layer>> {
 }
 
 /// The moments of each part of each layer.
-fn observe(
+pub(super) fn observe(
     dense: &Graph,
     graph: &Graph,
     samples: &dyn Samples,

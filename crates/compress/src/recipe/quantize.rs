@@ -75,15 +75,17 @@ pub struct SecondOrder {
     /// where they were, in parts of their inputs' mean square; 0 does not tune.
     pub match_outputs: f64,
     /// Share of the weights that the same sweep keeps, but of depthwise layers and
-    /// the first one, which keep all; 1 removes none.
+    /// the first one, which keep all; layers to whose errors the network's outputs are insensitive
+    /// lose more. 1 removes none.
     pub density: f64,
     /// Or a pattern, as `2:4`.
     pub pattern: Option<String>,
     /// Part of the mean second moment that is added to the diagonal.
     pub damping: f64,
-    /// What rounding may change of the layers' outputs: shares of their variances, added up over the
-    /// layers. Each has part in it by its number of weights, and all its outputs have one step, which
-    /// an entropy coder makes the fewest bytes of; none takes the finest steps that the width has.
+    /// What rounding may change of the network's outputs, as a part of their variance, as if layers'
+    /// errors added up. Each layer has part in it by its number of weights, and all its outputs have
+    /// one step, which an entropy coder makes the fewest bytes of; none takes the finest steps that
+    /// the width has.
     pub error: Option<f64>,
 }
 

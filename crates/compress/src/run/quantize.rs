@@ -2,7 +2,7 @@
 
 use super::retrain::Beside;
 use super::{Stage, replace_weights};
-use crate::ptq::{self, Images, Layer, LayerError, Probe, Samples, Sparsity, Sweep};
+use crate::ptq::{self, Effect, Images, LayerError, Probe, Samples, Sparsity, Sweep};
 use crate::recipe::{Biases, QuantizeStep, Rounding, SecondOrder};
 use crate::{CompressError, Granularity, Histogram, activations, prune, quantize_weights};
 use half::f16;
@@ -77,9 +77,13 @@ fn round(
         }
         Rounding::SecondOrder(settings) => {
             let dense = graph.clone();
+            let effects = measure(&dense, step, settings, samples, progress)?;
             calibrate(graph, step, samples, seen)?;
-            let sweep = plan(graph, step, settings);
-            errors = ptq::sweep(&dense, graph, samples, &sweep, progress)?;
+            let sweep = plan(graph, step, settings, &effects);
+            let measured = effects.len();
+            errors = ptq::sweep(&dense, graph, samples, &sweep, &mut |done, total| {
+                progress(measured + done, measured + total)
+            })?;
             // Weights that several layers share, and others without moments.
             let rest = prune::prunable(graph).into_iter().filter(|name| {
                 let weight = graph.weight(name);
@@ -150,38 +154,81 @@ fn calibrate(
     Ok(())
 }
 
+/// What each layer that is rounded can bear, where something is shared out among them.
+fn measure(
+    graph: &Graph,
+    step: &QuantizeStep,
+    settings: &SecondOrder,
+    samples: &dyn Samples,
+    progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+) -> Result<Vec<Effect>, CompressError> {
+    let shared = matches!(settings.sparsity(), Some(Sparsity::Density(_)));
+    if settings.error.is_none() && !shared {
+        return Ok(Vec::new());
+    }
+    let all = weights(graph);
+    let names: Vec<&str> = step
+        .bits_of(&all)
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
+    let how = (settings.damping, settings.correct_bias);
+    ptq::effects(graph, samples, &names, how, &mut |done, total| {
+        progress(done, 2 * total)
+    })
+}
+
 /// What the sweep does with each layer.
-fn plan(graph: &Graph, step: &QuantizeStep, settings: &SecondOrder) -> Sweep {
+fn plan(graph: &Graph, step: &QuantizeStep, settings: &SecondOrder, effects: &[Effect]) -> Sweep {
     let weights = weights(graph);
     let bits = step.bits_of(&weights).into_iter();
-    let layers = ptq::layers(graph);
-    // Depthwise layers and the first have few weights, and each counts.
-    let prunable = layers.iter().skip(1).filter(|l| !l.is_depthwise());
     let sparsity = settings.sparsity().unwrap_or(Sparsity::Keep);
+    let prunable: BTreeSet<String> = prunable(graph).collect();
+    let sparsity = match sparsity {
+        Sparsity::Density(density) => {
+            let of_prunable = effects.iter().filter(|e| prunable.contains(&e.weight));
+            let shares = ptq::densities(&of_prunable.cloned().collect::<Vec<_>>(), density);
+            let shares = shares.into_iter();
+            shares
+                .map(|(name, d)| (name, Sparsity::Density(d)))
+                .collect()
+        }
+        other => prunable.into_iter().map(|name| (name, other)).collect(),
+    };
     Sweep {
         bits: bits.map(|(name, bits)| (name.to_owned(), bits)).collect(),
         granularity: step.granularity,
         range: step.weight_range,
-        sparsity: prunable.map(|l| (l.weight.clone(), sparsity)).collect(),
+        sparsity,
         correct_bias: settings.correct_bias,
         match_outputs: (settings.match_outputs > 0.0).then_some(settings.match_outputs),
         damping: settings.damping,
         error: settings
             .error
-            .map_or_else(BTreeMap::new, |e| parts_of_error(graph, &layers, e)),
+            .map_or_else(BTreeMap::new, |e| parts_of_error(effects, e)),
     }
 }
 
-/// Each layer's part of an error, by its number of weights. A bit less a weight is four times the
-/// error: so the sum of the bytes is least where errors are as the numbers of weights.
-fn parts_of_error(graph: &Graph, layers: &[Layer], error: f64) -> BTreeMap<String, f64> {
-    let elements = |layer: &Layer| {
-        let weight = graph.weight(&layer.weight);
-        weight.map_or(0, |w| w.shape().elements()) as f64
+/// The weights that a sweep may remove from: depthwise layers and the first have few, and each counts.
+fn prunable(graph: &Graph) -> impl Iterator<Item = String> {
+    let layers = ptq::layers(graph).into_iter().skip(1);
+    layers.filter(|l| !l.is_depthwise()).map(|l| l.weight)
+}
+
+/// No layer is off by more than this part of its output's variance, however little it seems to matter.
+const MOST_ERROR: f64 = 0.3;
+
+/// Each layer's part of an error of the network, by its number of weights and by what it does to the
+/// network. A bit less a weight is four times the error: so the sum of the bytes is least where what
+/// errors do is as the numbers of weights.
+fn parts_of_error(effects: &[Effect], error: f64) -> BTreeMap<String, f64> {
+    let all: f64 = effects.iter().map(|e| e.elements as f64).sum();
+    let part = |effect: &Effect| {
+        let part = error * effect.elements as f64 / all.max(1.0);
+        let part = (part / effect.gain.max(f64::MIN_POSITIVE)).min(MOST_ERROR);
+        (effect.weight.clone(), part)
     };
-    let all: f64 = layers.iter().map(elements).sum();
-    let part = |layer: &Layer| (layer.weight.clone(), error * elements(layer) / all.max(1.0));
-    layers.iter().map(part).collect()
+    effects.iter().map(part).collect()
 }
 
 /// The weights of convolutions and fully connected layers, in the network's order,

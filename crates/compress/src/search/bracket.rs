@@ -1,4 +1,5 @@
-//! Where to try next: further geometrically while nothing breaks, then by bisection.
+//! Where to try next: further geometrically while nothing breaks, or back faster and faster until
+//! nothing does, then by bisection.
 
 /// On which side of the edge a level lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +39,8 @@ pub enum Stop {
 }
 
 /// A search for the edge between levels that can go further and levels that went too far: levels grow by
-/// a factor until one goes too far, then the edge is closed in on.
+/// a factor until one goes too far, then the edge is closed in on. Where the first goes too far, they
+/// fall by more and more: what is tried there leads nowhere, and nothing is built on it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bracket {
     first: f64,
@@ -72,7 +74,10 @@ impl Bracket {
             (Some(near), None) if near.level >= self.most => Next::Stop(Stop::NothingStronger),
             (Some(near), None) => Next::Try((near.level * self.factor).min(self.most)),
             (None, Some(far)) if far.level <= self.least => Next::Stop(Stop::NothingWeaker),
-            (None, Some(far)) => Next::Try((far.level / self.factor).max(self.least)),
+            (None, Some(far)) => {
+                let fall = (self.first / far.level).max(self.factor);
+                Next::Try((far.level / fall).max(self.least))
+            }
             (Some(near), Some(far)) => match gain(near, far) {
                 gain if gain < GAIN => Next::Stop(Stop::LittleToGain(gain)),
                 _ => Next::Try((near.level * far.level).sqrt()),
@@ -155,6 +160,13 @@ mod tests {
         assert_eq!((tried, why), (vec![4.0, 8.0, 10.0], Stop::NothingStronger));
         let (tried, why) = go(&mut Bracket::new(4.0, 2.0, 1.0, 10.0), 0.5);
         assert_eq!((tried, why), (vec![4.0, 2.0, 1.0], Stop::NothingWeaker));
+    }
+
+    #[test]
+    fn back_by_more_and_more() {
+        let (tried, why) = go(&mut Bracket::new(128.0, 2.0, 0.25, 1e6), 0.1);
+        assert_eq!(tried, [128.0, 64.0, 32.0, 8.0, 0.5, 0.25]);
+        assert_eq!(why, Stop::NothingWeaker);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::knob::{Context, Knob, Plan};
 use super::training::{Training, Tuning};
 use crate::CompressError;
 use crate::recipe::{EncodeStep, OptimiserSetting, RateStep, Retrain, Step, StoreSetting};
-use secateur_data::Dataset;
+use secateur_data::{Dataset, Targets};
 use secateur_model::{Graph, Values};
 
 /// Trains integers that are cheap to code, at a price that rises from round to round; each goes on from
@@ -23,8 +23,8 @@ const EPOCHS: f64 = 24.0;
 
 impl RateKnob {
     /// A knob for training a network on these samples, so that a search takes about so many
-    /// seconds. At level 1 a bit of the file costs what a bit of the answers to all of them does:
-    /// the shortest description of both (Hinton & van Camp 1993).
+    /// seconds. At level 1 a bit of the file costs what a bit of all answers does, a class or an
+    /// object each: the shortest description of both (Hinton & van Camp 1993).
     pub fn new(graph: &Graph, train: &Dataset, seconds: Option<f64>) -> Self {
         let training = Training::suited(graph, train, seconds, EPOCHS);
         let training = Training {
@@ -34,7 +34,7 @@ impl RateKnob {
         };
         Self {
             tuning: Tuning::new(training, train),
-            unit: std::f64::consts::LN_2 / train.len().max(1) as f64,
+            unit: std::f64::consts::LN_2 / answers(train).max(1) as f64,
         }
     }
 
@@ -45,9 +45,17 @@ impl RateKnob {
     }
 }
 
+/// What is asked of a network: a class of each image, or all objects.
+fn answers(data: &Dataset) -> usize {
+    match data.targets() {
+        Targets::Classes(labels) => labels.len(),
+        Targets::Boxes(objects) => objects.iter().map(Vec::len).sum(),
+    }
+}
+
 impl Knob for RateKnob {
     fn range(&self) -> [f64; 4] {
-        [0.125, 2.0, 1.0 / 64.0, 64.0]
+        [0.125, 2.0, 1.0 / 1024.0, 64.0]
     }
 
     fn variants(&self) -> usize {

@@ -17,6 +17,8 @@ pub struct Training {
     pub learning_rate: f32,
     /// Random shift of each image, in pixels.
     pub shift: usize,
+    /// Whether half of the images are mirrored.
+    pub mirror: bool,
 }
 
 /// Seconds that a whole search may take where nobody says.
@@ -40,18 +42,22 @@ impl Training {
     /// so many passes over the images in a round.
     pub fn suited(graph: &Graph, data: &Dataset, seconds: Option<f64>, epochs: f64) -> Self {
         // Forwards once, backwards twice.
-        let epoch = 3.0 * macs(graph, data) * data.len() as f64 / MACS_A_SECOND;
-        let round = seconds.unwrap_or(SECONDS) / ROUNDS;
+        let image = (3.0 * macs(graph, data) / MACS_A_SECOND).max(1e-9);
+        let affordable = seconds.unwrap_or(SECONDS) / ROUNDS / image;
+        let passes = affordable / data.len().max(1) as f64;
+        let batch = match data.len() {
+            0..1_000 => 8,
+            1_000..5_000 => 32,
+            5_000..500_000 => 64,
+            _ => 128,
+        };
         Self {
-            epochs: (round / epoch.max(1e-9)).clamp(LEAST_EPOCHS, epochs) as f32,
-            min_steps: MIN_STEPS,
-            batch: match data.len() {
-                0..5_000 => 32,
-                5_000..500_000 => 64,
-                _ => 128,
-            },
+            epochs: passes.clamp(LEAST_EPOCHS, epochs) as f32,
+            min_steps: (affordable as usize / batch).min(MIN_STEPS),
+            batch,
             learning_rate: 0.05,
             shift: 0,
+            mirror: false,
         }
     }
 
@@ -67,6 +73,7 @@ impl Training {
             batch: self.batch,
             weight_decay: 1e-4,
             shift: self.shift,
+            mirror: self.mirror,
             ..Retrain::new(self.epochs * part, rounded(self.learning_rate * rate))
         }
     }
@@ -90,6 +97,8 @@ pub(super) struct Tuning {
     pub training: Training,
     /// Pixels that pictures may be moved by.
     shift: usize,
+    /// Whether moved pictures are mirrored, too: those in colour show things, not letters.
+    mirror: bool,
     /// Times that the learning rate may yet be lowered.
     slower: usize,
 }
@@ -102,15 +111,16 @@ impl Tuning {
         Self {
             training,
             shift: Training::shift_for(data),
+            mirror: data.channels == 3,
             slower: 3,
         }
     }
 
     /// Trains in this way from now on.
     pub fn choose(&mut self, variant: usize) {
-        self.training.shift = match variant {
-            0 => 0,
-            _ => self.shift,
+        (self.training.shift, self.training.mirror) = match variant {
+            0 => (0, false),
+            _ => (self.shift, self.mirror),
         };
     }
 
@@ -126,9 +136,10 @@ impl Tuning {
 
     /// The name of a candidate that is trained so.
     pub fn named(&self, name: String) -> String {
-        match self.training.shift {
-            0 => name,
-            shift => format!("{name}, moved by {shift}"),
+        match (self.training.shift, self.training.mirror) {
+            (0, _) => name,
+            (shift, false) => format!("{name}, moved by {shift}"),
+            (shift, true) => format!("{name}, moved by {shift}, mirrored"),
         }
     }
 }
@@ -173,7 +184,8 @@ mod tests {
         assert_eq!((retrain.epochs, retrain.min_steps), (4.0, 500));
         assert_eq!(retrain.learning_rate, 0.01);
         let hurried = Training::suited(&small, &digits, Some(0.01), 8.0);
-        assert_eq!(hurried.epochs, 0.5);
+        assert_eq!((hurried.epochs, light.min_steps), (0.5, 1000));
+        assert!(hurried.min_steps < 1000, "{}", hurried.min_steps);
         assert_eq!(Training::shift_for(&digits), 1);
         let macs = macs(&small, &digits);
         assert_eq!(macs, (64 * 300 + 300 * 100 + 100 * 10) as f64);

@@ -5,7 +5,7 @@ use super::live::Live;
 use super::matrix::{Into, Matrix, Parallelism, product, transpose};
 use super::reach::{Axis, Reach};
 use super::unfold::{fold, gather, scatter, unfold};
-use super::{depthwise, elements, group_of, live_conv, sum_of, tensor_of, vectorized};
+use super::{depthwise, elements, group_of, live_conv, sum_of, tensor_of, vectorized, winograd};
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
@@ -157,6 +157,7 @@ impl ConvOps for Flex {
         let values = match live {
             Some(live) => live_conv::forward(&x, &weight, &bias, &g, &live),
             None if g.depthwise() => depthwise::forward(&x, &weight, &bias, &g),
+            None if winograd::suits(&g) => winograd::forward(&x, &weight, &bias, &g),
             None => forward(&x, &weight, &bias, &g),
         };
         let [m, h, w] = g.output;
@@ -203,6 +204,7 @@ impl Backward<Flex, 3> for Convolution {
         let found = match live {
             Some(live) => live_conv::backward(&xs, &ws, &dys, &g, &live, input),
             None if g.depthwise() => depthwise::backward(&xs, &ws, &dys, &g, input),
+            None if winograd::suits(&g) => winograd::backward(&xs, &ws, &dys, &g, input),
             None => backward(&xs, &ws, &dys, &g, input),
         };
         // Gradients have the shapes of what they belong to.

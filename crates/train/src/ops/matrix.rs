@@ -52,6 +52,14 @@ impl<'a, T: Element> Matrix<'a, T> {
         }
     }
 
+    /// Rows that begin so far from one another.
+    pub(super) fn strided(values: &'a [T], rows: usize, columns: usize, row_stride: usize) -> Self {
+        Self {
+            row_stride,
+            ..Self::new(values, rows, columns)
+        }
+    }
+
     /// The same elements with rows and columns exchanged.
     pub fn transposed(self) -> Self {
         Self {
@@ -64,9 +72,15 @@ impl<'a, T: Element> Matrix<'a, T> {
     }
 
     fn fits(&self) -> bool {
-        self.rows
-            .checked_mul(self.columns)
-            .is_some_and(|elements| elements <= self.values.len())
+        let last = |extent: usize, stride: usize| extent.checked_sub(1)?.checked_mul(stride);
+        let row = last(self.rows, self.row_stride);
+        let column = last(self.columns, self.column_stride);
+        match row.zip(column) {
+            None => self.rows == 0 || self.columns == 0,
+            Some((row, column)) => row
+                .checked_add(column)
+                .is_some_and(|last| last < self.values.len()),
+        }
     }
 }
 
@@ -118,9 +132,8 @@ pub(super) fn product<T: Element>(
     if !fits || !a.fits() || !b.fits() || b.rows != k || m == 0 || n == 0 {
         return;
     }
-    // SAFETY: the strides are those of a dense matrix, transposed or not, whose
-    // `rows * columns` elements lie inside its slice: checked above for all
-    // three, and that the inner extents agree. `out` is borrowed mutably, so it
+    // SAFETY: the last element that the strides reach lies inside its slice: checked
+    // above for both operands, as for `out`, which is dense, and that the inner extents agree. `out` is borrowed mutably, so it
     // overlaps neither operand. The product knows both kinds of element.
     unsafe {
         gemm::gemm(

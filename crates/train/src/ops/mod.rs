@@ -15,6 +15,7 @@ mod matrix;
 mod pool;
 mod reach;
 mod unfold;
+mod winograd;
 
 pub(crate) use batch_norm::{batch_norm, moments};
 pub(crate) use conv2d::{ConvGeometry, conv2d};
