@@ -1,7 +1,8 @@
-//! Progress of long work, on a terminal only.
+//! Progress of long work: a bar on a terminal, elsewhere a line now and then.
 
-use crate::interrupt;
+use crate::{interrupt, units};
 use indicatif::{ProgressBar, ProgressStyle};
+use std::io::Write;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
@@ -9,10 +10,19 @@ use std::time::{Duration, Instant};
 /// trained is left alone.
 const EVERY: Duration = Duration::from_millis(100);
 
+/// Where there is no terminal, a line is written no more often than this: a log shall show that
+/// something goes on, and little else.
+const LINE_EVERY: Duration = Duration::from_secs(60);
+
 /// A bar with the time left; gone when it is dropped.
 pub struct Bar {
     bar: ProgressBar,
     drawn: Instant,
+    begun: Instant,
+    /// When the last line was written.
+    told: Instant,
+    /// Whether the time left is not among what is [noted](Self::note).
+    left: bool,
 }
 
 impl Bar {
@@ -26,12 +36,16 @@ impl Bar {
                 .with_style(style)
                 .with_message(what.to_owned()),
             drawn: Instant::now(),
+            begun: Instant::now(),
+            told: Instant::now(),
+            left: true,
         }
     }
 
     /// A bar beside which only what is [noted](Self::note) stands.
     pub fn plain(what: &str) -> Self {
-        let bar = Self::new(what);
+        let mut bar = Self::new(what);
+        bar.left = false;
         let style = ProgressStyle::with_template("{msg} {bar:16} {percent:>3} %  {prefix}");
         bar.bar
             .set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
@@ -59,6 +73,9 @@ impl Bar {
         Self {
             bar,
             drawn: Instant::now(),
+            begun: Instant::now(),
+            told: Instant::now(),
+            left: false,
         }
     }
 
@@ -69,7 +86,25 @@ impl Bar {
             self.bar.set_length(total as u64);
             self.bar.set_position(done as u64);
         }
+        if self.bar.is_hidden() && self.told.elapsed() >= LINE_EVERY {
+            self.told = Instant::now();
+            self.tell(done, total);
+        }
         interrupt::go_on()
+    }
+
+    fn tell(&self, done: usize, total: usize) {
+        let share = done as f64 / total.max(1) as f64;
+        let mut line = format!("{}: {:.0} %", self.bar.message(), 100.0 * share);
+        let left = self.begun.elapsed().as_secs_f64() * (1.0 - share) / share.max(1e-9);
+        let left = (self.left && done > 0).then(|| format!("{} left", units::long(left)));
+        let noted = self.bar.prefix();
+        for part in left.iter().chain((!noted.is_empty()).then_some(&noted)) {
+            line.push_str(", ");
+            line.push_str(part);
+        }
+        // A log that is gone is no reason to stop.
+        let _ = writeln!(std::io::stderr(), "{line}");
     }
 
     /// Moves the bar of a training; the loss stands beside it, where there is one.

@@ -57,11 +57,17 @@ impl Scored {
         }
     }
 
-    /// What [`error_percent`](Self::error_percent) is called.
-    pub fn error_name(&self) -> &'static str {
+    /// The figure that people of the field know, in percent: the error of a classifier, the mean
+    /// average precision of a detector.
+    pub fn figure(&self) -> (&'static str, f64) {
+        self.figure_of(self.error_percent())
+    }
+
+    /// The same figure on other samples, from an error there.
+    pub fn figure_of(&self, error_percent: f64) -> (&'static str, f64) {
         match &self.answers {
-            Answers::Classes { .. } => "test error",
-            Answers::Boxes { .. } => "100 % - test mAP",
+            Answers::Classes { .. } => ("error", error_percent),
+            Answers::Boxes { .. } => ("mAP", 100.0 - error_percent),
         }
     }
 }

@@ -100,6 +100,7 @@ fn round(
     Ok(errors)
 }
 
+/// Integers no wider than asked stay: what they cost in the file was decided before.
 fn round_to_nearest(
     graph: &mut Graph,
     step: &QuantizeStep,
@@ -113,6 +114,10 @@ fn round_to_nearest(
         .into_iter()
         .filter(|(name, _)| wanted(name))
     {
+        let narrow = |w: &Weight| matches!(w.values(), Values::Int { bits: b, .. } if *b <= bits);
+        if graph.weight(name).is_some_and(narrow) {
+            continue;
+        }
         let granularity = match step.granularity {
             Granularity::PerChannel if columns.contains(name) => Granularity::PerColumn,
             other => other,

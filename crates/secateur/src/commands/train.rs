@@ -104,12 +104,13 @@ pub fn train(args: &Train, out: &Out) -> Result<Trained> {
         false => Some(score(&graph, &validation, bytes)?.error_percent()),
     };
     let score = score(&graph, &data.test, bytes)?;
+    let (figure, of_test) = score.figure();
+    let of_validation = validation_error_percent.map(|e| units::percent(score.figure_of(e).1));
     out.line(format_args!(
-        "{}: validation error {}, {} {}, {}, trained in {}",
+        "{}: validation {figure} {}, test {figure} {}, {}, trained in {}",
         args.output.display(),
-        validation_error_percent.map_or("not measured".into(), units::percent),
-        score.error_name(),
-        units::percent(score.error_percent()),
+        of_validation.unwrap_or("not measured".into()),
+        units::percent(of_test),
         units::bytes(bytes),
         units::long(seconds)
     ));

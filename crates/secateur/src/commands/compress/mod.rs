@@ -53,7 +53,7 @@ pub fn run(args: &Compress) -> Result<()> {
         vec![
             what.to_owned(),
             units::bytes(score.bytes),
-            units::percent(score.error_percent()),
+            units::percent(score.figure().1),
         ]
     };
     let rows = [
@@ -61,7 +61,8 @@ pub fn run(args: &Compress) -> Result<()> {
         row("after, .sct", &result.after),
     ];
     out.line("");
-    out.table(1, &["", "size", result.after.error_name()], &rows);
+    let figure = format!("test {}", result.after.figure().0);
+    out.table(1, &["", "size", &figure], &rows);
     out.line(format_args!(
         "\n{}: {:.1} times smaller, in {}",
         args.output.display(),
