@@ -57,6 +57,26 @@ fn a_higher_price_makes_a_smaller_file_that_still_knows_digits() {
             .all(|(_, w)| matches!(w.values(), Values::Int { .. }) && w.kept() == w.nonzeros())
     };
     assert!(integers(&cheap) && integers(&dear));
+
+    // Activations can be quantized after, and the integers stay as they are.
+    let activations = "name = \"t\"\n[[step]]\nkind = \"quantize\"\nweight_bits = 8\n\
+                       activation_range = \"min-max\"\nsamples = 200\n";
+    let activations = Recipe::from_toml(activations, "t").unwrap();
+    let (quantized, _) = run(
+        cheap.clone(),
+        &train,
+        &validation,
+        &activations,
+        1,
+        &mut Silent,
+    )
+    .unwrap();
+    for (name, weight) in cheap.weights().filter(|(name, _)| name.ends_with("weight")) {
+        assert_eq!(quantized.weight(name), Some(weight), "{name}");
+    }
+    let after = evaluate(&quantized, &data.test).unwrap().error_percent();
+    assert!((after - error).abs() < 1.0, "{error} % became {after} %");
+
     let mut retrained = cheap.clone();
     fit(&mut retrained, &train, &options, &mut Quiet).unwrap();
     for (name, weight) in cheap.weights() {

@@ -55,6 +55,7 @@ fn go(
         batch: 32,
         learning_rate: 0.015,
         shift: 0,
+        mirror: false,
     };
     let mut knob = RateKnob::new(dense, train, None).with_training(training);
     search(&problem, &mut knob, &mut NoMachine, journal)
@@ -138,6 +139,7 @@ fn a_search_for_time_takes_the_forms_that_are_fast() {
         batch: 32,
         learning_rate: 0.05,
         shift: 0,
+        mirror: false,
     };
     let mut knob =
         PolicyKnob::new(Objective::Latency, &dense, &train, None, 3).with_training(training);
