@@ -1,4 +1,5 @@
-//! Progress of long work: a bar on a terminal, elsewhere a line now and then.
+//! Progress of long work: a bar on a terminal, elsewhere a line now and then where it is known how much
+//! there is to do.
 
 use crate::{interrupt, units};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -21,8 +22,8 @@ pub struct Bar {
     begun: Instant,
     /// When the last line was written.
     told: Instant,
-    /// Whether the time left is not among what is [noted](Self::note).
-    left: bool,
+    /// Whether its lines say how much time is left; where not, what is [noted](Self::note) does.
+    timed: bool,
 }
 
 impl Bar {
@@ -31,21 +32,25 @@ impl Bar {
         let style =
             ProgressStyle::with_template("{msg:14} {bar:30} {percent:>3} %  {eta} left  {prefix}")
                 .unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = ProgressBar::new(1).with_style(style);
+        Self::of(bar.with_message(what.to_owned()), true)
+    }
+
+    fn of(bar: ProgressBar, timed: bool) -> Self {
+        let now = Instant::now();
         Self {
-            bar: ProgressBar::new(1)
-                .with_style(style)
-                .with_message(what.to_owned()),
-            drawn: Instant::now(),
-            begun: Instant::now(),
-            told: Instant::now(),
-            left: true,
+            bar,
+            drawn: now,
+            begun: now,
+            told: now,
+            timed,
         }
     }
 
     /// A bar beside which only what is [noted](Self::note) stands.
     pub fn plain(what: &str) -> Self {
         let mut bar = Self::new(what);
-        bar.left = false;
+        bar.timed = false;
         let style = ProgressStyle::with_template("{msg} {bar:16} {percent:>3} %  {prefix}");
         bar.bar
             .set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
@@ -70,13 +75,7 @@ impl Bar {
             .with_style(style)
             .with_message(what.to_owned());
         bar.enable_steady_tick(EVERY);
-        Self {
-            bar,
-            drawn: Instant::now(),
-            begun: Instant::now(),
-            told: Instant::now(),
-            left: false,
-        }
+        Self::of(bar, false)
     }
 
     /// Moves the bar; says whether the work goes on.
@@ -97,7 +96,7 @@ impl Bar {
         let share = done as f64 / total.max(1) as f64;
         let mut line = format!("{}: {:.0} %", self.bar.message(), 100.0 * share);
         let left = self.begun.elapsed().as_secs_f64() * (1.0 - share) / share.max(1e-9);
-        let left = (self.left && done > 0).then(|| format!("{} left", units::long(left)));
+        let left = (self.timed && done > 0).then(|| format!("{} left", units::long(left)));
         let noted = self.bar.prefix();
         for part in left.iter().chain((!noted.is_empty()).then_some(&noted)) {
             line.push_str(", ");

@@ -14,7 +14,7 @@ use secateur_model::{Bitmask, Constant, Graph, Weight};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-/// Shares of a layer's weights that are removed to see what it costs.
+/// Shares of what a layer has left that are removed to see what it costs.
 const REMOVED: [f64; 4] = [0.2, 0.5, 0.75, 0.9];
 
 /// The error of a layer by which its effect is measured: large enough to be seen at the outputs, small
@@ -31,24 +31,30 @@ pub struct Effect {
     pub weight: String,
     /// Its elements.
     pub elements: usize,
-    /// What removing a share of the weights, in one second-order sweep, changes of the layer's output:
-    /// share and part of the variance, both rising.
-    pub removal: Vec<[f64; 2]>,
+    /// The share of them that is removed already.
+    gone: f64,
+    /// What removing [`REMOVED`] of the others, in one second-order sweep, changes of the layer's
+    /// output: parts of its variance, rising.
+    removal: [f64; REMOVED.len()],
     /// What the layer's error, a part of its output's variance, is multiplied by to be one of the
     /// network's.
     pub gain: f64,
 }
 
-/// Measures each of these layers alone, in a network that is otherwise as it is. `progress` is told
-/// layers done and in all.
+/// Measures each of these layers alone, in a network that is otherwise as it is. `damping` is the part
+/// of the mean second moment that is added to the diagonal; `centred` says that biases make good what
+/// changes on average. `progress` is told layers done and in all. Of the samples only the network's
+/// outputs are kept.
 ///
 /// # Errors
-/// Samples that cannot be run, a layer that no sample reaches, `progress` that breaks off.
+/// Samples that cannot be run, a layer that no sample reaches, outputs that say nothing of a layer,
+/// `progress` that breaks off.
 pub fn effects(
     graph: &Graph,
     samples: &dyn Samples,
     wanted: &[&str],
-    (damping, centred): (f64, bool),
+    damping: f64,
+    centred: bool,
     progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<Vec<Effect>, CompressError> {
     let all: Vec<Layer> = layers(graph)
@@ -65,23 +71,12 @@ pub fn effects(
                 continue;
             };
             let trials = removals(layer, weight, &moments, damping, centred)?;
-            let far = |trial: &Trial| (trial.error.max(f64::MIN_POSITIVE) / PROBED).ln().abs();
-            let probed = trials.iter().min_by(|a, b| far(a).total_cmp(&far(b)));
-            let mut gain = 0.0;
-            if let Some(trial) = probed.filter(|trial| trial.error > 0.0) {
-                let values = layer.to_stored(&trial.values);
-                let mut changed = graph.clone();
-                let values = Weight::dense(weight.shape().clone(), values)?;
-                let name = layer.weight.clone();
-                changed.constants.insert(name, Constant::Weight(values));
-                layer.shift_bias(&mut changed, &trial.shift)?;
-                gain = outputs.error(&changed, samples)? / trial.error;
-            }
             effects.push(Effect {
                 weight: layer.weight.clone(),
                 elements: weight.shape().elements(),
-                removal: rising(&trials),
-                gain,
+                gone: 1.0 - weight.kept() as f64 / weight.shape().elements().max(1) as f64,
+                removal: rising(trials.each_ref().map(|trial| trial.error)),
+                gain: gain(graph, layer, &trials, &outputs, samples)?,
             });
             if progress(effects.len(), all.len()).is_break() {
                 return Err(CompressError::Stopped {
@@ -95,27 +90,38 @@ pub fn effects(
 
 /// The share of each layer's weights that is kept, so that in all a share is and the network's error
 /// is least, where errors of layers add up.
-pub fn densities(effects: &[Effect], density: f64) -> BTreeMap<String, f64> {
+pub fn densities<'a>(
+    effects: impl IntoIterator<Item = &'a Effect>,
+    density: f64,
+) -> BTreeMap<String, f64> {
+    let effects: Vec<&Effect> = effects.into_iter().collect();
     let all: usize = effects.iter().map(|e| e.elements).sum();
-    let kept_at = |price: f64| {
-        let kept: Vec<f64> = effects.iter().map(|e| e.density_at(price)).collect();
-        let weights = effects
-            .iter()
-            .zip(&kept)
-            .map(|(e, d)| e.elements as f64 * d);
-        let share = weights.sum::<f64>() / all.max(1) as f64;
-        (share, kept)
+    let wanted = density * all as f64;
+    let kept_at = |price: f64| -> Vec<f64> {
+        let price = price.exp();
+        effects.iter().map(|e| e.density_at(price)).collect()
     };
-    // What a weight kept costs, by bisection over many orders of magnitude.
+    let weights = |kept: &[f64]| -> f64 {
+        let each = effects.iter().zip(kept).map(|(e, d)| e.elements as f64 * d);
+        each.sum()
+    };
+    // What a weight costs, by bisection over many orders of magnitude.
     let (mut low, mut high) = (-40.0f64, 10.0f64);
     for _ in 0..60 {
         let middle = (low + high) / 2.0;
-        match kept_at(middle.exp()).0 > density {
+        match weights(&kept_at(middle)) > wanted {
             true => low = middle,
             false => high = middle,
         }
     }
-    let (_, kept) = kept_at(high.exp());
+    // At one price a large layer may go from much to little: what is left over is given out in order.
+    let (more, mut kept) = (kept_at(low), kept_at(high));
+    let mut left = wanted - weights(&kept);
+    for ((effect, kept), more) in effects.iter().zip(&mut kept).zip(more) {
+        let step = (left / effect.elements.max(1) as f64).clamp(0.0, (more - *kept).max(0.0));
+        *kept += step;
+        left -= step * effect.elements as f64;
+    }
     let names = effects.iter().map(|e| e.weight.clone());
     names.zip(kept).collect()
 }
@@ -131,22 +137,24 @@ impl Effect {
         best.unwrap_or(STEPS) as f64 / STEPS as f64
     }
 
-    /// The layer's error without a share of its weights: a power of the share between those measured.
+    /// The layer's error without a share of its weights: a power of the share between those measured,
+    /// and at least in proportion before the first.
     fn error_without(&self, share: f64) -> f64 {
-        if share <= 0.0 {
+        let share = (share - self.gone) / (1.0 - self.gone);
+        if share.is_nan() || share <= 0.0 {
             return 0.0;
         }
-        let known = self.removal.iter().position(|[s, _]| *s >= share);
-        let upper = known.unwrap_or(self.removal.len() - 1).max(1);
-        let ([a, of_a], [b, of_b]) = (self.removal[upper - 1], self.removal[upper]);
-        let power = (of_b / of_a).ln() / (b / a).ln();
-        of_a * (share / a).powf(power.max(1.0))
+        let known = REMOVED.iter().position(|&r| r >= share);
+        let upper = known.unwrap_or(REMOVED.len() - 1).max(1);
+        let [a, b] = [upper - 1, upper].map(|at| (REMOVED[at], self.removal[at]));
+        let power = (b.1 / a.1).ln() / (b.0 / a.0).ln();
+        let power = if share < a.0 { power.max(1.0) } else { power };
+        a.1 * (share / a.0).powf(power)
     }
 }
 
 /// A layer without some of its weights.
 struct Trial {
-    removed: f64,
     error: f64,
     /// `[outputs, depth]`
     values: Vec<f32>,
@@ -160,101 +168,166 @@ fn removals(
     moments: &[Moments],
     damping: f64,
     centred: bool,
-) -> Result<Vec<Trial>, CompressError> {
+) -> Result<[Trial; REMOVED.len()], CompressError> {
     let depth = layer.depth;
     let rows: Vec<f64> = layer.rows(weight).into_iter().map(f64::from).collect();
     let mask = weight.support().mask().map(Bitmask::to_bools);
     let mask = mask.map(|mask| layer.to_rows(&mask));
-    let mut trials: Vec<Trial> = Vec::new();
-    let seen = |m: &Moments| (m.second(centred).0, m.means().0);
-    let seen: Vec<(Vec<f64>, Vec<f64>)> = moments.iter().map(seen).collect();
-    for removed in REMOVED {
-        let mut values = vec![0.0f32; rows.len()];
-        let mut shift = vec![0.0; layer.outputs];
-        let (mut squares, mut of) = (0.0, 0.0);
-        for (part, (xx, means)) in layer.parts().iter().zip(&seen) {
-            let d = part.columns.len();
-            let weights = block(&rows, depth, part);
-            let support = mask.as_ref().map(|mask| block(mask, depth, part));
-            let sparsity = Sparsity::Density(1.0 - removed);
-            let left = remove(&weights, d, xx, support.as_deref(), sparsity, &[], damping)?;
+    let mut trials = REMOVED.map(|_| Trial {
+        error: 0.0,
+        values: vec![0.0; rows.len()],
+        shift: vec![0.0; layer.outputs],
+    });
+    let mut of = 0.0;
+    for (part, moments) in layer.parts().iter().zip(moments) {
+        let (xx, means) = (moments.second(centred).0, moments.means().0);
+        let d = part.columns.len();
+        let weights = block(&rows, depth, part);
+        let support = mask.as_ref().map(|mask| block(mask, depth, part));
+        let there = support.as_ref().map_or(weights.len(), |support| {
+            support.iter().filter(|&&there| there).count()
+        });
+        let there = there as f64 / weights.len().max(1) as f64;
+        of += output_error(&weights, &xx, d);
+        for (trial, removed) in trials.iter_mut().zip(REMOVED) {
+            let sparsity = Sparsity::Density(there * (1.0 - removed));
+            let left = remove(&weights, d, &xx, support.as_deref(), sparsity, &[], damping)?;
             let gone = weights.iter().zip(&left.values).map(|(w, v)| w - v);
             let gone: Vec<f64> = gone.collect();
-            squares += output_error(&gone, xx, d);
-            of += output_error(&weights, xx, d);
+            trial.error += output_error(&gone, &xx, d);
             let rows = left.values.chunks_exact(d).zip(gone.chunks_exact(d));
             for (row, (left, gone)) in part.rows.clone().zip(rows) {
-                let to = &mut values[row * depth..][part.columns.clone()];
+                let to = &mut trial.values[row * depth..][part.columns.clone()];
                 to.iter_mut().zip(left).for_each(|(t, v)| *t = *v as f32);
                 if centred {
-                    shift[row] += dot(gone, means);
+                    trial.shift[row] += dot(gone, &means);
                 }
             }
         }
-        trials.push(Trial {
-            removed,
-            error: squares / of.max(f64::MIN_POSITIVE),
-            values,
-            shift,
-        });
+    }
+    for trial in &mut trials {
+        trial.error /= of.max(f64::MIN_POSITIVE);
     }
     Ok(trials)
 }
 
-/// Share and error, such that more removed never costs less.
-fn rising(trials: &[Trial]) -> Vec<[f64; 2]> {
-    let mut most = f64::MIN_POSITIVE;
-    let point = |trial: &Trial| {
-        most = most.max(trial.error);
-        [trial.removed, most]
+/// More removed never costs less, and never nothing.
+fn rising(errors: [f64; REMOVED.len()]) -> [f64; REMOVED.len()] {
+    /// Far below what can be measured.
+    const LEAST: f64 = 1e-12;
+    let mut most = LEAST;
+    errors.map(|error| {
+        most = most.max(error);
+        most
+    })
+}
+
+/// What the network's error is of the layer's, by the trial that is nearest to [`PROBED`]; none where
+/// the layer gives nothing at all.
+fn gain(
+    graph: &Graph,
+    layer: &Layer,
+    trials: &[Trial],
+    outputs: &Outputs,
+    samples: &dyn Samples,
+) -> Result<f64, CompressError> {
+    let far = |trial: &&Trial| (trial.error / PROBED).ln().abs();
+    let seen = trials.iter().filter(|trial| trial.error > 0.0);
+    let Some(trial) = seen.min_by(|a, b| far(a).total_cmp(&far(b))) else {
+        return Ok(0.0);
     };
-    trials.iter().map(point).collect()
+    let Some(weight) = graph.weight(&layer.weight) else {
+        return Ok(0.0);
+    };
+    let mut changed = graph.clone();
+    let values = Weight::dense(weight.shape().clone(), layer.to_stored(&trial.values))?;
+    let name = layer.weight.clone();
+    changed.constants.insert(name, Constant::Weight(values));
+    layer.shift_bias(&mut changed, &trial.shift)?;
+    let gain = outputs.error(&changed, samples)? / trial.error;
+    match gain.is_finite() {
+        true => Ok(gain),
+        false => Err(refused(format!(
+            "what `{}` does to the outputs cannot be told: they do not vary, or are not finite",
+            layer.weight
+        ))),
+    }
+}
+
+fn refused(reason: String) -> CompressError {
+    CompressError::Refused {
+        step: "quantize",
+        reason,
+    }
 }
 
 /// What a network gives for the samples.
 struct Outputs {
     names: Vec<String>,
-    /// Of each output, sample after sample.
+    /// Of each output, sample after sample; nothing of those that are no floats.
     values: Vec<Vec<f32>>,
 }
 
 impl Outputs {
     fn of(graph: &Graph, samples: &dyn Samples) -> Result<Self, CompressError> {
         let names: Vec<String> = graph.outputs.iter().map(|o| o.name.clone()).collect();
-        let values = Self::run(graph, &names, samples)?;
-        Ok(Self { names, values })
-    }
-
-    fn run(
-        graph: &Graph,
-        names: &[String],
-        samples: &dyn Samples,
-    ) -> Result<Vec<Vec<f32>>, CompressError> {
         let mut all = vec![Vec::new(); names.len()];
-        samples.observe(&[Probe { graph, names }], &mut |values| {
-            for (all, value) in all.iter_mut().zip(values.iter().flatten()) {
-                all.extend_from_slice(value.as_f32()?);
-            }
-            Ok(())
+        each_batch(graph, &names, samples, &mut |output, values| {
+            all[output].extend_from_slice(values);
         })?;
-        Ok(all)
+        match all.iter().all(Vec::is_empty) {
+            true => Err(refused("the network gives no floats to judge it by".into())),
+            false => Ok(Self { names, values: all }),
+        }
     }
 
     /// How far another network's outputs are from these: a part of their variance, the mean over
-    /// outputs.
+    /// outputs. What is not finite on either side is left out.
     fn error(&self, graph: &Graph, samples: &dyn Samples) -> Result<f64, CompressError> {
-        let others = Self::run(graph, &self.names, samples)?;
-        let errors = self.values.iter().zip(&others).map(|(these, others)| {
-            let mean = these.iter().map(|v| f64::from(*v)).sum::<f64>() / these.len().max(1) as f64;
-            let squares = these
-                .iter()
-                .zip(others)
-                .map(|(a, b)| f64::from(a - b).powi(2));
-            let of = these.iter().map(|v| (f64::from(*v) - mean).powi(2));
-            squares.sum::<f64>() / of.sum::<f64>().max(f64::MIN_POSITIVE)
-        });
-        Ok(errors.sum::<f64>() / self.values.len().max(1) as f64)
+        let mut seen = vec![0; self.names.len()];
+        let mut squares = vec![0.0; self.names.len()];
+        each_batch(graph, &self.names, samples, &mut |output, values| {
+            let these = self.values[output].get(seen[output]..).unwrap_or_default();
+            seen[output] += values.len();
+            let differences = these.iter().zip(values).map(|(a, b)| f64::from(a - b));
+            let finite = differences.filter(|d| d.is_finite());
+            squares[output] += finite.map(|d| d * d).sum::<f64>();
+        })?;
+        let outputs = self.values.iter().zip(squares);
+        let parts: Vec<f64> = outputs
+            .filter(|(these, _)| !these.is_empty())
+            .map(|(these, squares)| squares / squares_about_mean(these))
+            .collect();
+        Ok(parts.iter().sum::<f64>() / parts.len().max(1) as f64)
     }
+}
+
+fn squares_about_mean(values: &[f32]) -> f64 {
+    let finite = || {
+        values
+            .iter()
+            .map(|&v| f64::from(v))
+            .filter(|v| v.is_finite())
+    };
+    let mean = finite().sum::<f64>() / finite().count().max(1) as f64;
+    finite().map(|v| (v - mean).powi(2)).sum()
+}
+
+/// Hands over what a network gives, batch by batch: the output's number and its values.
+fn each_batch(
+    graph: &Graph,
+    names: &[String],
+    samples: &dyn Samples,
+    visit: &mut dyn FnMut(usize, &[f32]),
+) -> Result<(), CompressError> {
+    samples.observe(&[Probe { graph, names }], &mut |values| {
+        for (output, value) in values.iter().flatten().enumerate() {
+            if let Ok(values) = value.as_f32() {
+                visit(output, values);
+            }
+        }
+        Ok(())
+    })
 }
 
 #[cfg(test)]
@@ -265,7 +338,8 @@ mod tests {
         Effect {
             weight: weight.into(),
             elements,
-            removal: vec![[0.2, 0.008], [0.5, 0.125], [0.75, 0.42], [0.9, 0.73]],
+            gone: 0.0,
+            removal: [0.008, 0.125, 0.42, 0.73],
             gain,
         }
     }
@@ -283,20 +357,28 @@ mod tests {
                 shares["a"] < shares["b"] && shares["a"] < shares["c"],
                 "{shares:?}"
             );
-            let kept: f64 = effects
+            let kept = effects
                 .iter()
-                .map(|e| shares[&e.weight] * e.elements as f64)
-                .sum();
-            assert!((kept / 2050.0 - density).abs() < 0.01, "{shares:?}");
+                .map(|e| shares[&e.weight] * e.elements as f64);
+            assert!(
+                (kept.sum::<f64>() / 2050.0 - density).abs() < 1e-9,
+                "{shares:?}"
+            );
         }
     }
 
     #[test]
     fn errors_between_those_measured_are_powers() {
-        let effect = effect("a", 1, 1.0);
-        assert_eq!(effect.error_without(0.0), 0.0);
-        assert!((effect.error_without(0.5) - 0.125).abs() < 1e-12);
-        assert!((effect.error_without(0.1) - 0.001).abs() < 1e-4);
-        assert!(effect.error_without(1.0) > 0.73);
+        let dense = effect("a", 1, 1.0);
+        assert_eq!(dense.error_without(0.0), 0.0);
+        for (share, error) in REMOVED.into_iter().zip(dense.removal) {
+            assert!((dense.error_without(share) - error).abs() < 1e-12);
+        }
+        assert!((dense.error_without(0.1) - 0.001).abs() < 1e-4);
+        assert!(dense.error_without(1.0) > 0.73);
+        // Of a layer that is pruned already, what is left counts.
+        let pruned = Effect { gone: 0.8, ..dense };
+        assert_eq!(pruned.error_without(0.8), 0.0);
+        assert!((pruned.error_without(0.9) - 0.125).abs() < 1e-12);
     }
 }

@@ -136,10 +136,14 @@ pub struct EncodeStep {
 }
 
 /// The recipes that come with the library: name and text.
-pub const BUILTIN: [(&str, &str); 6] = [
+pub const BUILTIN: [(&str, &str); 7] = [
     (
         "deep-compression",
         include_str!("../../../../recipes/deep-compression.toml"),
+    ),
+    (
+        "detector",
+        include_str!("../../../../recipes/detector.toml"),
     ),
     ("int8", include_str!("../../../../recipes/int8.toml")),
     (
@@ -247,9 +251,7 @@ impl Recipe {
                 "rate" if before("share") || before("quantize") => {
                     Some("it decides by itself in which form weights are")
                 }
-                "prune" | "share" | "quantize" if before("rate") => {
-                    Some("the weights are few integers already")
-                }
+                "prune" | "share" if before("rate") => Some("the weights are few integers already"),
                 "prune" if before("share") || before("quantize") => {
                     Some("shared or quantized weights cannot be pruned; prune first")
                 }
@@ -291,6 +293,8 @@ mod tests {
             assert_eq!(Recipe::from_toml(&text, name).unwrap(), recipe, "{text}");
         }
         assert!(Recipe::builtin("nope").is_err());
+        let measured = include_str!("../../../../bench/recipes/alexnet-cifar.toml");
+        Recipe::from_toml(measured, "alexnet-cifar.toml").unwrap();
     }
 
     #[test]

@@ -83,8 +83,8 @@ pub struct SecondOrder {
     /// Part of the mean second moment that is added to the diagonal.
     pub damping: f64,
     /// What rounding may change of the network's outputs, as a part of their variance, as if layers'
-    /// errors added up. Each layer has part in it by its number of weights, and all its outputs have
-    /// one step, which an entropy coder makes the fewest bytes of; none takes the finest steps that
+    /// errors added up. Each layer has part in it by its number of weights, and by what its errors
+    /// do to the outputs; all its outputs have one step, which an entropy coder makes the fewest bytes of; none takes the finest steps that
     /// the width has.
     pub error: Option<f64>,
 }

@@ -100,7 +100,8 @@ fn round(
     Ok(errors)
 }
 
-/// Integers no wider than asked stay: what they cost in the file was decided before.
+/// Rounds each weight to the nearest of its codes. Integers no wider than asked stay: what they cost in
+/// the file was decided before.
 fn round_to_nearest(
     graph: &mut Graph,
     step: &QuantizeStep,
@@ -177,10 +178,15 @@ fn measure(
         .into_iter()
         .map(|(name, _)| name)
         .collect();
-    let how = (settings.damping, settings.correct_bias);
-    ptq::effects(graph, samples, &names, how, &mut |done, total| {
-        progress(done, 2 * total)
-    })
+    let (damping, centred) = (settings.damping, settings.correct_bias);
+    ptq::effects(
+        graph,
+        samples,
+        &names,
+        damping,
+        centred,
+        &mut |done, total| progress(done, 2 * total),
+    )
 }
 
 /// What the sweep does with each layer.
@@ -188,17 +194,16 @@ fn plan(graph: &Graph, step: &QuantizeStep, settings: &SecondOrder, effects: &[E
     let weights = weights(graph);
     let bits = step.bits_of(&weights).into_iter();
     let sparsity = settings.sparsity().unwrap_or(Sparsity::Keep);
-    let prunable: BTreeSet<String> = prunable(graph).collect();
+    let removable: BTreeSet<String> = removable(graph).collect();
     let sparsity = match sparsity {
         Sparsity::Density(density) => {
-            let of_prunable = effects.iter().filter(|e| prunable.contains(&e.weight));
-            let shares = ptq::densities(&of_prunable.cloned().collect::<Vec<_>>(), density);
-            let shares = shares.into_iter();
+            let removable = effects.iter().filter(|e| removable.contains(&e.weight));
+            let shares = ptq::densities(removable, density).into_iter();
             shares
                 .map(|(name, d)| (name, Sparsity::Density(d)))
                 .collect()
         }
-        other => prunable.into_iter().map(|name| (name, other)).collect(),
+        other => removable.into_iter().map(|name| (name, other)).collect(),
     };
     Sweep {
         bits: bits.map(|(name, bits)| (name.to_owned(), bits)).collect(),
@@ -215,7 +220,7 @@ fn plan(graph: &Graph, step: &QuantizeStep, settings: &SecondOrder, effects: &[E
 }
 
 /// The weights that a sweep may remove from: depthwise layers and the first have few, and each counts.
-fn prunable(graph: &Graph) -> impl Iterator<Item = String> {
+fn removable(graph: &Graph) -> impl Iterator<Item = String> {
     let layers = ptq::layers(graph).into_iter().skip(1);
     layers.filter(|l| !l.is_depthwise()).map(|l| l.weight)
 }
@@ -312,7 +317,11 @@ pub(super) fn biases(graph: &Graph) -> Vec<String> {
         .collect()
 }
 
+/// A weight in two bytes a value; integers stay.
 pub(super) fn half_precision(weight: &Weight) -> Result<Weight, CompressError> {
+    if matches!(weight.values(), Values::Int { .. }) {
+        return Ok(weight.clone());
+    }
     let values = weight.kept_f32().into_iter().map(f16::from_f32).collect();
     let (shape, support, _) = weight.clone().into_parts();
     Ok(Weight::new(shape, support, Values::F16(values))?)

@@ -74,15 +74,17 @@ impl Bracket {
             (Some(near), None) if near.level >= self.most => Next::Stop(Stop::NothingStronger),
             (Some(near), None) => Next::Try((near.level * self.factor).min(self.most)),
             (None, Some(far)) if far.level <= self.least => Next::Stop(Stop::NothingWeaker),
-            (None, Some(far)) => {
-                let fall = (self.first / far.level).max(self.factor);
-                Next::Try((far.level / fall).max(self.least))
-            }
+            (None, Some(far)) => Next::Try((far.level / self.fall(far)).max(self.least)),
             (Some(near), Some(far)) => match gain(near, far) {
                 gain if gain < GAIN => Next::Stop(Stop::LittleToGain(gain)),
                 _ => Next::Try((near.level * far.level).sqrt()),
             },
         }
+    }
+
+    /// By what the level falls where nothing has held yet.
+    fn fall(&self, far: Mark) -> f64 {
+        (self.first / far.level).max(self.factor)
     }
 
     /// Notes how a level did; what contradicts an earlier one, as noise does, is believed.
@@ -104,7 +106,12 @@ impl Bracket {
     pub fn expected(&self) -> usize {
         match (self.near, self.far) {
             (Some(near), Some(far)) => bisections(far.level / near.level, gain(near, far)),
-            // The edge may lie two factors on; then it is closed in on.
+            // The edge may lie below the next; then it is closed in on.
+            (None, Some(far)) => {
+                let fall = self.fall(far);
+                1 + bisections(fall, 1.0 - 1.0 / fall)
+            }
+            // The edge may lie two factors on.
             _ => 2 + bisections(self.factor, 1.0 - 1.0 / self.factor),
         }
     }

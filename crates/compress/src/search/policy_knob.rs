@@ -59,7 +59,10 @@ impl PolicyKnob {
         let part = |from: usize, to: usize| drawn.subset(&(from..to).collect::<Vec<_>>());
         Self {
             objective,
-            tuning: Tuning::new(Training::suited(graph, train, seconds, EPOCHS), train),
+            tuning: Tuning::new(
+                Training::suited(graph, train, seconds, EPOCHS, Training::batch_for(train)),
+                train,
+            ),
             seed,
             samples: [part(0, half), part(half.min(drawn.len() - 1), drawn.len())],
             tries: TRIES,

@@ -26,11 +26,10 @@ impl RateKnob {
     /// seconds. At level 1 a bit of the file costs what a bit of all answers does, a class or an
     /// object each: the shortest description of both (Hinton & van Camp 1993).
     pub fn new(graph: &Graph, train: &Dataset, seconds: Option<f64>) -> Self {
-        let training = Training::suited(graph, train, seconds, EPOCHS);
+        let batch = (2 * Training::batch_for(train)).min(128);
         let training = Training {
             learning_rate: 0.015,
-            batch: (2 * training.batch).min(128),
-            ..training
+            ..Training::suited(graph, train, seconds, EPOCHS, batch)
         };
         Self {
             tuning: Tuning::new(training, train),

@@ -40,24 +40,34 @@ const MIN_STEPS: usize = 1000;
 impl Training {
     /// Settings for a network and a set, so that a search takes about so many seconds; with at most
     /// so many passes over the images in a round.
-    pub fn suited(graph: &Graph, data: &Dataset, seconds: Option<f64>, epochs: f64) -> Self {
+    pub fn suited(
+        graph: &Graph,
+        data: &Dataset,
+        seconds: Option<f64>,
+        epochs: f64,
+        batch: usize,
+    ) -> Self {
         // Forwards once, backwards twice.
-        let image = (3.0 * macs(graph, data) / MACS_A_SECOND).max(1e-9);
-        let affordable = seconds.unwrap_or(SECONDS) / ROUNDS / image;
-        let passes = affordable / data.len().max(1) as f64;
-        let batch = match data.len() {
-            0..1_000 => 8,
-            1_000..5_000 => 32,
-            5_000..500_000 => 64,
-            _ => 128,
-        };
+        let seconds_an_image = (3.0 * macs(graph, data) / MACS_A_SECOND).max(1e-9);
+        let images = seconds.unwrap_or(SECONDS) / ROUNDS / seconds_an_image;
+        let passes = images / data.len().max(1) as f64;
         Self {
             epochs: passes.clamp(LEAST_EPOCHS, epochs) as f32,
-            min_steps: (affordable as usize / batch).min(MIN_STEPS),
+            min_steps: (images as usize / batch.max(1)).min(MIN_STEPS),
             batch,
             learning_rate: 0.05,
             shift: 0,
             mirror: false,
+        }
+    }
+
+    /// Images a step, by how many there are.
+    pub fn batch_for(data: &Dataset) -> usize {
+        match data.len() {
+            0..1_000 => 8,
+            1_000..5_000 => 32,
+            5_000..500_000 => 64,
+            _ => 128,
         }
     }
 
@@ -178,12 +188,12 @@ mod tests {
     fn large_work_gets_fewer_epochs_and_small_sets_more_steps() {
         let digits = secateur_data::load("digits").unwrap().train;
         let small = zoo::build("lenet-300-100", [1, 8, 8], 10, 1).unwrap();
-        let light = Training::suited(&small, &digits, None, 8.0);
-        assert_eq!((light.epochs, light.batch), (8.0, 32));
+        let light = Training::suited(&small, &digits, None, 8.0, 32);
+        assert_eq!((light.epochs, Training::batch_for(&digits)), (8.0, 32));
         let retrain = light.retrain(0.5, 0.2);
         assert_eq!((retrain.epochs, retrain.min_steps), (4.0, 500));
         assert_eq!(retrain.learning_rate, 0.01);
-        let hurried = Training::suited(&small, &digits, Some(0.01), 8.0);
+        let hurried = Training::suited(&small, &digits, Some(0.01), 8.0, 32);
         assert_eq!((hurried.epochs, light.min_steps), (0.5, 1000));
         assert!(hurried.min_steps < 1000, "{}", hurried.min_steps);
         assert_eq!(Training::shift_for(&digits), 1);

@@ -158,7 +158,7 @@ pub struct Compress {
     /// Time to search: 90s, 30m or 2h [default: as long as it gains; rounds are planned for an hour]
     #[arg(long, value_name = "TIME", value_parser = parse::duration, conflicts_with = "recipe")]
     pub budget: Option<f64>,
-    /// Nothing is searched: a built-in recipe (deep-compression, smallest, int8, prune-only; one-shot,
+    /// Nothing is searched: a built-in recipe (deep-compression, smallest, int8, prune-only, detector; one-shot,
     /// one-shot-sparse for samples without labels) or a TOML file
     #[arg(long, value_hint = ValueHint::FilePath)]
     pub recipe: Option<String>,

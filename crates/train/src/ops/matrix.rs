@@ -22,7 +22,8 @@ mod sealed {
     impl Sealed for f64 {}
 }
 
-/// A matrix in a slice, row by row; or column by column, where it is [transposed](Self::transposed).
+/// A matrix in a slice, row by row, with or without gaps between; or column by column, where it is
+/// [transposed](Self::transposed).
 #[derive(Debug, Clone, Copy)]
 pub struct Matrix<'a, T = f32> {
     pub(super) values: &'a [T],
@@ -132,9 +133,9 @@ pub(super) fn product<T: Element>(
     if !fits || !a.fits() || !b.fits() || b.rows != k || m == 0 || n == 0 {
         return;
     }
-    // SAFETY: the last element that the strides reach lies inside its slice: checked
-    // above for both operands, as for `out`, which is dense, and that the inner extents agree. `out` is borrowed mutably, so it
-    // overlaps neither operand. The product knows both kinds of element.
+    // SAFETY: the last element that an operand's strides reach lies inside its slice, and `out` is
+    // dense and long enough; both are checked above, and that the inner extents agree. `out` is
+    // borrowed mutably, so it overlaps neither operand. The product knows both kinds of element.
     unsafe {
         gemm::gemm(
             m,

@@ -10,8 +10,8 @@ mod tiles;
 
 use super::conv2d::{ConvGeometry, ConvGradients};
 use super::matrix::{Into, Matrix, Parallelism, product};
-use super::{sum_of, vectorized};
-use lines::{Gradient, Input, Kernel, Output, WIDTH, load, map, store};
+use super::{WIDTH, sum_of, vectorized};
+use lines::{Gradient, Input, Kernel, Output, load, map, store};
 use rayon::prelude::*;
 use std::cell::RefCell;
 use tiles::Tiles;
@@ -28,6 +28,9 @@ const POINTS: usize = SPAN * SPAN;
 /// Taps of a kernel along an axis.
 const KERNEL: usize = 3;
 
+/// Taps of a kernel.
+const TAPS: usize = KERNEL * KERNEL;
+
 /// Tiles that are multiplied at once, about.
 const WIDE: usize = 256;
 
@@ -40,6 +43,7 @@ pub(super) fn suits(g: &ConvGeometry) -> bool {
         && g.kernel == [KERNEL; 2]
         && g.stride == [1; 2]
         && g.dilation == [1; 2]
+        && g.input[1..].iter().all(|&extent| extent > 0)
         && g.output[1..].iter().all(|&extent| extent >= TILE)
         && g.input[0].min(g.output[0]) >= CHANNELS
 }
@@ -139,10 +143,10 @@ thread_local! {
     static KEPT: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A buffer with anything in it.
+/// A buffer of at least so many elements, with anything in it.
 fn scratch(elements: usize) -> Vec<f32> {
     let mut buffer = KEPT.with_borrow_mut(Vec::pop).unwrap_or_default();
-    buffer.resize(elements, 0.0);
+    buffer.resize(elements.max(buffer.len()), 0.0);
     buffer
 }
 
@@ -170,7 +174,6 @@ fn matrix_of(values: &[f32], point: usize, rows: usize, columns: usize) -> Matri
 
 /// Kernels as points: `[m, points, c]`.
 fn points_of(weight: &[f32], c: usize) -> Vec<f32> {
-    const TAPS: usize = KERNEL * KERNEL;
     let mut points = vec![0.0; weight.len() / TAPS * POINTS];
     let rows = points.par_chunks_exact_mut((POINTS * c).max(1));
     rows.zip(weight.par_chunks_exact((TAPS * c).max(1)))
@@ -196,7 +199,6 @@ fn points_of(weight: &[f32], c: usize) -> Vec<f32> {
 
 /// Kernels' gradient `[m, c, 3, 3]` from that of their points, `[points, m, c]`.
 fn gradient_of(points: &[f32], [m, c]: [usize; 2]) -> Vec<f32> {
-    const TAPS: usize = KERNEL * KERNEL;
     let mut weight = vec![0.0; m * c * TAPS];
     let rows = weight.par_chunks_exact_mut((TAPS * c).max(1)).enumerate();
     rows.for_each(|(row, weight)| {
@@ -261,6 +263,8 @@ mod tests {
             (1, [4, 4], [1, 1], [4, 4]),
             (3, [9, 6], [1, 1], [9, 6]),
             (17, [8, 13], [0, 0], [6, 11]),
+            // Several blocks, the last of them smaller.
+            (20, [16, 16], [1, 1], [16, 16]),
             (2, [7, 8], [0, 2], [5, 9]),
         ] {
             let g = ConvGeometry {

@@ -1,13 +1,8 @@
 //! The transformations between tiles and points, along one axis and along two.
 
+use super::super::{Lanes, WIDTH};
 use super::{KERNEL, SPAN, TILE};
 use std::marker::PhantomData;
-
-/// Lanes of a vector.
-pub const WIDTH: usize = 8;
-
-/// Elements of eight lines or squares, side by side.
-type Lanes = [f32; WIDTH];
 
 /// Eight squares: tiles, kernels or points.
 pub type Squares<const N: usize> = [[Lanes; N]; N];

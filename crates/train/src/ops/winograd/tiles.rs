@@ -1,8 +1,8 @@
 //! Images cut into tiles, and their points.
 
 use super::super::conv2d::ConvGeometry;
-use super::super::vectorized;
-use super::lines::{Line, Squares, WIDTH, load, map, store};
+use super::super::{WIDTH, vectorized};
+use super::lines::{Line, Squares, load, map, store};
 use super::{POINTS, SPAN, TILE};
 use rayon::prelude::*;
 
@@ -52,10 +52,11 @@ impl Tiles {
         let channels = points
             .par_chunks_exact_mut((POINTS * wide).max(1))
             .enumerate();
-        channels.for_each_init(Vec::new, |tiles, (channel, points)| {
-            tiles.clear();
-            tiles.resize(wide.div_ceil(WIDTH), [[[0.0; WIDTH]; N]; N]);
-            let mut padded = vec![0.0; self.padded()];
+        let buffers = || {
+            let tiles = vec![[[[0.0; WIDTH]; N]; N]; wide.div_ceil(WIDTH)];
+            (tiles, vec![0.0; self.padded()])
+        };
+        channels.for_each_init(buffers, |(tiles, padded), (channel, points)| {
             let planes = images
                 .chunks_exact(h * w)
                 .skip(channel)
@@ -64,8 +65,8 @@ impl Tiles {
                 #[inline(always)]
                 || {
                     for (index, plane) in planes.enumerate() {
-                        self.pad(plane, &mut padded);
-                        self.cut(&padded, tiles, index * self.area());
+                        self.pad(plane, padded);
+                        self.cut(padded, tiles, index * self.area());
                     }
                     for (index, tiles) in tiles.iter().enumerate() {
                         let at = index * WIDTH;
@@ -87,8 +88,8 @@ impl Tiles {
             planes[index % channels].push(plane);
         }
         let planes = planes.into_par_iter().enumerate();
-        planes.for_each_init(Vec::new, |tiles, (channel, planes)| {
-            let mut padded = vec![0.0; self.padded()];
+        let buffers = || (Vec::new(), vec![0.0; self.padded()]);
+        planes.for_each_init(buffers, |(tiles, padded), (channel, planes)| {
             vectorized(
                 #[inline(always)]
                 || {
@@ -100,8 +101,8 @@ impl Tiles {
                     }
                     for (index, plane) in planes.into_iter().enumerate() {
                         padded.fill(0.0);
-                        self.join(tiles, index * self.area(), &mut padded);
-                        self.add(&padded, plane);
+                        self.join(tiles, index * self.area(), padded);
+                        self.add(padded, plane);
                     }
                 },
             );
