@@ -21,6 +21,9 @@ const REMOVED: [f64; 4] = [0.2, 0.5, 0.75, 0.9];
 /// enough that twice as much does twice as much.
 const PROBED: f64 = 0.02;
 
+/// Errors of a layer below this cannot be measured.
+const LEAST: f64 = 1e-12;
+
 /// Steps between no density and all.
 const STEPS: usize = 100;
 
@@ -47,7 +50,7 @@ pub struct Effect {
 /// outputs are kept.
 ///
 /// # Errors
-/// Samples that cannot be run, a layer that no sample reaches, outputs that say nothing of a layer,
+/// Samples that cannot be run, a layer that no sample reaches, outputs that do not vary,
 /// `progress` that breaks off.
 pub fn effects(
     graph: &Graph,
@@ -213,8 +216,6 @@ fn removals(
 
 /// More removed never costs less, and never nothing.
 fn rising(errors: [f64; REMOVED.len()]) -> [f64; REMOVED.len()] {
-    /// Far below what can be measured.
-    const LEAST: f64 = 1e-12;
     let mut most = LEAST;
     errors.map(|error| {
         most = most.max(error);
@@ -232,7 +233,7 @@ fn gain(
     samples: &dyn Samples,
 ) -> Result<f64, CompressError> {
     let far = |trial: &&Trial| (trial.error / PROBED).ln().abs();
-    let seen = trials.iter().filter(|trial| trial.error > 0.0);
+    let seen = trials.iter().filter(|trial| trial.error > LEAST);
     let Some(trial) = seen.min_by(|a, b| far(a).total_cmp(&far(b))) else {
         return Ok(0.0);
     };
@@ -244,21 +245,7 @@ fn gain(
     let name = layer.weight.clone();
     changed.constants.insert(name, Constant::Weight(values));
     layer.shift_bias(&mut changed, &trial.shift)?;
-    let gain = outputs.error(&changed, samples)? / trial.error;
-    match gain.is_finite() {
-        true => Ok(gain),
-        false => Err(refused(format!(
-            "what `{}` does to the outputs cannot be told: they do not vary, or are not finite",
-            layer.weight
-        ))),
-    }
-}
-
-fn refused(reason: String) -> CompressError {
-    CompressError::Refused {
-        step: "quantize",
-        reason,
-    }
+    Ok(outputs.error(&changed, samples)? / trial.error)
 }
 
 /// What a network gives for the samples.
@@ -266,6 +253,8 @@ struct Outputs {
     names: Vec<String>,
     /// Of each output, sample after sample; nothing of those that are no floats.
     values: Vec<Vec<f32>>,
+    /// By how much each varies.
+    squares: Vec<f64>,
 }
 
 impl Outputs {
@@ -275,14 +264,27 @@ impl Outputs {
         each_batch(graph, &names, samples, &mut |output, values| {
             all[output].extend_from_slice(values);
         })?;
-        match all.iter().all(Vec::is_empty) {
-            true => Err(refused("the network gives no floats to judge it by".into())),
-            false => Ok(Self { names, values: all }),
+        let squares: Vec<f64> = all
+            .iter()
+            .map(|values| squares_about_mean(values))
+            .collect();
+        match squares.iter().any(|&s| s > 0.0) {
+            true => Ok(Self {
+                names,
+                values: all,
+                squares,
+            }),
+            false => Err(CompressError::Refused {
+                step: "quantize",
+                reason: "no output of the network varies over the samples, so none tells what its layers \
+                         can bear"
+                    .into(),
+            }),
         }
     }
 
     /// How far another network's outputs are from these: a part of their variance, the mean over
-    /// outputs. What is not finite on either side is left out.
+    /// outputs that vary. What is not finite on either side is left out.
     fn error(&self, graph: &Graph, samples: &dyn Samples) -> Result<f64, CompressError> {
         let mut seen = vec![0; self.names.len()];
         let mut squares = vec![0.0; self.names.len()];
@@ -293,11 +295,9 @@ impl Outputs {
             let finite = differences.filter(|d| d.is_finite());
             squares[output] += finite.map(|d| d * d).sum::<f64>();
         })?;
-        let outputs = self.values.iter().zip(squares);
-        let parts: Vec<f64> = outputs
-            .filter(|(these, _)| !these.is_empty())
-            .map(|(these, squares)| squares / squares_about_mean(these))
-            .collect();
+        let outputs = squares.iter().zip(&self.squares);
+        let varying = outputs.filter(|(_, of)| **of > 0.0);
+        let parts: Vec<f64> = varying.map(|(squares, of)| squares / of).collect();
         Ok(parts.iter().sum::<f64>() / parts.len().max(1) as f64)
     }
 }
