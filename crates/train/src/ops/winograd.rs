@@ -35,7 +35,7 @@ const TAPS: usize = KERNEL * KERNEL;
 const WIDE: usize = 256;
 
 /// Channels below which the products are too small to be worth it.
-const CHANNELS: usize = 16;
+const CHANNELS: usize = 32;
 
 /// Whether a convolution is one that this computes, and gains by it.
 pub(super) fn suits(g: &ConvGeometry) -> bool {
@@ -269,8 +269,8 @@ mod tests {
         ] {
             let g = ConvGeometry {
                 images,
-                input: [17, h, w],
-                output: [19, oh, ow],
+                input: [33, h, w],
+                output: [35, oh, ow],
                 kernel: [3, 3],
                 stride: [1, 1],
                 dilation: [1, 1],
@@ -278,8 +278,8 @@ mod tests {
                 groups: 1,
             };
             assert!(suits(&g));
-            let (x, bias) = (noise(images * g.input_len(), 2), noise(19, 3));
-            let (weight, dy) = (noise(19 * 17 * 9, 1), noise(images * g.output_len(), 4));
+            let (x, bias) = (noise(images * g.input_len(), 2), noise(35, 3));
+            let (weight, dy) = (noise(35 * 33 * 9, 1), noise(images * g.output_len(), 4));
             close(
                 &forward(&x, &weight, &bias, &g),
                 &conv2d::forward(&x, &weight, &bias, &g),
