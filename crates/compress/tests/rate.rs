@@ -1,11 +1,12 @@
 //! The rate step on the embedded digits: fewer bytes at a higher price, and zeros that stay.
 #![allow(clippy::unwrap_used)]
 
+use secateur_compress::recipe::Step;
 use secateur_compress::{Observer, Recipe, run};
-use secateur_data::load;
+use secateur_data::{Dataset, load};
 use secateur_io::codec::Store;
 use secateur_io::sct;
-use secateur_model::{Graph, Values, zoo};
+use secateur_model::{Graph, Shape, Values, infer, zoo};
 use secateur_train::{FitOptions, Quiet, evaluate, fit};
 
 struct Silent;
@@ -20,17 +21,23 @@ fn recipe(nats_per_bit: f32) -> Recipe {
     Recipe::from_toml(&text, "t").unwrap()
 }
 
+/// A network that knows the digits.
+fn trained(network: &str, train: &Dataset, options: &FitOptions) -> Graph {
+    let mut dense = zoo::build(network, [1, 8, 8], 10, 1).unwrap();
+    fit(&mut dense, train, options, &mut Quiet).unwrap();
+    dense
+}
+
 #[test]
 fn a_higher_price_makes_a_smaller_file_that_still_knows_digits() {
     let data = load("digits").unwrap();
     let (train, validation) = data.train.split(200, 0);
-    let mut dense = zoo::build("lenet-300-100", [1, 8, 8], 10, 1).unwrap();
     let options = FitOptions {
         epochs: 15.0,
         batch: 32,
         ..FitOptions::default()
     };
-    fit(&mut dense, &train, &options, &mut Quiet).unwrap();
+    let dense = trained("lenet-300-100", &train, &options);
     let small = |price: f32| {
         let recipe = recipe(price);
         run(dense.clone(), &train, &validation, &recipe, 1, &mut Silent)
@@ -103,4 +110,33 @@ fn what_has_a_form_already_is_refused() {
     assert!(error.contains("decides by itself"), "{error}");
     let error = order("kind = \"quantize\"\nweight_bits = 8");
     assert!(error.contains("decides by itself"), "{error}");
+}
+
+#[test]
+fn priced_products_are_fewer() {
+    let data = load("digits").unwrap();
+    let (train, validation) = data.train.split(200, 0);
+    let options = FitOptions {
+        epochs: 2.0,
+        batch: 32,
+        ..FitOptions::default()
+    };
+    let dense = trained("mobilenet-small", &train, &options);
+    let products = |product_bits: f32| {
+        let mut recipe = recipe(1e-5);
+        if let Step::Rate(step) = &mut recipe.steps[0] {
+            step.product_bits = product_bits;
+            step.retrain.epochs = 2.0;
+        }
+        let (small, _) = run(dense.clone(), &train, &validation, &recipe, 1, &mut Silent).unwrap();
+        let input = Shape::new(&[1, 1, 8, 8]).unwrap();
+        let macs = infer::macs(&small, &[("input", input)]).unwrap();
+        let kept = |(name, &macs): (&String, &u64)| {
+            let weight = small.weight(name).unwrap();
+            macs as f64 * weight.nonzeros() as f64 / weight.shape().elements() as f64
+        };
+        macs.iter().map(kept).sum::<f64>()
+    };
+    let [free, priced] = [0.0, 4.0].map(products);
+    assert!(priced < 0.8 * free, "{priced} of {free} products are left");
 }

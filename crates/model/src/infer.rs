@@ -4,7 +4,7 @@ use crate::eval::{Given, describe};
 use crate::ops::{self, ShapeInput};
 use crate::{Constant, DType, Dim, Graph, ModelError, Node, Op, Shape, Tensor, ValueInfo};
 use indexmap::IndexMap;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Integer values of at most so many elements are computed while shapes are
 /// inferred: lists of extents, never feature maps.
@@ -33,6 +33,37 @@ pub fn infer(
 ) -> Result<IndexMap<String, (DType, Shape)>, ModelError> {
     let known = inputs(graph, input_shapes)?;
     walk(graph, known, HashMap::new()).map(|(known, _)| known)
+}
+
+/// Multiply-accumulates that each kernel takes part in, by its name: for all items of the inputs,
+/// padding counted as if it were multiplied ([`ops::macs`]).
+///
+/// ```
+/// use secateur_model::{Shape, infer, zoo};
+/// let net = zoo::build("lenet-5", [1, 28, 28], 10, 1)?;
+/// let macs = infer::macs(&net, &[("input", Shape::new(&[1, 1, 28, 28])?)])?;
+/// assert_eq!(macs["conv1.weight"], 24 * 24 * 20 * 25);
+/// # Ok::<(), secateur_model::ModelError>(())
+/// ```
+///
+/// # Errors
+/// As [`infer`](fn@infer).
+pub fn macs(
+    graph: &Graph,
+    input_shapes: &[(&str, Shape)],
+) -> Result<BTreeMap<String, u64>, ModelError> {
+    let shapes = infer(graph, input_shapes)?;
+    let mut macs = BTreeMap::new();
+    for node in &graph.nodes {
+        let Some((name, _)) = graph.kernel_of(node) else {
+            continue;
+        };
+        let inputs: Vec<Option<&Shape>> = (0..node.inputs.len())
+            .map(|i| Some(&shapes.get(node.input(i)?)?.1))
+            .collect();
+        *macs.entry(name.to_owned()).or_default() += ops::macs(node, &inputs);
+    }
+    Ok(macs)
 }
 
 /// Types and extents of the outputs of a graph that reads what is given.

@@ -303,7 +303,7 @@ impl Learner {
         };
         let mut latent = LatentWeights::new(graph, options.unrounded.as_ref(), options.learn_steps);
         if let Some(rate) = &options.rate {
-            latent.code(&rate.steps)?;
+            latent.code(&rate.weights)?;
         }
         Ok(Self {
             latent,

@@ -4,7 +4,7 @@
 use crate::TrainError;
 use crate::ops::Live;
 use crate::optimiser::{Optimiser, Pace};
-use crate::rate::{Rate, RateOptions};
+use crate::rate::{Coded, Rate, RateOptions};
 use crate::steps::{Steps, first_step, gradient_factor, step_slope};
 use secateur_model::weight::max_code;
 use secateur_model::{Bitmask, Codebook, Constant, Graph, Scale, Support, Values, Weight};
@@ -132,8 +132,8 @@ impl LatentWeights {
     /// # Errors
     /// A name that is no weight, a weight that has another form already, a step that is no positive
     /// number.
-    pub(crate) fn code(&mut self, steps: &BTreeMap<String, f32>) -> Result<(), TrainError> {
-        for (name, &step) in steps {
+    pub(crate) fn code(&mut self, weights: &BTreeMap<String, Coded>) -> Result<(), TrainError> {
+        for (name, &coded) in weights {
             let latent = self.weights.get_mut(name);
             let fits = |l: &&mut Latent| match l.weight.values() {
                 Values::F32(_) => true,
@@ -145,13 +145,19 @@ impl LatentWeights {
                     "`{name}` is neither f32 nor integers of one scale, which a price of bits needs"
                 )));
             };
+            let Coded { step, product_bits } = coded;
             if !step.is_finite() || step <= 0.0 {
                 return Err(TrainError::Setting(format!(
                     "the step of `{name}` must be positive, found {step}"
                 )));
             }
+            if !product_bits.is_finite() || product_bits < 0.0 {
+                return Err(TrainError::Setting(format!(
+                    "the bits of products of `{name}` must be 0 or more, found {product_bits}"
+                )));
+            }
             latent.values.iter_mut().for_each(|v| *v /= step);
-            latent.rate = Some(Rate::new(latent.weight.matrix(), step));
+            latent.rate = Some(Rate::new(latent.weight.matrix(), coded));
             // Until the price has risen, what a price alone has put out may come back.
             if matches!(latent.weight.values(), Values::Int { .. }) {
                 (latent.support, latent.live) = (Support::All, None);

@@ -36,6 +36,6 @@ pub use loss::Distill;
 pub use norms::measure_norms;
 pub use ops::{Element, Matrix, add_product};
 pub use optimiser::Optimiser;
-pub use rate::RateOptions;
+pub use rate::{Coded, RateOptions};
 pub use schedule::{Curve, Schedule};
 pub use score::{Answers, Probe, Score, evaluate, logits, observe, observe_together};

@@ -19,10 +19,19 @@ use std::ops::Range;
 pub struct RateOptions {
     /// Price of a bit, in nats of the loss.
     pub nats_per_bit: f32,
-    /// Weights that are coded, and the step that each starts from.
-    pub steps: BTreeMap<String, f32>,
+    /// Weights that are coded.
+    pub weights: BTreeMap<String, Coded>,
     /// Share of the training in which the price rises and what has died may come back.
     pub warm_up: f32,
+}
+
+/// A weight that is trained to be cheap.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Coded {
+    /// Step of the integers that it starts from.
+    pub step: f32,
+    /// What a value that is not zero costs beside its code, in bits: its multiplications.
+    pub product_bits: f32,
 }
 
 /// Width of the integers: a limit that prices keep far from.
@@ -37,6 +46,7 @@ const STEP_RATE: f32 = 0.5;
 pub(crate) struct Rate {
     columns: usize,
     step: f32,
+    product_bits: f32,
     /// Moments of the gradient of the step's logarithm.
     moments: [f32; 2],
     nats_per_bit: f32,
@@ -52,11 +62,12 @@ pub(crate) struct Rate {
 }
 
 impl Rate {
-    pub(crate) fn new((rows, columns): (usize, usize), step: f32) -> Self {
+    pub(crate) fn new((rows, columns): (usize, usize), coded: Coded) -> Self {
         let columns = columns.max(1);
         Self {
             columns,
-            step,
+            step: coded.step,
+            product_bits: coded.product_bits,
             moments: [0.0; 2],
             nats_per_bit: 0.0,
             row_bits: vec![0.0; rows],
@@ -183,8 +194,9 @@ impl Rate {
         let goes_on = ((magnitude - kept) as f64 + 0.5) / (magnitude as f64 + 1.0);
         let (sign_bits, stop_bits) = (1.0, -(1.0 - goes_on).log2());
         self.unit_bits = -goes_on.log2() as f32;
+        let leaving = sign_bits + stop_bits + all + f64::from(self.product_bits);
         for (bits, &ones) in self.row_bits.iter_mut().zip(&in_row) {
-            *bits = (sign_bits + stop_bits + all - logit(ones.into(), columns as f64)) as f32;
+            *bits = (leaving - logit(ones.into(), columns as f64)) as f32;
         }
         for (bits, &ones) in self.column_bits.iter_mut().zip(&in_column) {
             // The columns of a vector are single values: they say nothing of their own.
@@ -292,10 +304,15 @@ mod tests {
     fn options() -> RateOptions {
         RateOptions {
             nats_per_bit: 0.5,
-            steps: BTreeMap::new(),
+            weights: BTreeMap::new(),
             warm_up: 0.5,
         }
     }
+
+    const CODED: Coded = Coded {
+        step: 0.1,
+        product_bits: 0.0,
+    };
 
     /// 3 rows of 4; the last row and the last column are empty.
     const VALUES: [f32; 12] = [1.2, 0.3, -2.0, 0.1, 0.9, -0.2, 0.0, 0.4, 0.2, 0.0, 0.0, 0.1];
@@ -310,7 +327,7 @@ mod tests {
 
     #[test]
     fn fuller_rows_and_columns_are_cheaper() {
-        let mut rate = Rate::new((3, 4), 0.1);
+        let mut rate = Rate::new((3, 4), CODED);
         rate.count(&VALUES);
         assert!(rate.row_bits[0] < rate.row_bits[1] && rate.row_bits[1] < rate.row_bits[2]);
         assert!(rate.column_bits[0] < rate.column_bits[2]);
@@ -318,8 +335,27 @@ mod tests {
     }
 
     #[test]
+    fn products_cost_what_they_are_said_to() {
+        let product_bits = 3.0;
+        let mut rates = [
+            CODED,
+            Coded {
+                product_bits,
+                ..CODED
+            },
+        ]
+        .map(|c| Rate::new((3, 4), c));
+        rates.iter_mut().for_each(|rate| rate.count(&VALUES));
+        let [plain, priced] = &rates;
+        assert_eq!(plain.column_bits, priced.column_bits);
+        for (plain, priced) in plain.row_bits.iter().zip(&priced.row_bits) {
+            assert!((priced - plain - product_bits).abs() < 1e-5);
+        }
+    }
+
+    #[test]
     fn the_gradient_is_the_slope_of_loss_and_price() {
-        let mut rate = Rate::new((3, 4), 0.1);
+        let mut rate = Rate::new((3, 4), CODED);
         rate.nats_per_bit = 0.5;
         rate.count(&VALUES);
         let effective: Vec<f32> = (0..12).map(|i| i as f32 - 4.0).collect();
@@ -341,7 +377,7 @@ mod tests {
 
     #[test]
     fn the_dead_stay_dead_and_only_after_the_warm_up() {
-        let mut rate = Rate::new((3, 4), 0.1);
+        let mut rate = Rate::new((3, 4), CODED);
         let mut values = VALUES;
         let mut moments = [vec![1.0; 12], vec![1.0; 12]];
         assert!(!rate.begin(&options(), &mut values, &mut moments, 0, 100));
@@ -367,7 +403,7 @@ mod tests {
 
     #[test]
     fn a_high_price_makes_everything_zero() {
-        let mut rate = Rate::new((3, 4), 0.1);
+        let mut rate = Rate::new((3, 4), CODED);
         let mut values = VALUES;
         let mut moments = [vec![0.0; 12], vec![0.0; 12]];
         for number in 0..200 {

@@ -25,7 +25,7 @@ impl Step {
                 let (_, retrain) = step.resolve(network);
                 (retrain, step.schedule.rounds())
             }
-            Self::Rate(step) => (Some(step.resolve(network).2), 1),
+            Self::Rate(step) => (Some(step.resolve(network).retrain), 1),
             Self::Norms(_) | Self::Encode(_) => (None, 1),
         };
         rounds as f64 * retrain.map_or(0.0, |retrain| retrain.effort(images))

@@ -13,7 +13,7 @@ pub use channels::{ChannelsOverride, ChannelsSchedule, ChannelsStep};
 pub use norms::NormsStep;
 pub use prune::{AllocationSettings, PruneOverride, PruneSchedule, PruneStep, ResolvedPrune};
 pub use quantize::{Biases, QuantizeStep, Rounding, SecondOrder};
-pub use rate::{RateOverride, RateStep};
+pub use rate::{RateOverride, RateStep, ResolvedRate};
 pub use retrain::{
     Automatic, DistillSettings, FeatureSetting, OptimiserSetting, Retrain, ScheduleSetting,
 };

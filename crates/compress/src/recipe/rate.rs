@@ -12,6 +12,10 @@ use std::collections::BTreeMap;
 pub struct RateStep {
     /// Price of a bit, in nats of the loss.
     pub nats_per_bit: f32,
+    /// What a weight's multiplications cost beside its code, in bits, for a weight that takes part in
+    /// as many as the network's mean; others cost in proportion.
+    #[serde(default)]
+    pub product_bits: f32,
     /// First step of the integers, in root mean squares of a weight's values; it is learned.
     #[serde(default = "default_coarseness")]
     pub coarseness: f32,
@@ -31,10 +35,25 @@ pub struct RateStep {
 pub struct RateOverride {
     /// Price of a bit.
     pub nats_per_bit: Option<f32>,
+    /// What multiplications cost.
+    pub product_bits: Option<f32>,
     /// First step of the integers.
     pub coarseness: Option<f32>,
     /// Training.
     pub retrain: Option<Retrain>,
+}
+
+/// What a rate step does to one network.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ResolvedRate<'a> {
+    /// Price of a bit.
+    pub nats_per_bit: f32,
+    /// What multiplications cost.
+    pub product_bits: f32,
+    /// First step of the integers.
+    pub coarseness: f32,
+    /// Training.
+    pub retrain: &'a Retrain,
 }
 
 fn default_coarseness() -> f32 {
@@ -50,6 +69,7 @@ impl RateStep {
     pub fn new(nats_per_bit: f32, retrain: Retrain) -> Self {
         Self {
             nats_per_bit,
+            product_bits: 0.0,
             coarseness: default_coarseness(),
             warm_up: default_warm_up(),
             retrain,
@@ -57,17 +77,18 @@ impl RateStep {
         }
     }
 
-    /// Price, coarseness and training for a network of this name.
-    pub fn resolve(&self, network: &str) -> (f32, f32, &Retrain) {
+    /// The settings for a network of this name.
+    pub fn resolve(&self, network: &str) -> ResolvedRate<'_> {
         let found = lookup(&self.network, network);
-        let price = found.and_then(|o| o.nats_per_bit);
-        let coarseness = found.and_then(|o| o.coarseness);
-        let retrain = found.and_then(|o| o.retrain.as_ref());
-        (
-            price.unwrap_or(self.nats_per_bit),
-            coarseness.unwrap_or(self.coarseness),
-            retrain.unwrap_or(&self.retrain),
-        )
+        let number = |of: fn(&RateOverride) -> Option<f32>| found.and_then(of);
+        ResolvedRate {
+            nats_per_bit: number(|o| o.nats_per_bit).unwrap_or(self.nats_per_bit),
+            product_bits: number(|o| o.product_bits).unwrap_or(self.product_bits),
+            coarseness: number(|o| o.coarseness).unwrap_or(self.coarseness),
+            retrain: found
+                .and_then(|o| o.retrain.as_ref())
+                .unwrap_or(&self.retrain),
+        }
     }
 
     pub(super) fn check(&self) -> Result<(), String> {
@@ -79,6 +100,11 @@ impl RateStep {
         let numbers = numbers.chain([self.nats_per_bit, self.coarseness]);
         if !numbers.into_iter().all(positive) {
             return Err("nats_per_bit and coarseness must be positive".into());
+        }
+        let products = self.network.values().filter_map(|o| o.product_bits);
+        let mut products = products.chain([self.product_bits]);
+        if !products.all(|bits| bits.is_finite() && bits >= 0.0) {
+            return Err("product_bits must be 0 or more".into());
         }
         if !(0.0..1.0).contains(&self.warm_up) {
             return Err(format!(

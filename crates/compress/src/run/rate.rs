@@ -3,29 +3,34 @@
 use super::retrain::Beside;
 use super::{Stage, quantize, replace_weights};
 use crate::channels::remove_dead;
-use crate::recipe::RateStep;
+use crate::recipe::{RateStep, ResolvedRate};
 use crate::{CompressError, prune};
 use secateur_model::weight::max_code;
-use secateur_model::{Bitmask, Graph, Scale, Support, Values, Weight};
-use secateur_train::RateOptions;
+use secateur_model::{Bitmask, Graph, Scale, Support, Values, Weight, infer};
+use secateur_train::{Coded, RateOptions};
 use std::collections::BTreeMap;
 
 impl Stage<'_> {
     pub(super) fn rate(&mut self, graph: &mut Graph, step: &RateStep) -> Result<(), CompressError> {
-        let (nats_per_bit, coarseness, retrain) = step.resolve(&graph.name);
+        let settings = step.resolve(&graph.name);
+        let (name, shape) = self.input(graph)?;
+        // Extents are needed for nothing else, and are not known of every network.
+        let macs = match settings.product_bits > 0.0 {
+            true => infer::macs(graph, &[(&name, shape.clone())])?,
+            false => BTreeMap::new(),
+        };
         let rate = RateOptions {
-            nats_per_bit,
-            steps: first_steps(graph, coarseness),
+            nats_per_bit: settings.nats_per_bit,
+            weights: coded(graph, settings, &macs),
             warm_up: step.warm_up,
         };
-        let coded: Vec<String> = rate.steps.keys().cloned().collect();
+        let coded: Vec<String> = rate.weights.keys().cloned().collect();
         let beside = Beside {
             rate: Some(rate),
             ..Beside::default()
         };
-        self.retrain_with(graph, Some(retrain), beside)?;
+        self.retrain_with(graph, Some(settings.retrain), beside)?;
         let scales = scales(graph, &coded);
-        let (name, shape) = self.input(graph)?;
         remove_dead(graph, &[(&name, shape)])?;
         // What dead neurons gave is added to biases, which then are no integers any more.
         for (name, scale) in scales {
@@ -35,26 +40,45 @@ impl Stage<'_> {
     }
 }
 
-/// A first step for every kernel and bias: the one it has, or so many root mean squares of its
-/// values.
-fn first_steps(graph: &Graph, coarseness: f32) -> BTreeMap<String, f32> {
-    /// A bias may be all zeros.
-    const LEAST: f32 = 1e-3;
+/// Every kernel and bias. A first step is the one that a weight has, or so many root mean squares of
+/// its values; multiplications cost by `macs`, in which biases have no part.
+fn coded(
+    graph: &Graph,
+    settings: ResolvedRate<'_>,
+    macs: &BTreeMap<String, u64>,
+) -> BTreeMap<String, Coded> {
+    let parameters = |name: &String| graph.weight(name).map_or(0, |w| w.shape().elements());
+    let each = |name: &String| {
+        let macs = macs.get(name).copied().unwrap_or(0);
+        macs as f64 / parameters(name).max(1) as f64
+    };
+    let kernels = macs.keys().map(parameters).sum::<usize>().max(1) as f64;
+    let mean = macs.values().map(|&macs| macs as f64).sum::<f64>() / kernels;
+    let bits = |name: &String| f64::from(settings.product_bits) * each(name) / mean.max(1.0);
     let names = prune::prunable(graph)
         .into_iter()
         .chain(quantize::biases(graph));
     names
         .filter_map(|name| {
-            let weight = graph.weight(&name)?;
-            if let Some(scale) = scale(weight) {
-                return Some((name, scale));
-            }
-            let values = weight.kept_f32();
-            let squares: f64 = values.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
-            let rms = (squares / values.len().max(1) as f64).sqrt() as f32;
-            Some((name, coarseness * rms.max(LEAST)))
+            let coded = Coded {
+                step: first_step(graph.weight(&name)?, settings.coarseness),
+                product_bits: bits(&name) as f32,
+            };
+            Some((name, coded))
         })
         .collect()
+}
+
+fn first_step(weight: &Weight, coarseness: f32) -> f32 {
+    /// A bias may be all zeros.
+    const LEAST: f32 = 1e-3;
+    if let Some(scale) = scale(weight) {
+        return scale;
+    }
+    let values = weight.kept_f32();
+    let squares: f64 = values.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
+    let rms = (squares / values.len().max(1) as f64).sqrt() as f32;
+    coarseness * rms.max(LEAST)
 }
 
 fn scales(graph: &Graph, names: &[String]) -> BTreeMap<String, f32> {

@@ -2,7 +2,7 @@
 
 use crate::recipe::Retrain;
 use secateur_data::Dataset;
-use secateur_model::{Graph, Shape, infer, ops};
+use secateur_model::{Graph, Shape, infer};
 
 /// Settings of one round of training.
 #[derive(Debug, Clone, PartialEq)]
@@ -166,17 +166,11 @@ fn macs(graph: &Graph, data: &Dataset) -> f64 {
     let counted = || {
         let input = graph.inputs.first()?;
         let shape = Shape::new(&[1, data.channels, data.height, data.width]).ok()?;
-        let shapes = infer(graph, &[(&input.name, shape)]).ok()?;
-        let layers = graph.nodes.iter().filter(|n| graph.kernel_of(n).is_some());
-        let macs = layers.map(|node| {
-            let inputs: Vec<Option<&Shape>> = (0..node.inputs.len())
-                .map(|i| Some(&shapes.get(node.input(i)?)?.1))
-                .collect();
-            ops::macs(node, &inputs) as f64
-        });
-        Some(macs.sum())
+        infer::macs(graph, &[(&input.name, shape)]).ok()
     };
-    counted().unwrap_or(graph.parameters() as f64)
+    counted().map_or(graph.parameters() as f64, |macs| {
+        macs.values().map(|&macs| macs as f64).sum()
+    })
 }
 
 #[cfg(test)]

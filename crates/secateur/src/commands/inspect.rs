@@ -5,7 +5,7 @@ use crate::out::Out;
 use crate::{network, units};
 use anyhow::{Context, Result};
 use secateur_io::sct::{self, Summary, WeightSummary};
-use secateur_model::{Dim, Graph, Shape, ValueInfo, Weight, infer, ops};
+use secateur_model::{Dim, Graph, Shape, ValueInfo, Weight, infer};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 
@@ -105,7 +105,7 @@ pub fn run(args: &Inspect) -> Result<()> {
     // What cannot be run can still be looked at.
     let (macs, unknown) = match macs(&graph, &args.shape.shape) {
         Ok(macs) => (macs, None),
-        Err(error) => (HashMap::new(), Some(error)),
+        Err(error) => (BTreeMap::new(), Some(error)),
     };
     let layers: Vec<Layer> = graph
         .weights()
@@ -280,20 +280,11 @@ fn value(value: &ValueInfo) -> String {
 }
 
 /// Multiply-accumulates that each weight takes part in, for one item.
-fn macs(graph: &Graph, asked: &[usize]) -> Result<HashMap<String, u64>> {
+fn macs(graph: &Graph, asked: &[usize]) -> Result<BTreeMap<String, u64>> {
     let dims = network::shape(graph, asked, None)?;
     let input = network::input(graph)?;
-    let shapes = infer(graph, &[(&input.name, Shape::new(&dims)?)])?;
     let batch = dims.first().copied().unwrap_or(1).max(1) as u64;
-    let mut macs: HashMap<String, u64> = HashMap::new();
-    for node in &graph.nodes {
-        let Some((name, _)) = graph.kernel_of(node) else {
-            continue;
-        };
-        let inputs: Vec<Option<&Shape>> = (0..node.inputs.len())
-            .map(|i| Some(&shapes.get(node.input(i)?)?.1))
-            .collect();
-        *macs.entry(name.to_owned()).or_default() += ops::macs(node, &inputs) / batch;
-    }
+    let mut macs = infer::macs(graph, &[(&input.name, Shape::new(&dims)?)])?;
+    macs.values_mut().for_each(|macs| *macs /= batch);
     Ok(macs)
 }

@@ -192,7 +192,11 @@ fn what_is_pruned_stays_so_at_a_price() {
     let mut graph = Graph::default();
     graph.constants.insert("w".into(), Constant::Weight(weight));
     let mut latent = LatentWeights::new(&graph, None, false);
-    latent.code(&BTreeMap::from([("w".into(), 1.0)])).unwrap();
+    let coded = Coded {
+        step: 1.0,
+        product_bits: 0.0,
+    };
+    latent.code(&BTreeMap::from([("w".into(), coded)])).unwrap();
     let pace = Pace {
         rate: 0.1,
         decay: 0.0,
