@@ -53,15 +53,14 @@ pub(super) fn forward(x: &[f32], weight: &[f32], bias: &[f32], g: &ConvGeometry)
     let ([c, m], block) = (g.group_channels(), block(g));
     let kernels = points_of(weight, c);
     let most = block * inputs.area();
-    let [mut points, mut results] = [c, m].map(|channels| scratch(POINTS * channels * most));
+    let mut points = scratch(c * POINTS * apart(most));
+    let mut results = scratch(POINTS * apart(m * most));
     let mut y = vec![0.0; g.images * g.output_len()];
     let blocks = y.chunks_mut(block * g.output_len());
     for (ys, xs) in blocks.zip(x.chunks(block * g.input_len())) {
         let wide = xs.len() / g.input_len() * inputs.area();
-        let (points, results) = (
-            &mut points[..POINTS * c * wide],
-            &mut results[..POINTS * m * wide],
-        );
+        let points = &mut points[..c * POINTS * apart(wide)];
+        let results = &mut results[..POINTS * apart(m * wide)];
         inputs.take::<Input, SPAN>(xs, points);
         each_point(results, m * wide, |point, results| {
             let kernels = matrix_of(&kernels, point, m, c);
@@ -90,16 +89,17 @@ pub(super) fn backward(
     let ([c, m], block) = (g.group_channels(), block(g));
     let kernels = points_of(weight, c);
     let most = block * inputs.area();
-    let [mut points, mut dresults] = [c, m].map(|channels| scratch(POINTS * channels * most));
-    let mut dpoints = scratch(if input { POINTS * c * most } else { 0 });
-    let mut dkernels = vec![0.0; kernels.len()];
+    let [mut points, mut dresults] =
+        [c, m].map(|channels| scratch(channels * POINTS * apart(most)));
+    let mut dpoints = scratch(if input { POINTS * apart(c * most) } else { 0 });
+    let mut dkernels = vec![0.0; POINTS * apart(m * c)];
     let mut dx = vec![0.0; if input { g.images * g.input_len() } else { 0 }];
     let mut dx_blocks = dx.chunks_mut(block * g.input_len());
     let blocks = x.chunks(block * g.input_len());
     for (xs, dys) in blocks.zip(dy.chunks(block * g.output_len())) {
         let wide = xs.len() / g.input_len() * inputs.area();
-        let points = &mut points[..POINTS * c * wide];
-        let dresults = &mut dresults[..POINTS * m * wide];
+        let points = &mut points[..c * POINTS * apart(wide)];
+        let dresults = &mut dresults[..m * POINTS * apart(wide)];
         inputs.take::<Input, SPAN>(xs, points);
         outputs.take::<Gradient<Output>, TILE>(dys, dresults);
         each_point(&mut dkernels, m * c, |point, dkernels| {
@@ -115,7 +115,7 @@ pub(super) fn backward(
             );
         });
         let Some(dx) = dx_blocks.next() else { continue };
-        let dpoints = &mut dpoints[..POINTS * c * wide];
+        let dpoints = &mut dpoints[..POINTS * apart(c * wide)];
         each_point(dpoints, c * wide, |point, dpoints| {
             let kernels = matrix_of(&kernels, point, m, c).transposed();
             let dresults = matrix_of(dresults, point, m, wide);
@@ -161,21 +161,30 @@ fn block(g: &ConvGeometry) -> usize {
     WIDE.div_ceil(tiles.max(1)).clamp(1, g.images.max(1))
 }
 
+/// How far points are from one another where each has so many elements: an odd number of cache lines,
+/// since those a power of two apart would turn one another out of the cache.
+fn apart(elements: usize) -> usize {
+    const LINE: usize = 2 * WIDTH;
+    (elements.div_ceil(LINE) | 1) * LINE
+}
+
 /// Visits the parts of `[points, elements]` on all threads.
 fn each_point(values: &mut [f32], elements: usize, visit: impl Fn(usize, &mut [f32]) + Sync) {
-    let parts = values.par_chunks_exact_mut(elements.max(1)).enumerate();
-    parts.for_each(|(point, part)| visit(point, part));
+    let parts = values.par_chunks_exact_mut(apart(elements)).enumerate();
+    parts.for_each(|(point, part)| visit(point, &mut part[..elements]));
 }
 
 /// One point of `[rows, points, columns]`.
 fn matrix_of(values: &[f32], point: usize, rows: usize, columns: usize) -> Matrix<'_> {
-    Matrix::strided(&values[point * columns..], rows, columns, POINTS * columns)
+    let apart = apart(columns);
+    Matrix::strided(&values[point * apart..], rows, columns, POINTS * apart)
 }
 
 /// Kernels as points: `[m, points, c]`.
 fn points_of(weight: &[f32], c: usize) -> Vec<f32> {
-    let mut points = vec![0.0; weight.len() / TAPS * POINTS];
-    let rows = points.par_chunks_exact_mut((POINTS * c).max(1));
+    let apart = apart(c);
+    let mut points = vec![0.0; weight.len() / (TAPS * c).max(1) * POINTS * apart];
+    let rows = points.par_chunks_exact_mut(POINTS * apart);
     rows.zip(weight.par_chunks_exact((TAPS * c).max(1)))
         .for_each(|(points, weight)| {
             vectorized(
@@ -189,7 +198,7 @@ fn points_of(weight: &[f32], c: usize) -> Vec<f32> {
                         }
                         let at = index * WIDTH;
                         let squares = map::<Kernel, KERNEL, SPAN>(&squares);
-                        store(&squares, &mut points[at..], c, c - at);
+                        store(&squares, &mut points[at..], apart, c - at);
                     }
                 },
             );
@@ -207,7 +216,7 @@ fn gradient_of(points: &[f32], [m, c]: [usize; 2]) -> Vec<f32> {
             || {
                 for (index, kernels) in weight.chunks_mut(TAPS * WIDTH).enumerate() {
                     let at = index * WIDTH;
-                    let squares = load::<SPAN>(&points[row * c + at..], m * c, c - at);
+                    let squares = load::<SPAN>(&points[row * c + at..], apart(m * c), c - at);
                     let squares = map::<Gradient<Kernel>, SPAN, KERNEL>(&squares);
                     for (lane, kernel) in kernels.chunks_exact_mut(TAPS).enumerate() {
                         let taps = squares.as_flattened().iter();

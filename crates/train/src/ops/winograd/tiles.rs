@@ -3,7 +3,7 @@
 use super::super::conv2d::ConvGeometry;
 use super::super::{WIDTH, vectorized};
 use super::lines::{Line, Squares, load, map, store};
-use super::{POINTS, SPAN, TILE};
+use super::{POINTS, SPAN, TILE, apart};
 use rayon::prelude::*;
 
 /// The tiles that images are cut into, row by row; those of a convolution's input overlap.
@@ -49,9 +49,8 @@ impl Tiles {
         let [channels, h, w] = self.image;
         let count = images.len() / (channels * h * w).max(1);
         let wide = count * self.area();
-        let channels = points
-            .par_chunks_exact_mut((POINTS * wide).max(1))
-            .enumerate();
+        let apart = apart(wide);
+        let channels = points.par_chunks_exact_mut(POINTS * apart).enumerate();
         let buffers = || {
             let tiles = vec![[[[0.0; WIDTH]; N]; N]; wide.div_ceil(WIDTH)];
             (tiles, vec![0.0; self.padded()])
@@ -71,7 +70,7 @@ impl Tiles {
                     for (index, tiles) in tiles.iter().enumerate() {
                         let at = index * WIDTH;
                         let tiles = map::<L, N, SPAN>(tiles);
-                        store(&tiles, &mut points[at..], wide, wide - at);
+                        store(&tiles, &mut points[at..], apart, wide - at);
                     }
                 },
             );
@@ -96,7 +95,7 @@ impl Tiles {
                     tiles.clear();
                     for at in (0..wide).step_by(WIDTH) {
                         let points = &points[channel * wide + at..];
-                        let points = load::<SPAN>(points, channels * wide, wide - at);
+                        let points = load::<SPAN>(points, apart(channels * wide), wide - at);
                         tiles.push(map::<L, SPAN, N>(&points));
                     }
                     for (index, plane) in planes.into_iter().enumerate() {
