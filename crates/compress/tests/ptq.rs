@@ -4,7 +4,7 @@
 use secateur_compress::ptq::Images;
 use secateur_compress::recipe::Step;
 use secateur_compress::{Observer, Recipe, quantize_network, run_unlabelled};
-use secateur_data::Dataset;
+use secateur_data::{Dataset, Normalize, Pixels};
 use secateur_model::{Graph, Support, Values, zoo};
 use secateur_train::{FitOptions, Quiet, evaluate, fit};
 use std::ops::ControlFlow;
@@ -208,7 +208,7 @@ fn a_recipe_without_labels_repeats_and_refuses_to_train() {
         limit: 200,
     };
     let recipe = Recipe::builtin("one-shot").unwrap();
-    let go = || run_unlabelled(linear.clone(), &samples, &recipe, &mut Silent).unwrap();
+    let go = || run_unlabelled(linear, &samples, &recipe, 1, &mut Silent).unwrap();
     let (small, layers) = go();
     assert_eq!(go().0, small);
     assert_eq!(layers.len(), 3);
@@ -221,7 +221,7 @@ fn a_recipe_without_labels_repeats_and_refuses_to_train() {
     assert!(part < 0.01, "{part} {layers:?}");
     assert!(error(&small, &data.test) <= error(linear, &data.test) + 0.6);
     let trains = Recipe::builtin("deep-compression").unwrap();
-    let refused = run_unlabelled(linear.clone(), &samples, &trains, &mut Silent).unwrap_err();
+    let refused = run_unlabelled(linear, &samples, &trains, 1, &mut Silent).unwrap_err();
     assert!(refused.to_string().contains("labels"), "{refused}");
 
     struct Impatient;
@@ -234,6 +234,47 @@ fn a_recipe_without_labels_repeats_and_refuses_to_train() {
             }
         }
     }
-    let stopped = run_unlabelled(linear.clone(), &samples, &recipe, &mut Impatient).unwrap_err();
+    let stopped = run_unlabelled(linear, &samples, &recipe, 1, &mut Impatient).unwrap_err();
     assert_eq!(stopped.to_string(), "calibration: stopped");
+}
+
+#[test]
+fn a_network_learns_from_its_own_answers_without_labels() {
+    let (_, linear, data) = trained();
+    let count = data.train.len();
+    let mut pixels = vec![0.0; count * data.train.image_len()];
+    data.train
+        .gather(&(0..count).collect::<Vec<_>>(), &mut pixels);
+    let nameless = Dataset::new(
+        "nameless",
+        1,
+        8,
+        8,
+        vec!["unlabelled".into()],
+        Pixels::F32(pixels),
+        vec![0; count],
+        Normalize::unit(1),
+    )
+    .unwrap();
+    let samples = Images {
+        data: &nameless,
+        limit: 200,
+    };
+    let recipe = |more: &str| {
+        let text = format!(
+            "name = \"t\"\n[[step]]\nkind = \"quantize\"\nweight_bits = 2\nsamples = 200\n{more}"
+        );
+        Recipe::from_toml(&text, "t").unwrap()
+    };
+    let small = |more| {
+        let (small, _) = run_unlabelled(linear, &samples, &recipe(more), 1, &mut Silent).unwrap();
+        error(&small, &data.test)
+    };
+    let learned = "[step.retrain]\nepochs = 5\nlearning_rate = 0.001\noptimiser = \"adamw\"\n\
+                   distill = { alpha = 0.0, temperature = 2.0 }\n";
+    let (plain, taught) = (small(""), small(learned));
+    assert!(taught < 0.7 * plain, "{taught} % of {plain} %");
+    let wrong = recipe(&learned.replace("alpha = 0.0", "alpha = 0.5"));
+    let refused = run_unlabelled(linear, &samples, &wrong, 1, &mut Silent).unwrap_err();
+    assert!(refused.to_string().contains("labels"), "{refused}");
 }

@@ -276,6 +276,13 @@ impl Samples for Inputs {
             each(&values.collect::<Result<Vec<_>, _>>()?)
         })
     }
+
+    fn images(&self) -> Option<&Dataset> {
+        match &self.source {
+            Source::Images { data, .. } => Some(data),
+            Source::Named(_) => None,
+        }
+    }
 }
 
 /// A network whose outputs are what a probe asks for.

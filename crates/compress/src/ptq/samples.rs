@@ -17,6 +17,11 @@ pub trait Samples {
     /// # Errors
     /// A network that cannot run, and whatever `each` refuses.
     fn observe(&self, probes: &[Probe<'_>], each: &mut Each<'_>) -> Result<(), CompressError>;
+
+    /// The samples as images, where they are such: what can be trained on.
+    fn images(&self) -> Option<&Dataset> {
+        None
+    }
 }
 
 /// The first images of a data set, for networks that the training library runs.
@@ -31,5 +36,9 @@ pub struct Images<'a> {
 impl Samples for Images<'_> {
     fn observe(&self, probes: &[Probe<'_>], each: &mut Each<'_>) -> Result<(), CompressError> {
         observe_together(probes, self.data, self.limit, each)
+    }
+
+    fn images(&self) -> Option<&Dataset> {
+        Some(self.data)
     }
 }

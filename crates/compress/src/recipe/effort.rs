@@ -12,8 +12,9 @@ impl Recipe {
 }
 
 impl Step {
-    fn effort(&self, network: &str, images: usize) -> f64 {
-        let (retrain, rounds) = match self {
+    /// How the step trains a network of this name, and how many times.
+    pub(crate) fn training(&self, network: &str) -> (Option<&Retrain>, usize) {
+        match self {
             Self::Train(step) => (Some(&step.retrain), 1),
             Self::Prune(step) => match step.schedule {
                 PruneSchedule::Rounds(rounds) => (step.resolve(network).retrain, rounds),
@@ -27,7 +28,11 @@ impl Step {
             }
             Self::Rate(step) => (Some(step.resolve(network).retrain), 1),
             Self::Norms(_) | Self::Encode(_) => (None, 1),
-        };
+        }
+    }
+
+    fn effort(&self, network: &str, images: usize) -> f64 {
+        let (retrain, rounds) = self.training(network);
         rounds as f64 * retrain.map_or(0.0, |retrain| retrain.effort(images))
     }
 }

@@ -15,6 +15,7 @@ pub use quantize::quantize;
 pub use unlabelled::run_unlabelled;
 
 use crate::CompressError;
+use crate::ptq::Images;
 use crate::recipe::{Recipe, Step};
 use secateur_data::Dataset;
 use secateur_model::{Constant, Graph, Weight};
@@ -145,28 +146,9 @@ pub fn resume(
         let kind = step.kind();
         observer.begin(index, recipe.steps.len(), kind);
         let start = Instant::now();
-        let mut stage = Stage {
-            place: format!("{} ({kind})", index + 1),
-            teacher,
-            train,
-            seed: seed.wrapping_mul(1000).wrapping_add(index as u64),
-            round: Round {
-                index: 0,
-                rounds: 1,
-            },
-            observer,
-        };
+        let mut stage = Stage::new(index, step, teacher, train, seed, observer);
         let graph = &mut at.graph;
-        match step {
-            Step::Train(step) => stage.retrain(graph, Some(&step.retrain))?,
-            Step::Channels(step) => stage.channels(graph, step)?,
-            Step::Prune(step) => stage.prune(graph, step)?,
-            Step::Rate(step) => stage.rate(graph, step)?,
-            Step::Share(step) => stage.share(graph, step)?,
-            Step::Quantize(step) => stage.quantize(graph, step)?,
-            Step::Encode(step) => stage.encode(graph, step)?,
-            Step::Norms(step) => stage.norms(graph, step)?,
-        }
+        stage.carry_out(graph, step)?;
         let score = evaluate(graph, validation).map_err(|e| stage.failed(e))?;
         let report = StepReport {
             kind: kind.to_owned(),
@@ -206,7 +188,48 @@ struct Round {
     rounds: usize,
 }
 
-impl Stage<'_> {
+impl<'a> Stage<'a> {
+    /// The `index`th step of a recipe.
+    fn new(
+        index: usize,
+        step: &Step,
+        teacher: &'a Graph,
+        train: &'a Dataset,
+        seed: u64,
+        observer: &'a mut dyn Observer,
+    ) -> Self {
+        Self {
+            place: format!("{} ({})", index + 1, step.kind()),
+            teacher,
+            train,
+            seed: seed.wrapping_mul(1000).wrapping_add(index as u64),
+            round: Round {
+                index: 0,
+                rounds: 1,
+            },
+            observer,
+        }
+    }
+
+    fn carry_out(&mut self, graph: &mut Graph, step: &Step) -> Result<(), CompressError> {
+        match step {
+            Step::Train(step) => self.retrain(graph, Some(&step.retrain)),
+            Step::Channels(step) => self.channels(graph, step),
+            Step::Prune(step) => self.prune(graph, step),
+            Step::Rate(step) => self.rate(graph, step),
+            Step::Share(step) => self.share(graph, step),
+            Step::Quantize(step) => {
+                let samples = Images {
+                    data: self.train,
+                    limit: step.samples,
+                };
+                self.quantize(graph, step, &samples).map(|_| ())
+            }
+            Step::Encode(step) => self.encode(graph, step),
+            Step::Norms(step) => self.norms(graph, step),
+        }
+    }
+
     fn failed(&self, error: TrainError) -> CompressError {
         CompressError::Train {
             step: self.place.clone(),

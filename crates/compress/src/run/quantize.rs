@@ -2,7 +2,7 @@
 
 use super::retrain::Beside;
 use super::{Stage, replace_weights};
-use crate::ptq::{self, Effect, Images, LayerError, Probe, Samples, Sparsity, Sweep};
+use crate::ptq::{self, Effect, LayerError, Probe, Samples, Sparsity, Sweep};
 use crate::recipe::{Biases, QuantizeStep, Rounding, SecondOrder};
 use crate::{CompressError, Granularity, Histogram, activations, prune, quantize_weights};
 use half::f16;
@@ -11,28 +11,28 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 impl Stage<'_> {
+    /// Quantizes by these samples, then trains. Gives what became of each layer that was rounded on
+    /// the samples.
     pub(super) fn quantize(
         &mut self,
         graph: &mut Graph,
         step: &QuantizeStep,
-    ) -> Result<(), CompressError> {
+        samples: &dyn Samples,
+    ) -> Result<Vec<LayerError>, CompressError> {
         prepare(graph, step)?;
         let unrounded = graph.clone();
-        let samples = Images {
-            data: self.train,
-            limit: step.samples,
-        };
         let observer = &mut *self.observer;
         let mut progress = |done, total| observer.progress(done, total, f32::NAN);
         // What is trained from the weights before their rounding starts from their
         // activations, too: few bits untrained give others.
         let seen = step.retrain.as_ref().map(|_| &unrounded);
-        round(graph, step, &samples, seen, &mut progress)?;
+        let errors = round(graph, step, samples, seen, &mut progress)?;
         let beside = Beside {
             unrounded: Some(unrounded),
             ..Beside::default()
         };
-        self.retrain_with(graph, step.retrain.as_ref(), beside)
+        self.retrain_with(graph, step.retrain.as_ref(), beside)?;
+        Ok(errors)
     }
 }
 

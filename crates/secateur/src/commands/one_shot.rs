@@ -57,8 +57,8 @@ pub fn compress(args: &Compress, recipe: &Recipe, out: &Out) -> Result<Option<On
         calibration.len, check.len
     ));
     let mut progress = Progress { bar: None };
-    let (small, layers) =
-        run_unlabelled(dense.clone(), &calibration, recipe, &mut progress).with_context(place)?;
+    let (small, layers) = run_unlabelled(&dense, &calibration, recipe, args.seed, &mut progress)
+        .with_context(place)?;
     drop(progress);
     interrupt::check()?;
     network::save(&small, &args.output, store_of(args, recipe))?;
