@@ -7,6 +7,7 @@ use crate::{
     lookup::look_up_in_place,
     range::check_outputs,
     sparse_i8::{ROWS_ONLY, check_line},
+    sums16::summable,
     table::{self, DenseI8Fn, DenseI8PatchesFn, Entry, Kernel},
 };
 
@@ -43,6 +44,8 @@ pub struct DenseI8 {
     depth: usize,
     /// Inputs that lie side by side.
     line: usize,
+    /// Quads whose products are added up in 16 bits, or 0.
+    sums16: usize,
     panels: Aligned<i8>,
     bias: Aligned<i32>,
 }
@@ -128,14 +131,20 @@ impl DenseI8 {
                 }
             }
         }
+        let sums16 = match kernel.isa {
+            Isa::Avx2 => summable_quads(panels.as_slice(), padded_depth),
+            _ => 0,
+        };
         let mut padded_bias = Aligned::zeros(padded);
         if let Some(bias) = bias {
             check_len("bias", outputs, bias.len())?;
             padded_bias.as_mut_slice()[..outputs].copy_from_slice(bias);
         }
         for (o, bias) in padded_bias.as_mut_slice()[..outputs].iter_mut().enumerate() {
-            let constant = kernel.isa.constant(&weights[o * depth..][..depth]);
-            *bias = bias.wrapping_add(constant);
+            if sums16 == 0 {
+                let constant = kernel.isa.constant(&weights[o * depth..][..depth]);
+                *bias = bias.wrapping_add(constant);
+            }
         }
         Ok(Self {
             isa,
@@ -144,6 +153,7 @@ impl DenseI8 {
             outputs,
             depth,
             line,
+            sums16,
             panels,
             bias: padded_bias,
         })
@@ -251,6 +261,13 @@ impl DenseI8 {
         self.line
     }
 
+    /// Quads whose products a kernel of AVX2 adds up in 16 bits, of activations as they are; 0 where
+    /// weights are too large, and activations have to be shifted.
+    #[inline(always)]
+    pub(crate) fn sums16(&self) -> usize {
+        self.sums16
+    }
+
     /// Weights of panel `index`, `[lines][line/4][64]`.
     #[inline(always)]
     pub(crate) fn panel(&self, index: usize) -> &[i8] {
@@ -264,6 +281,14 @@ impl DenseI8 {
     pub(crate) fn panel_bias(&self, index: usize) -> &[i32] {
         &self.bias.as_slice()[index * PANEL..][..PANEL]
     }
+}
+
+fn summable_quads(panels: &[i8], padded_depth: usize) -> usize {
+    let panels = panels.chunks_exact((PANEL * padded_depth).max(1));
+    summable(panels.map(|panel| {
+        let vectors = panel.chunks_exact(PANEL * QUAD);
+        vectors.map(|vector| vector.iter().copied())
+    }))
 }
 
 /// `[16 outputs][4 k]`.

@@ -75,6 +75,7 @@ mod softmax;
 mod sparse_f32;
 mod sparse_i8;
 mod squares;
+mod sums16;
 mod table;
 #[cfg(test)]
 mod tests;

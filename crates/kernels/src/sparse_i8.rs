@@ -6,6 +6,7 @@ use crate::{
     error::check_len,
     passes::{BAND, Form, Last, Passes, Slot},
     range::check_outputs,
+    sums16::summable,
     table::{self, Entry, Kernel, SparseI8Fn, SparseI8PatchesFn},
 };
 
@@ -67,6 +68,8 @@ pub struct SparseI8 {
     depth: usize,
     /// Inputs that lie side by side.
     line: usize,
+    /// Passes whose products are added up in 16 bits, or 0.
+    sums16: usize,
     passes: Passes,
     data: Aligned<u8>,
     /// In group order, padded to whole groups.
@@ -139,6 +142,10 @@ impl SparseI8 {
         if let Some(bias) = bias {
             check_len("bias", outputs, bias.len())?;
         }
+        let sums16 = match kernel.isa {
+            Isa::Avx2 => summable_passes(&passes, data.as_slice(), form),
+            _ => 0,
+        };
         let mut ordered = Aligned::zeros(passes.groups() * form.rows);
         let mut places = Aligned::zeros(outputs.next_multiple_of(BAND));
         for g in 0..passes.groups() {
@@ -146,7 +153,10 @@ impl SparseI8 {
                 let at = g * form.rows + lane;
                 places.as_mut_slice()[row as usize] = (at % BAND) as u8;
                 let row = row as usize;
-                let constant = kernel.isa.constant(weights.row(row).1);
+                let constant = match sums16 {
+                    0 => kernel.isa.constant(weights.row(row).1),
+                    _ => 0,
+                };
                 ordered.as_mut_slice()[at] = match bias {
                     Some(bias) => bias[row].wrapping_add(constant),
                     None => constant,
@@ -160,6 +170,7 @@ impl SparseI8 {
             outputs,
             depth,
             line,
+            sums16,
             passes,
             data,
             bias: ordered,
@@ -287,6 +298,13 @@ impl SparseI8 {
         self.data.as_slice()
     }
 
+    /// Passes whose products a kernel of AVX2 adds up in 16 bits, of activations as they are; 0 where
+    /// weights are too large, and activations have to be shifted.
+    #[inline(always)]
+    pub(crate) fn sums16(&self) -> usize {
+        self.sums16
+    }
+
     /// Bias of group `g`, one a lane.
     #[inline(always)]
     pub(crate) fn group_bias(&self, g: usize) -> &[i32] {
@@ -328,6 +346,16 @@ fn quads(passes: &Passes, weights: &Nonzeros<i8>, form: Form) -> Aligned<u8> {
         bytes[at + slots] = w as u8;
     });
     data
+}
+
+fn summable_passes(passes: &Passes, data: &[u8], form: Form) -> usize {
+    let slots = form.rows * form.slots;
+    summable((0..passes.groups()).map(|g| {
+        let group = passes.group(g);
+        let from = group.first_pass * 2 * slots;
+        let passes = data[from..][..group.origins.len() * 2 * slots].chunks_exact(2 * slots);
+        passes.map(move |pass| pass[slots..].iter().map(|&weight| weight as i8))
+    }))
 }
 
 fn gather16(passes: &Passes, weights: &Nonzeros<i8>) -> Aligned<u8> {

@@ -2,7 +2,7 @@
 
 use std::{arch::x86_64::*, ops::Range};
 
-use super::ymm_dot::{Weights, dot};
+use super::ymm_dot::{Weights, dot, dot16, widened};
 use crate::{
     DenseI8, IntOut, Rows,
     dense_i8::{PANEL, QUAD},
@@ -80,23 +80,45 @@ impl Tile<'_> {
                 _mm256_loadu_si256(bias.add(HALF).cast()),
             ]);
             let x = self.x.as_ptr().add(pixel * stride);
-            for q in 0..depth / QUAD {
+            let whole = |q: usize| {
                 let mut quads = [0; P];
                 for p in 0..P {
                     let x = x.add(p * stride + q * QUAD);
                     quads[p] = x.cast::<i32>().read_unaligned();
                 }
-                step::<P, VNNI>(&mut acc, w.add(q * PANEL * QUAD), &quads);
-            }
+                quads
+            };
             let from = depth / QUAD * QUAD;
-            if from < depth {
+            let rest = || {
                 let mut quads = [0; P];
                 for p in 0..P {
                     let mut bytes = [0; QUAD];
                     bytes[..depth - from].copy_from_slice(&self.x.row(pixel + p)[from..]);
                     quads[p] = i32::from_le_bytes(bytes);
                 }
-                step::<P, VNNI>(&mut acc, w.add(from * PANEL), &quads);
+                quads
+            };
+            let together = self.layer.sums16();
+            if !VNNI && together > 0 {
+                for first in (0..depth.div_ceil(QUAD)).step_by(together) {
+                    let mut sums = [[_mm256_setzero_si256(); 2]; P];
+                    for q in first..(first + together).min(depth / QUAD) {
+                        step16::<P>(&mut sums, w.add(q * PANEL * QUAD), &whole(q));
+                    }
+                    if from < depth && first + together > depth / QUAD {
+                        step16::<P>(&mut sums, w.add(from * PANEL), &rest());
+                    }
+                    for (acc, sums) in acc.iter_mut().flatten().zip(sums.iter().flatten()) {
+                        *acc = widened(*acc, *sums);
+                    }
+                }
+            } else {
+                for q in 0..depth / QUAD {
+                    step::<P, VNNI>(&mut acc, w.add(q * PANEL * QUAD), &whole(q));
+                }
+                if from < depth {
+                    step::<P, VNNI>(&mut acc, w.add(from * PANEL), &rest());
+                }
             }
         }
         let mut lanes = [[0; LANES]; P];
@@ -108,6 +130,25 @@ impl Tile<'_> {
         }
         out.put(&lanes, pixel, self.base, self.first, self.count);
         P
+    }
+}
+
+/// Adds 4 depth steps in 16 bits.
+///
+/// # Safety
+/// `w` points to 64 weights.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn step16<const P: usize>(sums: &mut [[__m256i; 2]; P], w: *const i8, x: &[i32; P]) {
+    // SAFETY: the caller's.
+    unsafe {
+        let low = _mm256_loadu_si256(w.cast());
+        let high = _mm256_loadu_si256(w.add(HALF * QUAD).cast());
+        for (sums, &x) in sums.iter_mut().zip(x) {
+            let x = _mm256_set1_epi32(x);
+            sums[0] = dot16(sums[0], x, low);
+            sums[1] = dot16(sums[1], x, high);
+        }
     }
 }
 

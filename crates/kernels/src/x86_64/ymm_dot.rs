@@ -57,5 +57,19 @@ pub(super) unsafe fn dot<const VNNI: bool>(acc: __m256i, x: __m256i, w: Weights)
         return acc;
     }
     let pairs = _mm256_maddubs_epi16(w.factors, _mm256_xor_si256(x, w.flips));
-    _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+    widened(acc, pairs)
+}
+
+/// `sums + x·w` in 16 bits, two products a lane: of weights whose [sums fit](crate::sums16) only.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn dot16(sums: __m256i, x: __m256i, w: __m256i) -> __m256i {
+    _mm256_add_epi16(sums, _mm256_maddubs_epi16(x, w))
+}
+
+/// `acc` and the two sums of 16 bits of each lane.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn widened(acc: __m256i, sums: __m256i) -> __m256i {
+    _mm256_add_epi32(acc, _mm256_madd_epi16(sums, _mm256_set1_epi16(1)))
 }

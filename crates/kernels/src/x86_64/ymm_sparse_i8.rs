@@ -2,7 +2,7 @@
 
 use std::{arch::x86_64::*, ops::Range};
 
-use super::ymm_dot::{Weights, dot};
+use super::ymm_dot::{Weights, dot, dot16, widened};
 use crate::{
     IntOut, Rows, SparseI8,
     band_bytes::BandBytes,
@@ -88,7 +88,9 @@ impl Tile<'_> {
                 let bias = self.layer.group_bias(g);
                 // SAFETY: the group is the layer's, the pixels are rows of `x`.
                 let acc = unsafe {
-                    if P == 1 {
+                    if !VNNI && self.layer.sums16() > 0 {
+                        self.small::<P>(passes.group(g), bias, &tails)
+                    } else if P == 1 {
                         [self.one::<VNNI>(passes.group(g), bias, &tails[0]); P]
                     } else {
                         self.group::<P, VNNI>(passes.group(g), bias, &tails)
@@ -139,6 +141,50 @@ impl Tile<'_> {
                     acc[p] = dot::<VNNI>(acc[p], picked(x.add(p * step), at), w);
                 }
                 pass = pass.add(2 * BYTES);
+            }
+            acc
+        }
+    }
+
+    /// Of small weights: products are added up in 16 bits.
+    ///
+    /// # Safety
+    /// As for `group`.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn small<const P: usize>(
+        &self,
+        group: Group<'_>,
+        bias: &[i32],
+        tails: &[[u8; WINDOW]; P],
+    ) -> [__m256i; P] {
+        let depth = self.layer.depth();
+        let stride = self.x.stride();
+        // SAFETY: as for `group`.
+        unsafe {
+            let rows = self.x.as_ptr().add(self.pixel * stride);
+            let mut pass = self.layer.data().as_ptr();
+            pass = pass.add(group.first_pass * 2 * BYTES);
+            let mut acc = [_mm256_loadu_si256(bias.as_ptr().cast()); P];
+            for origins in group.origins.chunks(self.layer.sums16()) {
+                let mut sums = [_mm256_setzero_si256(); P];
+                for &origin in origins {
+                    let origin = origin as usize;
+                    let (x, step) = if origin + WINDOW <= depth {
+                        (rows.add(origin), stride)
+                    } else {
+                        (tails.as_ptr().cast(), WINDOW)
+                    };
+                    let at = _mm256_loadu_si256(pass.cast());
+                    let w = _mm256_loadu_si256(pass.add(BYTES).cast());
+                    for p in 0..P {
+                        sums[p] = dot16(sums[p], picked(x.add(p * step), at), w);
+                    }
+                    pass = pass.add(2 * BYTES);
+                }
+                for (acc, sums) in acc.iter_mut().zip(sums) {
+                    *acc = widened(*acc, sums);
+                }
             }
             acc
         }
