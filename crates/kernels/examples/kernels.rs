@@ -20,6 +20,8 @@ struct Shape {
     depth: usize,
     pixels: usize,
     density: f32,
+    /// Weights are no larger.
+    most: u8,
 }
 
 const SHAPES: &[Shape] = &[
@@ -29,6 +31,10 @@ const SHAPES: &[Shape] = &[
     shape("lenet-5 ip1, 5 %", 500, 800, 1, 0.05),
     shape("square", 256, 256, 256, 0.1),
     shape("resnet 3x3 14x14, 10 %", 256, 1152, 196, 0.1),
+    Shape {
+        most: 3,
+        ..shape("the same, small weights", 256, 1152, 196, 0.1)
+    },
     shape("resnet 1x1 14x14, 5 %", 1024, 256, 196, 0.05),
     shape("resnet 1x1 14x14, 20 %", 256, 1024, 196, 0.2),
     shape("alexnet fc6, 10 %", 4096, 9216, 1, 0.1),
@@ -61,6 +67,7 @@ const fn shape(
         depth,
         pixels,
         density,
+        most: 127,
     }
 }
 
@@ -125,7 +132,12 @@ fn main() -> Result<(), KernelError> {
         let mut w = vec![0i8; outputs * depth];
         for w in &mut w {
             if (random() % 100_000) as f32 <= s.density * 100_000.0 {
-                *w = random() as i8 | 1;
+                let magnitude = (random() % u32::from(s.most) + 1) as i8;
+                *w = if random() & 1 == 0 {
+                    magnitude
+                } else {
+                    -magnitude
+                };
             }
         }
         let wf: Vec<f32> = w.iter().map(|&w| f32::from(w)).collect();

@@ -80,33 +80,24 @@ impl Tile<'_> {
                 _mm256_loadu_si256(bias.add(HALF).cast()),
             ]);
             let x = self.x.as_ptr().add(pixel * stride);
-            let whole = |q: usize| {
-                let mut quads = [0; P];
-                for p in 0..P {
-                    let x = x.add(p * stride + q * QUAD);
-                    quads[p] = x.cast::<i32>().read_unaligned();
-                }
-                quads
-            };
             let from = depth / QUAD * QUAD;
-            let rest = || {
-                let mut quads = [0; P];
-                for p in 0..P {
-                    let mut bytes = [0; QUAD];
-                    bytes[..depth - from].copy_from_slice(&self.x.row(pixel + p)[from..]);
-                    quads[p] = i32::from_le_bytes(bytes);
-                }
-                quads
-            };
             let together = self.layer.sums16();
             if !VNNI && together > 0 {
                 for first in (0..depth.div_ceil(QUAD)).step_by(together) {
                     let mut sums = [[_mm256_setzero_si256(); 2]; P];
                     for q in first..(first + together).min(depth / QUAD) {
-                        step16::<P>(&mut sums, w.add(q * PANEL * QUAD), &whole(q));
+                        step16::<P>(
+                            &mut sums,
+                            w.add(q * PANEL * QUAD),
+                            &whole_quads(x.add(q * QUAD), stride),
+                        );
                     }
                     if from < depth && first + together > depth / QUAD {
-                        step16::<P>(&mut sums, w.add(from * PANEL), &rest());
+                        step16::<P>(
+                            &mut sums,
+                            w.add(from * PANEL),
+                            &self.last_quads(pixel, from),
+                        );
                     }
                     for (acc, sums) in acc.iter_mut().flatten().zip(sums.iter().flatten()) {
                         *acc = widened(*acc, *sums);
@@ -114,10 +105,14 @@ impl Tile<'_> {
                 }
             } else {
                 for q in 0..depth / QUAD {
-                    step::<P, VNNI>(&mut acc, w.add(q * PANEL * QUAD), &whole(q));
+                    step::<P, VNNI>(
+                        &mut acc,
+                        w.add(q * PANEL * QUAD),
+                        &whole_quads(x.add(q * QUAD), stride),
+                    );
                 }
                 if from < depth {
-                    step::<P, VNNI>(&mut acc, w.add(from * PANEL), &rest());
+                    step::<P, VNNI>(&mut acc, w.add(from * PANEL), &self.last_quads(pixel, from));
                 }
             }
         }
@@ -131,6 +126,34 @@ impl Tile<'_> {
         out.put(&lanes, pixel, self.base, self.first, self.count);
         P
     }
+
+    /// The inputs from `from` on, fewer than a quad, of `P` pixels, filled with zeros.
+    #[inline]
+    fn last_quads<const P: usize>(&self, pixel: usize, from: usize) -> [i32; P] {
+        let mut quads = [0; P];
+        for (p, quad) in quads.iter_mut().enumerate() {
+            let rest = &self.x.row(pixel + p)[from..];
+            let mut bytes = [0; QUAD];
+            bytes[..rest.len()].copy_from_slice(rest);
+            *quad = i32::from_le_bytes(bytes);
+        }
+        quads
+    }
+}
+
+/// A quad of each of `P` rows.
+///
+/// # Safety
+/// `x` and what lies whole strides behind it point to 4 bytes.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn whole_quads<const P: usize>(x: *const u8, stride: usize) -> [i32; P] {
+    let mut quads = [0; P];
+    for (p, quad) in quads.iter_mut().enumerate() {
+        // SAFETY: the caller's.
+        *quad = unsafe { x.add(p * stride).cast::<i32>().read_unaligned() };
+    }
+    quads
 }
 
 /// Adds 4 depth steps in 16 bits.
