@@ -72,8 +72,8 @@ impl Tile<'_> {
         let w = self.layer.panel(self.first / PANEL).as_ptr();
         let bias = self.layer.panel_bias(self.first / PANEL).as_ptr();
         let mut acc = [[_mm256_setzero_si256(); 2]; P];
-        // SAFETY: the pixels are rows of `x`, read in whole quads below `depth`; a panel has 64 weights
-        // a quad, zeros beyond `depth`, and 16 biases.
+        // SAFETY: the pixels are rows of `x`, read in whole quads below `depth`, and beyond where another
+        // row follows; a panel has 64 weights a quad, zeros beyond `depth`, and 16 biases.
         unsafe {
             acc.fill([
                 _mm256_loadu_si256(bias.cast()),
@@ -81,6 +81,12 @@ impl Tile<'_> {
             ]);
             let x = self.x.as_ptr().add(pixel * stride);
             let from = depth / QUAD * QUAD;
+            // What lies behind a row is multiplied by zeros; behind the last one there may be nothing.
+            let more = pixel + P < self.x.rows() && stride >= QUAD;
+            let last = match more {
+                true => whole_quads::<P>(x.add(from), stride),
+                false => self.last_quads::<P>(pixel, from),
+            };
             let together = self.layer.sums16();
             if !VNNI && together > 0 {
                 for first in (0..depth.div_ceil(QUAD)).step_by(together) {
@@ -93,11 +99,7 @@ impl Tile<'_> {
                         );
                     }
                     if from < depth && first + together > depth / QUAD {
-                        step16::<P>(
-                            &mut sums,
-                            w.add(from * PANEL),
-                            &self.last_quads(pixel, from),
-                        );
+                        step16::<P>(&mut sums, w.add(from * PANEL), &last);
                     }
                     for (acc, sums) in acc.iter_mut().flatten().zip(sums.iter().flatten()) {
                         *acc = widened(*acc, *sums);
@@ -112,7 +114,7 @@ impl Tile<'_> {
                     );
                 }
                 if from < depth {
-                    step::<P, VNNI>(&mut acc, w.add(from * PANEL), &self.last_quads(pixel, from));
+                    step::<P, VNNI>(&mut acc, w.add(from * PANEL), &last);
                 }
             }
         }

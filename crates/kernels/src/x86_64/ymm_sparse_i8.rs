@@ -77,9 +77,11 @@ impl Tile<'_> {
         let mut bytes = BandBytes::<P>::new(self.pixel, self.base);
         let mut tails = [[0; WINDOW]; P];
         let tail = self.layer.depth() / WINDOW * WINDOW;
-        for p in 0..P {
-            let left = &self.x.row(self.pixel + p)[tail..];
-            tails[p][..left.len()].copy_from_slice(left);
+        if self.limit::<P>() < usize::MAX {
+            for (p, to) in tails.iter_mut().enumerate() {
+                let left = &self.x.row(self.pixel + p)[tail..];
+                to[..left.len()].copy_from_slice(left);
+            }
         }
         let groups = passes.groups_of(self.band);
         for first in groups.clone().step_by(2) {
@@ -109,6 +111,16 @@ impl Tile<'_> {
         P
     }
 
+    /// Where windows end that are read in place: what lies behind a row is picked by no index, but behind
+    /// the last one there may be nothing.
+    #[inline]
+    fn limit<const P: usize>(&self) -> usize {
+        match self.pixel + P < self.x.rows() && self.x.stride() >= WINDOW {
+            true => usize::MAX,
+            false => self.layer.depth(),
+        }
+    }
+
     /// # Safety
     /// As for `run`; `group` is the layer's, `tails` the pixels' inputs behind the whole windows.
     #[inline]
@@ -119,10 +131,10 @@ impl Tile<'_> {
         bias: &[i32],
         tails: &[[u8; WINDOW]; P],
     ) -> [__m256i; P] {
-        let depth = self.layer.depth();
+        let limit = self.limit::<P>();
         let stride = self.x.stride();
-        // SAFETY: the pixels are rows of `x`; windows begin below `depth`, and one that would end
-        // beyond it is read from its copy; a pass has 32 indices and 32 weights; a group has 8 biases.
+        // SAFETY: the pixels are rows of `x`; windows begin within them, and one that would end beyond is
+        // read from its copy, unless another row follows; a pass has 32 indices and 32 weights; a group has 8 biases.
         unsafe {
             let rows = self.x.as_ptr().add(self.pixel * stride);
             let mut pass = self.layer.data().as_ptr();
@@ -130,7 +142,7 @@ impl Tile<'_> {
             let mut acc = [_mm256_loadu_si256(bias.as_ptr().cast()); P];
             for &origin in group.origins {
                 let origin = origin as usize;
-                let (x, step) = if origin + WINDOW <= depth {
+                let (x, step) = if origin + WINDOW <= limit {
                     (rows.add(origin), stride)
                 } else {
                     (tails.as_ptr().cast(), WINDOW)
@@ -158,7 +170,7 @@ impl Tile<'_> {
         bias: &[i32],
         tails: &[[u8; WINDOW]; P],
     ) -> [__m256i; P] {
-        let depth = self.layer.depth();
+        let limit = self.limit::<P>();
         let stride = self.x.stride();
         // SAFETY: as for `group`.
         unsafe {
@@ -170,7 +182,7 @@ impl Tile<'_> {
                 let mut sums = [_mm256_setzero_si256(); P];
                 for &origin in origins {
                     let origin = origin as usize;
-                    let (x, step) = if origin + WINDOW <= depth {
+                    let (x, step) = if origin + WINDOW <= limit {
                         (rows.add(origin), stride)
                     } else {
                         (tails.as_ptr().cast(), WINDOW)
@@ -200,7 +212,7 @@ impl Tile<'_> {
         bias: &[i32],
         tail: &[u8; WINDOW],
     ) -> __m256i {
-        let depth = self.layer.depth();
+        let limit = self.limit::<1>();
         let row = self.x.row(self.pixel).as_ptr();
         // SAFETY: as for `group`.
         unsafe {
@@ -210,7 +222,7 @@ impl Tile<'_> {
             acc[0] = _mm256_loadu_si256(bias.as_ptr().cast());
             let mut step = |acc: &mut __m256i, origin: u32| {
                 let origin = origin as usize;
-                let whole = origin + WINDOW <= depth;
+                let whole = origin + WINDOW <= limit;
                 let x = if whole {
                     row.add(origin)
                 } else {
