@@ -101,8 +101,10 @@ impl Tile<'_> {
                     if from < depth && first + together > depth / QUAD {
                         step16::<P>(&mut sums, w.add(from * PANEL), &last);
                     }
-                    for (acc, sums) in acc.iter_mut().flatten().zip(sums.iter().flatten()) {
-                        *acc = widened(*acc, *sums);
+                    // By index, so that the sums stay in registers.
+                    for p in 0..P {
+                        acc[p][0] = widened(acc[p][0], sums[p][0]);
+                        acc[p][1] = widened(acc[p][1], sums[p][1]);
                     }
                 }
             } else {

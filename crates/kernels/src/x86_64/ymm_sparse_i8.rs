@@ -194,8 +194,9 @@ impl Tile<'_> {
                     }
                     pass = pass.add(2 * BYTES);
                 }
-                for (acc, sums) in acc.iter_mut().zip(sums) {
-                    *acc = widened(*acc, sums);
+                // By index, so that the sums stay in registers.
+                for p in 0..P {
+                    acc[p] = widened(acc[p], sums[p]);
                 }
             }
             acc
