@@ -1,9 +1,9 @@
 //! Quantization without training, on networks trained on the embedded digits.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use secateur_compress::ptq::Images;
+use secateur_compress::ptq::{Each, Images, Probe, Samples};
 use secateur_compress::recipe::Step;
-use secateur_compress::{Observer, Recipe, quantize_network, run_unlabelled};
+use secateur_compress::{CompressError, Observer, Recipe, quantize_network, run_unlabelled};
 use secateur_data::{Dataset, Normalize, Pixels};
 use secateur_model::{Graph, Support, Values, zoo};
 use secateur_train::{FitOptions, Quiet, evaluate, fit};
@@ -274,7 +274,26 @@ fn a_network_learns_from_its_own_answers_without_labels() {
                    distill = { alpha = 0.0, temperature = 2.0 }\n";
     let (plain, taught) = (small(""), small(learned));
     assert!(taught < 0.7 * plain, "{taught} % of {plain} %");
-    let wrong = recipe(&learned.replace("alpha = 0.0", "alpha = 0.5"));
-    let refused = run_unlabelled(linear, &samples, &wrong, 1, &mut Silent).unwrap_err();
-    assert!(refused.to_string().contains("labels"), "{refused}");
+    assert_eq!(small(learned), taught, "the same seed learns the same");
+
+    let refused = |recipe: &Recipe, samples: &dyn Samples| {
+        let refused = run_unlabelled(linear, samples, recipe, 1, &mut Silent);
+        refused.unwrap_err().to_string()
+    };
+    let labels = recipe(&learned.replace("alpha = 0.0", "alpha = 0.5"));
+    let why = refused(&labels, &samples);
+    assert!(why.contains("alpha is 0.5"), "{why}");
+    let taylor =
+        "[[step]]\nkind = \"prune\"\ncriterion = \"taylor\"\nallocation = { uniform = 0.5 }\n";
+    let why = refused(&recipe(taylor), &samples);
+    assert!(why.contains("labels"), "{why}");
+
+    struct Arrays<'a>(Images<'a>);
+    impl Samples for Arrays<'_> {
+        fn observe(&self, probes: &[Probe<'_>], each: &mut Each<'_>) -> Result<(), CompressError> {
+            self.0.observe(probes, each)
+        }
+    }
+    let why = refused(&recipe(learned), &Arrays(samples));
+    assert!(why.contains("arrays"), "{why}");
 }

@@ -1,5 +1,5 @@
 //! The rate step on the embedded digits: fewer bytes at a higher price, and zeros that stay.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use secateur_compress::recipe::Step;
 use secateur_compress::{Observer, Recipe, run};
@@ -139,4 +139,24 @@ fn priced_products_are_fewer() {
     };
     let [free, priced] = [0.0, 4.0].map(products);
     assert!(priced < 0.8 * free, "{priced} of {free} products are left");
+}
+
+#[test]
+fn the_price_of_products_is_read_for_each_network() {
+    let read = |bits: &str| {
+        let text = format!(
+            "name = \"t\"\n[[step]]\nkind = \"rate\"\nnats_per_bit = 1e-5\nproduct_bits = {bits}\n\
+             retrain = {{ epochs = 1, learning_rate = 0.01 }}\n\
+             [step.network.\"lenet*\"]\nproduct_bits = 3\n"
+        );
+        Recipe::from_toml(&text, "t").map_err(|e| e.to_string())
+    };
+    let recipe = read("0.5").unwrap();
+    let Step::Rate(step) = &recipe.steps[0] else {
+        panic!("one step");
+    };
+    let bits = ["resnet-9", "lenet-5"].map(|name| step.resolve(name).product_bits);
+    assert_eq!(bits, [0.5, 3.0]);
+    let error = read("-1").unwrap_err();
+    assert!(error.contains("found -1"), "{error}");
 }

@@ -109,7 +109,7 @@ impl Isa {
 
     /// What the set's int8 kernels leave to the bias of an output.  Arm's products are i8 × i8: kernels
     /// multiply `w·(x - 128)`, which lacks `128·w`.  AVX2 multiplies `|w|·(127 - x)` where `w` is negative,
-    /// which lacks `127·w`, and else as Arm.
+    /// which lacks `127·w`, and else as Arm; but a layer of [small weights](crate::sums16) lacks nothing.
     pub(crate) fn constant(self, weights: &[i8]) -> i32 {
         let lacking = |w: i32| match self {
             Isa::Neon | Isa::NeonDot => 128 * w,

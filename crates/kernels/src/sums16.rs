@@ -11,14 +11,19 @@ const LIMIT: u32 = 128;
 
 /// Of how many vectors of weights in a row products can be added up in 16 bits, each lane taking two
 /// products a vector; 0 where not even those of one vector can. Sums begin anew with each chain.
-pub(crate) fn summable<C, V>(chains: impl Iterator<Item = C> + Clone) -> usize
+pub(crate) fn summable<C, V>(chains: impl Iterator<Item = C>) -> usize
 where
-    C: Iterator<Item = V>,
+    C: Iterator<Item = V> + Clone,
     V: Iterator<Item = i8>,
 {
-    let counts = std::iter::successors(Some(MOST), |n| Some(n / 2)).take_while(|&n| n > 0);
-    let mut fitting = counts.filter(|&count| chains.clone().all(|chain| fits(chain, count)));
-    fitting.next().unwrap_or(0)
+    let mut count = MOST;
+    for chain in chains {
+        // What fits with a count fits with half of it.
+        while count > 0 && !fits(chain.clone(), count) {
+            count /= 2;
+        }
+    }
+    count
 }
 
 fn fits<V: Iterator<Item = i8>>(chain: impl Iterator<Item = V>, count: usize) -> bool {
@@ -33,7 +38,8 @@ fn fits<V: Iterator<Item = i8>>(chain: impl Iterator<Item = V>, count: usize) ->
             let sum = &mut sums[place / 2 % LANES][usize::from(weight < 0)];
             *sum += u32::from(weight.unsigned_abs());
         }
-        sums.iter().flatten().all(|&sum| sum <= LIMIT)
+        let most = sums.iter().flatten().fold(0, |most, &sum| most.max(sum));
+        most <= LIMIT
     })
 }
 
@@ -53,8 +59,8 @@ mod tests {
         assert_eq!(of(&[[64, -100, 0, 0], [64, -28, 0, 0]]), MOST);
         assert_eq!(of(&[[64, 1, 0, 0], [64, 0, 0, 0]]), 1);
         assert_eq!(of(&[[-128, 0, 0, 0]]), MOST);
-        // Four fit from the first on, and eight would not.
         assert_eq!(of(&[[8, 8, 0, 0]; 12]), 8);
+        // Four fit, and eight would not.
         assert_eq!(of(&[[9, 8, 0, 0]; 12]), 4);
     }
 

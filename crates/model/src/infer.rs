@@ -61,7 +61,8 @@ pub fn macs(
         let inputs: Vec<Option<&Shape>> = (0..node.inputs.len())
             .map(|i| Some(&shapes.get(node.input(i)?)?.1))
             .collect();
-        *macs.entry(name.to_owned()).or_default() += ops::macs(node, &inputs);
+        let all: &mut u64 = macs.entry(name.to_owned()).or_default();
+        *all = all.saturating_add(ops::macs(node, &inputs));
     }
     Ok(macs)
 }

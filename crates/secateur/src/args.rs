@@ -47,7 +47,7 @@ Where a command takes --data, a path is one of
   arrays                  an .npz file, or a folder with x.npy and y.npy
 A sixth of data that comes in one part is for testing.
 
-compress takes samples without labels, too, for recipes that do not train:
+compress takes samples without labels, too, for recipes that train nothing, or by the network's own answers:
   a folder of pictures    of any size: they are cut to the network's
   an .npy file            images
   an .npz file            an array for each input of the network, by its name")]

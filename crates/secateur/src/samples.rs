@@ -17,6 +17,18 @@ const BATCH_NUMBERS: usize = 1 << 20;
 /// One of so many pictures is for checking, not for calibration.
 const CHECKED: usize = 6;
 
+/// Cuts of pictures that a network learns from, at least.
+const LEARNED: usize = 256;
+
+/// What a recipe does with samples.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    /// Samples that are measured.
+    pub samples: usize,
+    /// Whether the network learns from them, too: then from all images there are.
+    pub learns: bool,
+}
+
 /// Inputs of a network, batch by batch.
 pub struct Inputs {
     source: Source,
@@ -41,12 +53,12 @@ pub struct Opened {
     pub normalize: Option<Normalize>,
 }
 
-/// Samples for a network of so many, if the path holds samples without labels.
+/// Samples for a network, if the path holds samples without labels.
 pub fn open(
     path: &str,
     graph: &Graph,
     normalize: impl Fn(usize) -> Result<Normalize>,
-    wanted: usize,
+    wanted: Wanted,
     seed: u64,
 ) -> Result<Option<Opened>> {
     let Some(found) = Unlabelled::at(Path::new(path))? else {
@@ -74,9 +86,11 @@ pub fn open(
                 data.normalize = normalize(shape[0])?;
                 Ok(data)
             };
-            let few = (wanted / CHECKED).max(check.len());
+            let least = if wanted.learns { LEARNED } else { 1 };
+            let many = wanted.samples.max(least);
+            let few = (many / CHECKED).max(check.len());
             (
-                images(graph, cut(&calibration, wanted)?)?,
+                images(graph, cut(&calibration, many)?)?,
                 images(graph, cut(&check, few)?)?,
             )
         }
@@ -89,11 +103,15 @@ pub fn open(
                 true => data.split(data.len() / CHECKED, 0),
                 false => (data.clone(), data),
             };
-            let first: Vec<usize> = (0..wanted).collect();
-            (
-                images(graph, calibration.subset(&first))?,
-                images(graph, check)?,
-            )
+            let samples = wanted.samples.min(calibration.len());
+            let calibration = match wanted.learns {
+                true => images(graph, calibration)?.first(samples),
+                false => {
+                    let first: Vec<usize> = (0..samples).collect();
+                    images(graph, calibration.subset(&first))?
+                }
+            };
+            (calibration, images(graph, check)?)
         }
         Unlabelled::Named(path) => {
             let place = path.display().to_string();
@@ -105,7 +123,7 @@ pub fn open(
                 0 => samples.clone(),
                 _ => samples.split_off(samples.len() - checked),
             };
-            samples.truncate(wanted);
+            samples.truncate(wanted.samples);
             (Inputs::named(samples), Inputs::named(check))
         }
     };
@@ -228,6 +246,14 @@ impl Inputs {
             source: Source::Named(samples),
             len,
         }
+    }
+
+    /// Measured on so many only, from the first on; whole batches, where the network insists.
+    fn first(mut self, samples: usize) -> Self {
+        if let Source::Images { batch, .. } = self.source {
+            self.len = self.len.min(samples.next_multiple_of(batch));
+        }
+        self
     }
 
     fn normalize(&self) -> Option<&Normalize> {

@@ -94,6 +94,31 @@ fn arrays_by_the_names_of_inputs_are_enough() {
 }
 
 #[test]
+fn images_without_labels_are_learned_from() {
+    let place = place();
+    let data = secateur::data::load("digits").unwrap().train;
+    let mut pixels = vec![0.0f32; 300 * 64];
+    data.gather(&(0..300).collect::<Vec<_>>(), &mut pixels);
+    let mut array = Vec::new();
+    secateur::data::write_npy(&mut array, &[300, 1, 8, 8], &pixels).unwrap();
+    place.write("x.npy", &array);
+    let train = b"name = \"t\"\n[[step]]\nkind = \"train\"\n\
+                 [step.retrain]\nepochs = 1\nlearning_rate = 0.001\nbatch = 10\n\
+                 distill = { alpha = 0.0, temperature = 1.0 }\n";
+    place.write("t.toml", train);
+    let ran = place.ok("compress dense.onnx --data x.npy --recipe t.toml -o a.sct --json a.json");
+    assert!(
+        ran.stdout
+            .contains("250 images without labels to learn from"),
+        "{ran:?}"
+    );
+    let cosine = &place.json("a.json")["agreement"]["cosine_least"];
+    assert!(cosine.as_f64().unwrap() > 0.98, "{cosine}");
+    let ran = place.ok("compress dense.onnx --data pictures --recipe t.toml -o b.sct");
+    assert!(ran.stdout.contains("300 images without labels"), "{ran:?}");
+}
+
+#[test]
 fn what_needs_labels_says_so() {
     let place = place();
     let ran =

@@ -123,15 +123,20 @@ impl<'a> Objective<'a> {
             value: values.get(output),
             name: output,
         };
-        let own = answers.own_loss(data, &batch)?;
         let loss = match &self.teacher {
-            None => own,
+            None => answers.own_loss(data, &batch)?,
             Some(teacher) => {
                 let alpha = teacher.distill.alpha;
+                // Before the teacher takes the images; without weight, labels may mean nothing.
+                let own = (alpha > 0.0).then(|| answers.own_loss(data, &batch));
+                let images = batch.indices.len();
                 let theirs = teacher.values(batch.input)?;
-                let taught = answers.taught_loss(&theirs, teacher, batch.indices.len())?;
+                let taught = answers.taught_loss(&theirs, teacher, images)? * (1.0 - alpha);
                 let likeness = teacher.likeness(values, &theirs, features);
-                let loss = own * alpha + taught * (1.0 - alpha);
+                let loss = match own.transpose()? {
+                    Some(own) => own * alpha + taught,
+                    None => taught,
+                };
                 match likeness {
                     Some(likeness) => loss + likeness,
                     None => loss,

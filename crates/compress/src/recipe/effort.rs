@@ -9,6 +9,12 @@ impl Recipe {
         let steps = self.steps.iter();
         steps.map(|step| step.effort(network, images)).collect()
     }
+
+    /// Whether a step trains a network of this name.
+    pub fn learns(&self, network: &str) -> bool {
+        let mut steps = self.steps.iter();
+        steps.any(|step| step.training(network).0.is_some())
+    }
 }
 
 impl Step {

@@ -103,8 +103,8 @@ impl RateStep {
         }
         let products = self.network.values().filter_map(|o| o.product_bits);
         let mut products = products.chain([self.product_bits]);
-        if !products.all(|bits| bits.is_finite() && bits >= 0.0) {
-            return Err("product_bits must be 0 or more".into());
+        if let Some(bits) = products.find(|bits| !bits.is_finite() || *bits < 0.0) {
+            return Err(format!("product_bits must be 0 or more, found {bits}"));
         }
         if !(0.0..1.0).contains(&self.warm_up) {
             return Err(format!(

@@ -33,11 +33,7 @@ impl Stage<'_> {
 
     pub(super) fn encode(&self, graph: &mut Graph, step: &EncodeStep) -> Result<(), CompressError> {
         if step.fold_norms {
-            let before = graph.clone();
-            ptq::fold_norms(graph)?;
-            let mut biases = quantize::biases(graph);
-            biases.retain(|name| before.weight(name) != graph.weight(name));
-            replace_weights(graph, biases, quantize::half_precision)?;
+            fold_norms(graph)?;
         }
         if step.order_channels {
             let (name, shape) = self.input(graph)?;
@@ -52,4 +48,13 @@ impl Stage<'_> {
         let image = [1, self.train.channels, self.train.height, self.train.width];
         Ok((name.unwrap_or_default(), Shape::new(&image)?))
     }
+}
+
+/// Makes normalisations part of the layers before them; biases that they change take two bytes.
+pub(super) fn fold_norms(graph: &mut Graph) -> Result<(), CompressError> {
+    let before = graph.clone();
+    ptq::fold_norms(graph)?;
+    let mut biases = quantize::biases(graph);
+    biases.retain(|name| before.weight(name) != graph.weight(name));
+    replace_weights(graph, biases, quantize::half_precision)
 }

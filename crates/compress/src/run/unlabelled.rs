@@ -1,11 +1,13 @@
 //! A recipe carried out where there are samples but no labels.
 
+use super::channels::fold_norms;
 use super::quantize::quantize;
 use super::{Observer, Stage};
 use crate::ptq::{LayerError, Samples};
 use crate::recipe::{Recipe, Retrain, Step};
 use crate::{CompressError, Criterion};
-use secateur_model::Graph;
+use secateur_data::Dataset;
+use secateur_model::{Graph, Shape, infer};
 
 /// Carries out a recipe whose steps need no labels: those that train nothing, and those that learn from
 /// the answers of the network as it was given (`distill.alpha = 0`). Gives the network and what
@@ -22,14 +24,13 @@ pub fn run_unlabelled(
     observer: &mut dyn Observer,
 ) -> Result<(Graph, Vec<LayerError>), CompressError> {
     // Before any work is done.
-    recipe.steps.iter().try_for_each(|step| {
-        without_labels(step, &dense.name, samples.images().is_some()).map_err(|reason| {
-            CompressError::Refused {
-                step: step.kind(),
-                reason,
-            }
-        })
-    })?;
+    for step in &recipe.steps {
+        let refused = |reason| CompressError::Refused {
+            step: step.kind(),
+            reason,
+        };
+        without_labels(step, dense, samples.images()).map_err(refused)?;
+    }
     let (mut graph, mut errors) = (dense.clone(), Vec::new());
     for (index, step) in recipe.steps.iter().enumerate() {
         observer.begin(index, recipe.steps.len(), step.kind());
@@ -45,7 +46,12 @@ pub fn run_unlabelled(
                 let mut progress = |done, total| observer.progress(done, total, f32::NAN);
                 errors = quantize(&mut graph, step, samples, &mut progress)?;
             }
+            (Step::Encode(step), None) if step.fold_norms => fold_norms(&mut graph)?,
             (_, None) => {}
+        }
+        if step.training(&dense.name).0.is_some() {
+            // What was measured is no more.
+            errors.clear();
         }
     }
     graph.metadata.insert("recipe".into(), recipe.name.clone());
@@ -53,27 +59,60 @@ pub fn run_unlabelled(
 }
 
 /// Why a step cannot be done.
-fn without_labels(step: &Step, network: &str, images: bool) -> Result<(), String> {
-    let (retrain, _) = step.training(network);
-    let taught = |retrain: &Retrain| retrain.distill.as_ref().is_some_and(|d| d.alpha == 0.0);
-    if !retrain.is_none_or(taught) {
-        return Err(
-            "it learns from labels, and these samples have none; with `distill = { alpha = 0, .. }` \
-             it would learn from the network's own answers. Recipes that train nothing are one-shot, \
-             one-shot-sparse and int8"
-                .into(),
-        );
-    }
-    if matches!(step, Step::Prune(step) if step.criterion == Criterion::Taylor) {
-        return Err("its criterion asks labels, and these samples have none".into());
-    }
+fn without_labels(step: &Step, dense: &Graph, images: Option<&Dataset>) -> Result<(), String> {
+    let (retrain, _) = step.training(&dense.name);
     let arrays_do = match step {
         Step::Quantize(step) => step.retrain.is_none(),
         Step::Encode(step) => !step.order_channels,
         _ => false,
     };
-    match images || arrays_do {
-        true => Ok(()),
-        false => Err("it needs images, and these samples are arrays".into()),
+    let Some(images) = images else {
+        return match arrays_do {
+            true => Ok(()),
+            false => Err(
+                "these samples are arrays: without images, nothing but quantize and encode \
+                 can be done, without training and `order_channels`"
+                    .into(),
+            ),
+        };
+    };
+    if matches!(step, Step::Prune(step) if step.criterion == Criterion::Taylor) {
+        return Err("its criterion asks labels, and these samples have none".into());
+    }
+    match retrain {
+        None => Ok(()),
+        Some(retrain) => taught(retrain).and_then(|()| answers_classes(dense, images)),
+    }
+}
+
+/// Whether labels have no part in a training.
+fn taught(retrain: &Retrain) -> Result<(), String> {
+    let found = match &retrain.distill {
+        Some(distill) if distill.alpha == 0.0 => return Ok(()),
+        Some(distill) => format!("distill.alpha is {}", distill.alpha),
+        None => "there is no `distill`".into(),
+    };
+    Err(format!(
+        "it learns from labels, and these samples have none; with `distill = {{ alpha = 0, .. }}` it would \
+         learn from the network's own answers, but {found}. Recipes that train nothing are one-shot, \
+         one-shot-sparse and int8"
+    ))
+}
+
+/// Whether a network answers as training can learn from: a row for each image.
+fn answers_classes(dense: &Graph, images: &Dataset) -> Result<(), String> {
+    let (Some(input), Some(output)) = (dense.inputs.first(), dense.outputs.first()) else {
+        return Ok(());
+    };
+    let shape = Shape::new(&[1, images.channels, images.height, images.width]);
+    let shapes = shape.and_then(|shape| infer(dense, &[(&input.name, shape)]));
+    match shapes.as_ref().map(|shapes| shapes.get(&output.name)) {
+        Ok(Some((_, shape))) if shape.rank() != 2 => Err(format!(
+            "learning from the network's own answers needs an output of [images, classes], `{}` is {:?}",
+            output.name,
+            shape.dims()
+        )),
+        // What cannot be told here, training tells.
+        _ => Ok(()),
     }
 }

@@ -73,7 +73,7 @@ impl Tile<'_> {
         let bias = self.layer.panel_bias(self.first / PANEL).as_ptr();
         let mut acc = [[_mm256_setzero_si256(); 2]; P];
         // SAFETY: the pixels are rows of `x`, read in whole quads below `depth`, and beyond where another
-        // row follows; a panel has 64 weights a quad, zeros beyond `depth`, and 16 biases.
+        // row follows a quad or more behind; a panel has 64 weights a quad, zeros beyond `depth`, and 16 biases.
         unsafe {
             acc.fill([
                 _mm256_loadu_si256(bias.cast()),

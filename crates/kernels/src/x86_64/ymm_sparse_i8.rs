@@ -134,7 +134,7 @@ impl Tile<'_> {
         let limit = self.limit::<P>();
         let stride = self.x.stride();
         // SAFETY: the pixels are rows of `x`; windows begin within them, and one that would end beyond is
-        // read from its copy, unless another row follows; a pass has 32 indices and 32 weights; a group has 8 biases.
+        // read from its copy, unless a row follows a window or more behind; a pass has 32 indices and 32 weights; a group has 8 biases.
         unsafe {
             let rows = self.x.as_ptr().add(self.pixel * stride);
             let mut pass = self.layer.data().as_ptr();
@@ -213,7 +213,7 @@ impl Tile<'_> {
         bias: &[i32],
         tail: &[u8; WINDOW],
     ) -> __m256i {
-        let limit = self.limit::<1>();
+        let depth = self.layer.depth();
         let row = self.x.row(self.pixel).as_ptr();
         // SAFETY: as for `group`.
         unsafe {
@@ -223,7 +223,7 @@ impl Tile<'_> {
             acc[0] = _mm256_loadu_si256(bias.as_ptr().cast());
             let mut step = |acc: &mut __m256i, origin: u32| {
                 let origin = origin as usize;
-                let whole = origin + WINDOW <= limit;
+                let whole = origin + WINDOW <= depth;
                 let x = if whole {
                     row.add(origin)
                 } else {

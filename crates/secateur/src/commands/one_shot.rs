@@ -5,10 +5,10 @@ use crate::agreement::{self, Agreement};
 use crate::args::Compress;
 use crate::out::Out;
 use crate::progress::Bar;
-use crate::samples::{self, Opened};
+use crate::samples::{self, Opened, Wanted};
 use crate::{file, interrupt, network, picture, units};
 use anyhow::{Context, Result, bail};
-use secateur_compress::ptq::LayerError;
+use secateur_compress::ptq::{LayerError, Samples};
 use secateur_compress::recipe::Step;
 use secateur_compress::{Observer, Recipe, StepReport, run_unlabelled};
 use secateur_model::Graph;
@@ -35,7 +35,13 @@ pub fn compress(args: &Compress, recipe: &Recipe, out: &Out) -> Result<Option<On
     let start = Instant::now();
     let mut dense = network::load(&args.network)?;
     let normalize = |channels| picture::normalize(&dense, &args.scaling, channels);
-    let opened = samples::open(&args.data, &dense, normalize, wanted(recipe), args.seed);
+    let opened = samples::open(
+        &args.data,
+        &dense,
+        normalize,
+        wanted(recipe, &dense),
+        args.seed,
+    );
     let Some(Opened {
         calibration,
         check,
@@ -52,10 +58,17 @@ pub fn compress(args: &Compress, recipe: &Recipe, out: &Out) -> Result<Option<On
         normalize.store(&mut dense.metadata);
     }
     let bytes_before = 4 * dense.parameters() as u64;
-    out.line(format_args!(
-        "{} samples without labels to calibrate, {} to check",
-        calibration.len, check.len
-    ));
+    match calibration.images().filter(|_| recipe.learns(&dense.name)) {
+        Some(images) => out.line(format_args!(
+            "{} images without labels to learn from, {} to check",
+            images.len(),
+            check.len
+        )),
+        None => out.line(format_args!(
+            "{} samples without labels to calibrate, {} to check",
+            calibration.len, check.len
+        )),
+    }
     let mut progress = Progress { bar: None };
     let (small, layers) = run_unlabelled(&dense, &calibration, recipe, args.seed, &mut progress)
         .with_context(place)?;
@@ -139,11 +152,16 @@ pub fn show(args: &Compress, result: &OneShot, out: &Out) {
     ));
 }
 
-/// Samples that the recipe's steps ask for.
-fn wanted(recipe: &Recipe) -> usize {
+/// What the recipe's steps ask for.
+fn wanted(recipe: &Recipe, network: &Graph) -> Wanted {
     let samples = recipe.steps.iter().filter_map(|step| match step {
         Step::Quantize(step) => Some(step.samples),
+        Step::Norms(step) => Some(step.images),
+        Step::Prune(step) => Some(step.images),
         _ => None,
     });
-    samples.max().unwrap_or(1)
+    Wanted {
+        samples: samples.max().unwrap_or(1),
+        learns: recipe.learns(&network.name),
+    }
 }

@@ -41,7 +41,7 @@ pub fn page(title: &str, subtitle: &str, steps: &[StepProfile], roof: &Roof) -> 
         lead: format!(
             "Each mark is a layer, its area the time it takes. A layer cannot be above the roof: on the slope it waits \
              for bytes ({:.1} GB/s over {}), under the flat part it multiplies as fast as the best dense kernel of its \
-             arithmetic. Only multiplies with a weight that is not zero count. Rates {}.",
+             arithmetic (without AVX-512 or VNNI, integers of small weights go faster than that). Only multiplies with a weight that is not zero count. Rates {}.",
             roof.gb_per_s,
             units::bytes(roof.working_set as u64),
             match roof.measured {

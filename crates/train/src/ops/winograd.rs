@@ -164,23 +164,23 @@ fn block(g: &ConvGeometry) -> usize {
 /// How far points are from one another where each has so many elements: an odd number of cache lines,
 /// since those a power of two apart would turn one another out of the cache.
 fn apart(elements: usize) -> usize {
-    const LINE: usize = 2 * WIDTH;
+    const LINE: usize = 64 / size_of::<f32>();
     (elements.div_ceil(LINE) | 1) * LINE
 }
 
-/// Visits the parts of `[points, elements]` on all threads.
+/// Visits the parts of `[points, elements]`, points [apart], on all threads.
 fn each_point(values: &mut [f32], elements: usize, visit: impl Fn(usize, &mut [f32]) + Sync) {
     let parts = values.par_chunks_exact_mut(apart(elements)).enumerate();
     parts.for_each(|(point, part)| visit(point, &mut part[..elements]));
 }
 
-/// One point of `[rows, points, columns]`.
+/// One point of `[rows, points, columns]`, points [apart].
 fn matrix_of(values: &[f32], point: usize, rows: usize, columns: usize) -> Matrix<'_> {
     let apart = apart(columns);
     Matrix::strided(&values[point * apart..], rows, columns, POINTS * apart)
 }
 
-/// Kernels as points: `[m, points, c]`.
+/// Kernels as points: `[m, points, c]`, points [apart].
 fn points_of(weight: &[f32], c: usize) -> Vec<f32> {
     let apart = apart(c);
     let mut points = vec![0.0; weight.len() / (TAPS * c).max(1) * POINTS * apart];
@@ -206,7 +206,7 @@ fn points_of(weight: &[f32], c: usize) -> Vec<f32> {
     points
 }
 
-/// Kernels' gradient `[m, c, 3, 3]` from that of their points, `[points, m, c]`.
+/// Kernels' gradient `[m, c, 3, 3]` from that of their points, `[points, m, c]`, [apart].
 fn gradient_of(points: &[f32], [m, c]: [usize; 2]) -> Vec<f32> {
     let mut weight = vec![0.0; m * c * TAPS];
     let rows = weight.par_chunks_exact_mut((TAPS * c).max(1)).enumerate();

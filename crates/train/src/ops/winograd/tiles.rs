@@ -44,7 +44,7 @@ impl Tiles {
         self.grid[0] * self.grid[1]
     }
 
-    /// The points of images' tiles: `[channels, points, images · tiles]`.
+    /// The points of images' tiles: `[channels, points, images · tiles]`, points [apart].
     pub fn take<L: Line<N, SPAN>, const N: usize>(&self, images: &[f32], points: &mut [f32]) {
         let [channels, h, w] = self.image;
         let count = images.len() / (channels * h * w).max(1);
@@ -77,7 +77,7 @@ impl Tiles {
         });
     }
 
-    /// Adds what points, `[points, channels, images · tiles]`, stand for to images.
+    /// Adds what points, `[points, channels, images · tiles]`, points [apart], stand for to images.
     pub fn give<L: Line<SPAN, N>, const N: usize>(&self, points: &[f32], images: &mut [f32]) {
         let [channels, h, w] = self.image;
         let count = images.len() / (channels * h * w).max(1);
