@@ -260,11 +260,14 @@ fn a_network_learns_from_its_own_answers_without_labels() {
         data: &nameless,
         limit: 200,
     };
-    let recipe = |more: &str| {
-        let text = format!(
-            "name = \"t\"\n[[step]]\nkind = \"quantize\"\nweight_bits = 2\nsamples = 200\n{more}"
-        );
+    let only = |step: &str| {
+        let text = format!("name = \"t\"\n[[step]]\n{step}");
         Recipe::from_toml(&text, "t").unwrap()
+    };
+    let recipe = |more: &str| {
+        only(&format!(
+            "kind = \"quantize\"\nweight_bits = 2\nsamples = 200\n{more}"
+        ))
     };
     let small = |more| {
         let (small, _) = run_unlabelled(linear, &samples, &recipe(more), 1, &mut Silent).unwrap();
@@ -283,9 +286,8 @@ fn a_network_learns_from_its_own_answers_without_labels() {
     let labels = recipe(&learned.replace("alpha = 0.0", "alpha = 0.5"));
     let why = refused(&labels, &samples);
     assert!(why.contains("alpha is 0.5"), "{why}");
-    let taylor =
-        "[[step]]\nkind = \"prune\"\ncriterion = \"taylor\"\nallocation = { uniform = 0.5 }\n";
-    let why = refused(&recipe(taylor), &samples);
+    let taylor = "kind = \"prune\"\ncriterion = \"taylor\"\nallocation = { uniform = 0.5 }\n";
+    let why = refused(&only(taylor), &samples);
     assert!(why.contains("labels"), "{why}");
 
     struct Arrays<'a>(Images<'a>);
