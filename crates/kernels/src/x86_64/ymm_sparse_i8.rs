@@ -77,7 +77,7 @@ impl Tile<'_> {
         let mut bytes = BandBytes::<P>::new(self.pixel, self.base);
         let mut tails = [[0; WINDOW]; P];
         let tail = self.layer.depth() / WINDOW * WINDOW;
-        if self.limit::<P>() < usize::MAX {
+        if !self.reads_beyond::<P>() {
             for (p, to) in tails.iter_mut().enumerate() {
                 let left = &self.x.row(self.pixel + p)[tail..];
                 to[..left.len()].copy_from_slice(left);
@@ -111,14 +111,28 @@ impl Tile<'_> {
         P
     }
 
-    /// Where windows end that are read in place: what lies behind a row is picked by no index, but behind
-    /// the last one there may be nothing.
-    #[inline]
-    fn limit<const P: usize>(&self) -> usize {
-        match self.pixel + P < self.x.rows() && self.x.stride() >= WINDOW {
-            true => usize::MAX,
-            false => self.layer.depth(),
+    /// Whether windows may end beyond a row: what lies there is picked by no index, but behind the last row
+    /// there may be nothing.
+    #[inline(always)]
+    fn reads_beyond<const P: usize>(&self) -> bool {
+        self.pixel + P < self.x.rows() && self.x.stride() >= WINDOW
+    }
+
+    /// Where the first pixel's window from `origin` on lies, and how far the next pixel's is from it.
+    #[inline(always)]
+    fn window<const P: usize>(&self, origin: u32, tails: &[[u8; WINDOW]; P]) -> (*const u8, usize) {
+        let (origin, stride) = (origin as usize, self.x.stride());
+        if self.reads_beyond::<P>() || origin + WINDOW <= self.layer.depth() {
+            let first = self.pixel * stride + origin;
+            return (self.x.as_ptr().wrapping_add(first), stride);
         }
+        (tails.as_ptr().cast(), WINDOW)
+    }
+
+    /// The passes of a group, 64 bytes each.
+    #[inline(always)]
+    fn data(&self, group: Group<'_>) -> *const u8 {
+        self.layer.data()[group.first_pass * 2 * BYTES..].as_ptr()
     }
 
     /// # Safety
@@ -131,22 +145,14 @@ impl Tile<'_> {
         bias: &[i32],
         tails: &[[u8; WINDOW]; P],
     ) -> [__m256i; P] {
-        let limit = self.limit::<P>();
-        let stride = self.x.stride();
         // SAFETY: the pixels are rows of `x`; windows begin within them, and one that would end beyond is
-        // read from its copy, unless a row follows a window or more behind; a pass has 32 indices and 32 weights; a group has 8 biases.
+        // read from its copy, unless a row follows a window or more behind; a pass has 32 indices and
+        // 32 weights; a group has 8 biases.
         unsafe {
-            let rows = self.x.as_ptr().add(self.pixel * stride);
-            let mut pass = self.layer.data().as_ptr();
-            pass = pass.add(group.first_pass * 2 * BYTES);
+            let mut pass = self.data(group);
             let mut acc = [_mm256_loadu_si256(bias.as_ptr().cast()); P];
             for &origin in group.origins {
-                let origin = origin as usize;
-                let (x, step) = if origin + WINDOW <= limit {
-                    (rows.add(origin), stride)
-                } else {
-                    (tails.as_ptr().cast(), WINDOW)
-                };
+                let (x, step) = self.window(origin, tails);
                 let at = _mm256_loadu_si256(pass.cast());
                 let w = Weights::of::<VNNI>(_mm256_loadu_si256(pass.add(BYTES).cast()));
                 for p in 0..P {
@@ -170,23 +176,14 @@ impl Tile<'_> {
         bias: &[i32],
         tails: &[[u8; WINDOW]; P],
     ) -> [__m256i; P] {
-        let limit = self.limit::<P>();
-        let stride = self.x.stride();
         // SAFETY: as for `group`.
         unsafe {
-            let rows = self.x.as_ptr().add(self.pixel * stride);
-            let mut pass = self.layer.data().as_ptr();
-            pass = pass.add(group.first_pass * 2 * BYTES);
+            let mut pass = self.data(group);
             let mut acc = [_mm256_loadu_si256(bias.as_ptr().cast()); P];
             for origins in group.origins.chunks(self.layer.sums16()) {
                 let mut sums = [_mm256_setzero_si256(); P];
                 for &origin in origins {
-                    let origin = origin as usize;
-                    let (x, step) = if origin + WINDOW <= limit {
-                        (rows.add(origin), stride)
-                    } else {
-                        (tails.as_ptr().cast(), WINDOW)
-                    };
+                    let (x, step) = self.window(origin, tails);
                     let at = _mm256_loadu_si256(pass.cast());
                     let w = _mm256_loadu_si256(pass.add(BYTES).cast());
                     for p in 0..P {
@@ -217,8 +214,7 @@ impl Tile<'_> {
         let row = self.x.row(self.pixel).as_ptr();
         // SAFETY: as for `group`.
         unsafe {
-            let mut pass = self.layer.data().as_ptr();
-            pass = pass.add(group.first_pass * 2 * BYTES);
+            let mut pass = self.data(group);
             let mut acc = [_mm256_setzero_si256(); CHAINS];
             acc[0] = _mm256_loadu_si256(bias.as_ptr().cast());
             let mut step = |acc: &mut __m256i, origin: u32| {
