@@ -11,58 +11,84 @@ use std::collections::{BTreeMap, BTreeSet};
 /// convolution or fully connected layer reads, taken back before operators that
 /// only move values, so that bytes flow from layer to layer.
 pub fn quantizable(graph: &Graph) -> Vec<String> {
-    let producers = graph.producers();
     let mut seen = BTreeSet::new();
-    let mut names = Vec::new();
-    for node in &graph.nodes {
-        if graph.kernel_of(node).is_none() {
-            continue;
-        }
-        let Some(mut value) = node.input(0) else {
-            continue;
-        };
+    let read = read_by_layers(graph).into_iter().map(|(_, value)| value);
+    let first = read.filter(|value| seen.insert(*value));
+    first.map(str::to_owned).collect()
+}
+
+/// Weights of the layers that compute with reals in a network whose other layers read codes.
+pub fn on_reals(graph: &Graph) -> Vec<&str> {
+    let producers = graph.producers();
+    let codes = |value: &str| {
+        let source = producers.get(value).map(|&index| &graph.nodes[index].op);
+        matches!(source, Some(Op::DequantizeLinear { .. }))
+    };
+    let (quantized, others): (Vec<_>, Vec<_>) = read_by_layers(graph)
+        .into_iter()
+        .partition(|(_, value)| codes(value));
+    match quantized.is_empty() {
+        true => Vec::new(),
+        false => others.into_iter().map(|(weight, _)| weight).collect(),
+    }
+}
+
+/// Each layer's weight and the value that it reads.
+fn read_by_layers(graph: &Graph) -> Vec<(&str, &str)> {
+    let producers = graph.producers();
+    let layers = graph.nodes.iter().filter_map(|node| {
+        let (weight, _) = graph.kernel_of(node)?;
+        Some((weight, node.input(0)?))
+    });
+    let source = |(weight, mut value)| {
         while let Some(&index) = producers.get(value) {
-            let source = &graph.nodes[index];
-            let passes = source.moves_values() || matches!(source.op, Op::Identity | Op::Dropout);
-            match source.input(0) {
+            let node = &graph.nodes[index];
+            let passes = node.moves_values() || matches!(node.op, Op::Identity | Op::Dropout);
+            match node.input(0) {
                 Some(input) if passes => value = input,
                 _ => break,
             }
         }
-        if seen.insert(value.to_owned()) {
-            names.push(value.to_owned());
-        }
-    }
-    names
+        (weight, value)
+    };
+    layers.map(source).collect()
 }
 
-/// Puts a QuantizeLinear and DequantizeLinear pair behind each calibrated
-/// value; everything that read the value reads the pair.
+/// How each of these activations becomes codes, by what was seen of it.
 ///
 /// # Errors
 /// A value without any calibration sample.
-pub fn quantize_activations(
-    graph: &mut Graph,
+pub fn activation_scales(
+    names: &[String],
     calibration: &BTreeMap<String, Histogram>,
     range: Range,
     width: Width,
-) -> Result<Vec<(String, ActivationScale)>, CompressError> {
-    let names = quantizable(graph);
-    let mut scales = Vec::with_capacity(names.len());
-    for name in names {
-        let histogram = calibration
-            .get(&name)
-            .filter(|h| h.count() > 0)
-            .ok_or_else(|| CompressError::Refused {
-                step: "quantize",
-                reason: format!("no calibration sample reached `{name}`"),
-            })?;
-        let scale = histogram.scale(range, width);
-        insert_pair(graph, &name, scale)?;
-        scales.push((name, scale));
+) -> Result<BTreeMap<String, ActivationScale>, CompressError> {
+    let scale = |name: &String| {
+        let seen = calibration.get(name).filter(|h| h.count() > 0);
+        let histogram = seen.ok_or_else(|| CompressError::Refused {
+            step: "quantize",
+            reason: format!("no calibration sample reached `{name}`"),
+        })?;
+        Ok((name.clone(), histogram.scale(range, width)))
+    };
+    names.iter().map(scale).collect()
+}
+
+/// Puts a QuantizeLinear and DequantizeLinear pair behind each of these values; everything that
+/// read the value reads the pair.
+///
+/// # Errors
+/// A graph that cannot be put in order.
+pub fn quantize_activations<'a>(
+    graph: &mut Graph,
+    scales: impl IntoIterator<Item = (&'a String, &'a ActivationScale)>,
+) -> Result<(), CompressError> {
+    for (name, &scale) in scales {
+        insert_pair(graph, name, scale)?;
     }
     graph.sort()?;
-    Ok(scales)
+    Ok(())
 }
 
 fn insert_pair(
@@ -138,15 +164,15 @@ mod tests {
         let mut histogram = Histogram::default();
         histogram.add(&[0.0, 1.0]);
         let calibration = BTreeMap::from([("input".to_owned(), histogram)]);
-        quantize_activations(&mut graph, &calibration, Range::MinMax, Width::Eight).unwrap();
+        let names = quantizable(&graph);
+        let scales = |seen| activation_scales(&names, seen, Range::MinMax, Width::Eight);
+        quantize_activations(&mut graph, &scales(&calibration).unwrap()).unwrap();
         let ops: Vec<&str> = graph.nodes.iter().map(|n| n.op.name()).collect();
         assert_eq!(
             ops,
             ["QuantizeLinear", "DequantizeLinear", "Flatten", "Gemm"]
         );
-        assert!(
-            quantize_activations(&mut graph, &BTreeMap::new(), Range::MinMax, Width::Eight)
-                .is_err()
-        );
+        assert!(on_reals(&graph).is_empty());
+        assert!(scales(&BTreeMap::new()).is_err());
     }
 }

@@ -9,13 +9,8 @@ pub(crate) fn own_bias(graph: &Graph, node: &Node, outputs: usize) -> Option<(St
     let layer = matches!(node.op, Op::Gemm { .. } | Op::Conv { .. });
     let name = node.input(2).filter(|_| layer && !scaled)?;
     let bias = graph.weight(name)?;
-    let reads = graph
-        .nodes
-        .iter()
-        .flat_map(Node::reads)
-        .filter(|read| *read == name);
     let plain = matches!(bias.values(), Values::F32(_)) && bias.shape().elements() == outputs;
-    (plain && reads.count() == 1).then(|| (name.to_owned(), bias.to_f32()))
+    (plain && graph.reads_of(name) == 1).then(|| (name.to_owned(), bias.to_f32()))
 }
 
 /// Gives a bias other values.

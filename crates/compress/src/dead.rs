@@ -3,7 +3,7 @@
 use crate::bias::{own_bias, put_bias};
 use crate::{CompressError, Pattern, View};
 use secateur_model::{
-    AutoPad, Bitmask, Constant, Graph, Node, Op, Support, Values, Weight, Window,
+    AutoPad, Bitmask, Constant, Graph, Op, Support, Values, Weight, Window,
 };
 
 /// Clears the weights of neurons and channels that have no input or no output left, and gives their
@@ -57,7 +57,7 @@ impl Path {
         let (name, view) = View::of_node(graph, node)?;
         let stack = matches!(node.op, Op::MatMul)
             && graph.weight(name).is_some_and(|w| w.shape().rank() != 2);
-        if view.groups != 1 || readers(graph, name) != 1 || stack {
+        if view.groups != 1 || graph.reads_of(name) != 1 || stack {
             return None;
         }
         // What MatMul computes may have its channels last.
@@ -65,7 +65,7 @@ impl Path {
         let mut value = node.output(0)?;
         let mut through = Vec::new();
         loop {
-            let index = only_reader(graph, value)?;
+            let index = graph.only_reader(value)?;
             let next = &graph.nodes[index];
             if graph.kernel_of(next).is_some() {
                 let (name, read) = View::of_node(graph, next)?;
@@ -79,7 +79,7 @@ impl Path {
                     (Op::MatMul, Op::Conv { .. }) => false,
                     _ => true,
                 };
-                return (fits && whole && aligned && readers(graph, name) == 1).then_some(Self {
+                return (fits && whole && aligned && graph.reads_of(name) == 1).then_some(Self {
                     from,
                     through,
                     to: index,
@@ -253,27 +253,6 @@ fn pads(window: &Window) -> bool {
         AutoPad::Valid => false,
         _ => true,
     }
-}
-
-/// How many nodes read a value.
-fn readers(graph: &Graph, value: &str) -> usize {
-    graph
-        .nodes
-        .iter()
-        .flat_map(Node::reads)
-        .filter(|read| *read == value)
-        .count()
-}
-
-/// The node that reads a value, if it is the only one and the value is no output of the network.
-fn only_reader(graph: &Graph, value: &str) -> Option<usize> {
-    if graph.outputs.iter().any(|o| o.name == value) || readers(graph, value) != 1 {
-        return None;
-    }
-    graph
-        .nodes
-        .iter()
-        .position(|n| n.reads().any(|read| read == value))
 }
 
 /// The weight without the positions that are gone, in the form it has, and how many it has lost.

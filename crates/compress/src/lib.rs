@@ -25,7 +25,7 @@ pub mod share;
 pub mod view;
 mod wildcard;
 
-pub use activations::quantize_activations;
+pub use activations::{activation_scales, on_reals, quantizable, quantize_activations};
 pub use allocation::Allocation;
 pub use channels::{ChannelCut, Channels, Importance, prune_channels, remove_dead};
 pub use criterion::{Calibration, Criterion, Saliency};

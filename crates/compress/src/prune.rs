@@ -112,7 +112,7 @@ pub fn prunable(graph: &Graph) -> Vec<String> {
 }
 
 /// The weights that pruning applies to, each once, and how they lie.
-fn views(graph: &Graph) -> Vec<(String, View)> {
+pub(crate) fn views(graph: &Graph) -> Vec<(String, View)> {
     let mut views: Vec<(String, View)> = Vec::new();
     for (name, view) in graph
         .nodes
@@ -156,15 +156,15 @@ pub(crate) fn targets(
     fitting.filter_map(target).collect()
 }
 
-/// The weight, its outputs in rows, with the largest magnitudes of this share of all its units.
+/// A weight that lies so, with the largest magnitudes of this share of all its units.
 pub(crate) fn prune_weight(
     weight: &Weight,
+    view: View,
     pattern: Pattern,
     density: f64,
 ) -> Result<Weight, CompressError> {
     let allocation = Allocation::Uniform(density);
     allocation.check(&[])?;
-    let view = View::rows(weight, 1);
     let units = pattern.units(weight.shape(), &view);
     let target = Target {
         name: String::new(),

@@ -6,7 +6,7 @@ use secateur_compress::{Observer, Recipe, run};
 use secateur_data::{Dataset, load};
 use secateur_io::codec::Store;
 use secateur_io::sct;
-use secateur_model::{Graph, Shape, Values, infer, zoo};
+use secateur_model::{Graph, Shape, Support, Values, infer, zoo};
 use secateur_train::{FitOptions, Quiet, evaluate, fit};
 
 struct Silent;
@@ -95,6 +95,43 @@ fn a_higher_price_makes_a_smaller_file_that_still_knows_digits() {
             .all(|(a, b)| (*a == 0.0) == (*b == 0.0));
         assert!(zeros, "{name}");
     }
+}
+
+#[test]
+fn what_is_pruned_stays_so_from_price_to_price() {
+    let data = load("digits").unwrap();
+    let (train, validation) = data.train.split(200, 0);
+    let dense = trained("lenet-300-100", &train, &FitOptions::default());
+    let priced = "[[step]]\nkind = \"rate\"\nnats_per_bit = 1e-6\nwarm_up = 0.9\n\
+                  retrain = { epochs = 3, learning_rate = 0.02, batch = 32, optimiser = \"adamw\" }\n";
+    let carry_out = |network: &Graph, steps: &str| {
+        let recipe = Recipe::from_toml(&format!("name = \"t\"\n{steps}"), "t").unwrap();
+        let result = run(network.clone(), &train, &validation, &recipe, 1, &mut Silent);
+        result.unwrap().0
+    };
+    let returned = |before: &Graph, after: &Graph| {
+        let weights = before.weights().filter(|(_, w)| w.shape().rank() == 2);
+        let each = weights.map(|(name, weight)| {
+            let after = after.weight(name).unwrap();
+            assert_eq!(after.shape(), weight.shape(), "{name}");
+            let (was, is) = (weight.to_f32(), after.to_f32());
+            was.iter().zip(&is).filter(|(w, i)| **w == 0.0 && **i != 0.0).count()
+        });
+        each.sum::<usize>()
+    };
+    let prune = "[[step]]\nkind = \"prune\"\npattern = \"2:4\"\nallocation = { uniform = 0.5 }\n";
+    let pruned = carry_out(&dense, prune);
+    for small in [
+        carry_out(&pruned, &priced.repeat(2)),
+        carry_out(&dense, &format!("{prune}{}", priced.repeat(2))),
+    ] {
+        assert_eq!(returned(&pruned, &small), 0);
+        let form = small.weight("fc1.weight").unwrap().support();
+        assert!(matches!(form, Support::NofM { n: 2, m: 4, .. }), "{form:?}");
+    }
+    // What a price alone has put out may come back.
+    let (once, twice) = (carry_out(&dense, priced), carry_out(&dense, &priced.repeat(2)));
+    assert!(returned(&once, &twice) > 0);
 }
 
 #[test]

@@ -190,9 +190,36 @@ impl Graph {
         consumers
     }
 
-    /// Number of parameters: elements of all weights.
+    /// How often nodes read a value.
+    pub fn reads_of(&self, value: &str) -> usize {
+        let reads = self.nodes.iter().flat_map(Node::reads);
+        reads.filter(|read| *read == value).count()
+    }
+
+    /// The node that reads a value, if it does so once, no other does and the value is no output.
+    pub fn only_reader(&self, value: &str) -> Option<usize> {
+        if self.outputs.iter().any(|o| o.name == value) || self.reads_of(value) != 1 {
+            return None;
+        }
+        let reads = |node: &Node| node.reads().any(|read| read == value);
+        self.nodes.iter().position(reads)
+    }
+
+    /// Number of parameters: elements of all weights, and of the tensors that recurrent layers multiply
+    /// by and add.
     pub fn parameters(&self) -> usize {
-        self.weights().map(|(_, w)| w.shape().elements()).sum()
+        let recurrent = self.nodes.iter();
+        let recurrent = recurrent.filter(|node| matches!(node.op, Op::Recurrent(_)));
+        let tensors: HashSet<&str> = recurrent
+            .flat_map(|node| [1, 2, 3].map(|at| node.input(at)))
+            .flatten()
+            .collect();
+        let elements = |(name, constant): (&String, &Constant)| match constant {
+            Constant::Weight(weight) => weight.shape().elements(),
+            Constant::Tensor(tensor) if tensors.contains(name.as_str()) => tensor.shape().elements(),
+            Constant::Tensor(_) => 0,
+        };
+        self.constants.iter().map(elements).sum()
     }
 
     /// A name that no value and no node has yet, made from `stem`.

@@ -48,6 +48,15 @@ impl Support {
             | Self::Channels(mask) => Some(mask),
         }
     }
+
+    /// The form of a part of these positions: fewer of a window are still at most `n`, all else is without
+    /// a pattern.
+    pub fn narrowed(&self, mask: Bitmask) -> Self {
+        match *self {
+            Self::NofM { n, m, .. } => Self::NofM { n, m, mask },
+            _ => Self::Unstructured(mask),
+        }
+    }
 }
 
 /// The scale of symmetric integer values: `value = code · scale`.

@@ -14,7 +14,8 @@ pub struct Agreement {
     /// Cosine of the two outputs, mean over the samples.
     pub cosine_mean: f64,
     pub cosine_least: f64,
-    /// Samples whose largest number is in the same place, in percent.
+    /// Answers that are the same, in percent: the place of a row's largest number; above a half or not, where
+    /// an output is single numbers.
     pub same_answer_percent: f64,
 }
 
@@ -23,19 +24,18 @@ pub fn measure(original: &Graph, small: &Graph, inputs: &Inputs) -> Result<Agree
     let sessions = [original, small].map(|g| Session::new(g, &SessionOptions::default()));
     let [original, small] = sessions;
     let (original, small) = (original?, small?);
-    let (mut cosines, mut same) = (Vec::new(), 0);
+    let (mut cosines, mut same, mut answers) = (Vec::new(), 0, 0);
     inputs.batches(|batch, samples| -> Result<()> {
         let [a, b] = [original.run(batch)?, small.run(batch)?];
-        let first = |outputs: &[Tensor]| -> Result<Vec<f32>> {
+        let first = |outputs: &[Tensor]| -> Result<(Vec<f32>, usize)> {
             let first = outputs.first().context("the network has no output")?;
-            Ok(first.as_f32()?.to_vec())
+            Ok((first.as_f32()?.to_vec(), row_of(first.shape().dims())))
         };
-        let (a, b) = (first(&a)?, first(&b)?);
-        let each = (a.len() / samples).max(1);
-        for (a, b) in a.chunks_exact(each).zip(b.chunks_exact(each)) {
-            cosines.push(cosine(a, b));
-            same += usize::from(largest(a) == largest(b));
-        }
+        let ((a, row), (b, _)) = (first(&a)?, first(&b)?);
+        let pairs = |each: usize| a.chunks_exact(each).zip(b.chunks_exact(each));
+        cosines.extend(pairs((a.len() / samples).max(1)).map(|(a, b)| cosine(a, b)));
+        answers += pairs(row).len();
+        same += pairs(row).filter(|(a, b)| answer(a) == answer(b)).count();
         Ok(())
     })?;
     let n = cosines.len().max(1) as f64;
@@ -43,7 +43,7 @@ pub fn measure(original: &Graph, small: &Graph, inputs: &Inputs) -> Result<Agree
         samples: cosines.len(),
         cosine_mean: cosines.iter().sum::<f64>() / n,
         cosine_least: cosines.iter().copied().fold(1.0, f64::min),
-        same_answer_percent: 100.0 * same as f64 / n,
+        same_answer_percent: 100.0 * same as f64 / answers.max(1) as f64,
     })
 }
 
@@ -62,8 +62,19 @@ fn cosine(a: &[f32], b: &[f32]) -> f64 {
     }
 }
 
-fn largest(row: &[f32]) -> usize {
-    (0..row.len()).fold(0, |b, i| if row[i] > row[b] { i } else { b })
+/// Numbers of an answer: those of the last axis, behind samples or places.
+fn row_of(dims: &[usize]) -> usize {
+    match dims {
+        [_, .., row] => (*row).max(1),
+        _ => 1,
+    }
+}
+
+fn answer(row: &[f32]) -> usize {
+    match row {
+        [probability] => usize::from(*probability > 0.5),
+        row => (0..row.len()).fold(0, |b, i| if row[i] > row[b] { i } else { b }),
+    }
 }
 
 #[cfg(test)]
@@ -75,5 +86,11 @@ mod tests {
         assert!((cosine(&[1.0, 2.0], &[2.0, 4.0]) - 1.0).abs() < 1e-12);
         assert_eq!(cosine(&[1.0, 0.0], &[0.0, 1.0]), 0.0);
         assert_eq!((cosine(&[0.0], &[0.0]), cosine(&[0.0], &[1.0])), (1.0, 0.0));
+    }
+
+    #[test]
+    fn answers_are_of_rows_or_single_numbers() {
+        assert_eq!([&[64][..], &[2, 10], &[2, 40, 97], &[]].map(row_of), [1, 10, 97, 1]);
+        assert_eq!([answer(&[0.4]), answer(&[0.6]), answer(&[0.1, 0.2, 0.0])], [0, 1, 1]);
     }
 }

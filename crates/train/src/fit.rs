@@ -161,6 +161,9 @@ pub fn fit(
 ) -> Result<FitReport, TrainError> {
     check_input(graph, data)?;
     options.check()?;
+    if data.is_empty() {
+        return Err(TrainError::Setting("training needs at least one image".into()));
+    }
     let objective = Objective::new(
         graph,
         data,

@@ -58,11 +58,10 @@ impl LatentWeights {
     pub(crate) fn new(graph: &Graph, unrounded: Option<&Graph>, learn_steps: bool) -> Self {
         let latent = |name: &str, weight: &Weight| {
             let mut latent = Latent::new(weight);
-            if let Some(exact) = unrounded.and_then(|graph| graph.weight(name)) {
-                latent.start_from(exact);
-            }
+            let exact = unrounded.and_then(|graph| graph.weight(name));
+            let unrounded = exact.is_some_and(|exact| latent.start_from(exact));
             if learn_steps {
-                latent.learn_steps();
+                latent.learn_steps(unrounded);
             }
             latent
         };
@@ -145,7 +144,9 @@ impl LatentWeights {
                     "`{name}` is neither f32 nor integers of one scale, which a price of bits needs"
                 )));
             };
-            let Coded { step, product_bits } = coded;
+            let Coded {
+                step, product_bits, ..
+            } = coded;
             if !step.is_finite() || step <= 0.0 {
                 return Err(TrainError::Setting(format!(
                     "the step of `{name}` must be positive, found {step}"
@@ -158,8 +159,7 @@ impl LatentWeights {
             }
             latent.values.iter_mut().for_each(|v| *v /= step);
             latent.rate = Some(Rate::new(latent.weight.matrix(), coded));
-            // Until the price has risen, what a price alone has put out may come back.
-            if matches!(latent.weight.values(), Values::Int { .. }) {
+            if coded.zeros_return && matches!(latent.weight.values(), Values::Int { .. }) {
                 (latent.support, latent.live) = (Support::All, None);
             }
         }
@@ -242,19 +242,22 @@ impl Latent {
         self.support.mask()
     }
 
-    /// Takes the values that a rounded weight was rounded from.
-    fn start_from(&mut self, exact: &Weight) {
+    /// Takes the values that a rounded weight was rounded from, where it was.
+    fn start_from(&mut self, exact: &Weight) -> bool {
         let rounded = !matches!(self.weight.values(), Values::F32(_) | Values::Shared { .. });
-        if rounded && exact.shape() == self.weight.shape() {
+        let fits = rounded && exact.shape() == self.weight.shape();
+        if fits {
             self.values = exact.to_f32();
             if let Some(mask) = self.mask().cloned() {
                 self.clear_outside(&mask);
             }
         }
+        fits
     }
 
-    /// From here on the scales of an integer weight are trained.
-    fn learn_steps(&mut self) {
+    /// From here on the scales of an integer weight are trained: from those that suit values before their
+    /// rounding, else from where they are.
+    fn learn_steps(&mut self, unrounded: bool) {
         let Values::Int { bits, scale, .. } = self.weight.values() else {
             return;
         };
@@ -268,9 +271,11 @@ impl Latent {
             *members += 1;
         }
         let starts = sums.iter().zip(scale.steps());
-        let starts = starts
-            .map(|(&(magnitudes, members), &s)| first_step(magnitudes, members, limit).unwrap_or(s))
-            .collect();
+        let start = |(&(magnitudes, members), &stored): (&(f64, usize), &f32)| {
+            let first = first_step(magnitudes, members, limit).filter(|_| unrounded);
+            first.unwrap_or(stored)
+        };
+        let starts = starts.map(start).collect();
         let factors = sums.iter().map(|&(_, n)| gradient_factor(n, limit));
         self.steps = Some(Steps::new(starts, factors.collect()));
     }
@@ -425,7 +430,7 @@ impl Latent {
     fn to_weight(&self) -> Result<Weight, TrainError> {
         let shape = self.weight.shape().clone();
         if let Some(rate) = &self.rate {
-            let (support, values) = rate.form(&self.values);
+            let (support, values) = rate.form(&self.values, &self.support);
             return Ok(Weight::new(shape, support, values)?);
         }
         let columns = self.columns();

@@ -1,14 +1,14 @@
 //! Statistics of normalisations, measured anew.
 
 use crate::TrainError;
-use crate::score::{check_input, constants, gather};
+use crate::score::{batch_of, check_input, constants, gather};
 use crate::trace::{self, Mode};
 use secateur_data::Dataset;
 use secateur_model::{Constant, Graph, Op, Support, Values, Weight};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Images that are normalised together.
-const BATCH: usize = 250;
+/// Images that are normalised together, at least: fewer say too little of a variance.
+const LEAST_BATCH: usize = 32;
 
 /// Measures mean and variance of every BatchNormalization over `images` images
 /// spread evenly over the data, as training would see them: pruning and rounding move
@@ -37,7 +37,7 @@ pub fn measure_norms(
     let parameters = constants(graph);
     let wanted: Vec<String> = graph.outputs.iter().map(|o| o.name.clone()).collect();
     let mut sums: BTreeMap<(String, String), Moments> = BTreeMap::new();
-    for batch in spread.chunks(BATCH) {
+    for batch in spread.chunks(batch_of(data).max(LEAST_BATCH)) {
         let mut statistics = Vec::new();
         let mode = Mode::Train {
             statistics: &mut statistics,

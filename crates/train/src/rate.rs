@@ -32,6 +32,9 @@ pub struct Coded {
     pub step: f32,
     /// What a value that is not zero costs beside its code, in bits: its multiplications.
     pub product_bits: f32,
+    /// Whether integers that are zero at the start may come back until the price has risen, as where a
+    /// lower price alone has put them out; if not, they stay, as what is pruned does.
+    pub zeros_return: bool,
 }
 
 /// Width of the integers: a limit that prices keep far from.
@@ -141,8 +144,9 @@ impl Rate {
         all
     }
 
-    /// Where the integers are, and what. The step keeps as many digits as make it two bytes.
-    pub(crate) fn form(&self, values: &[f32]) -> (Support, Values) {
+    /// Where of these positions the integers are, and what. The step keeps as many digits as make it two
+    /// bytes.
+    pub(crate) fn form(&self, values: &[f32], support: &Support) -> (Support, Values) {
         let codes = values.iter().map(|&v| rounded(v) as i16);
         let mask: Vec<bool> = codes.clone().map(|code| code != 0).collect();
         let values = Values::Int {
@@ -150,7 +154,7 @@ impl Rate {
             codes: codes.filter(|&code| code != 0).collect(),
             scale: Scale::PerTensor(half::bf16::from_f32(self.step).to_f32()),
         };
-        (Support::Unstructured(Bitmask::from_bools(&mask)), values)
+        (support.narrowed(Bitmask::from_bools(&mask)), values)
     }
 
     /// Rows and columns that are left.
@@ -312,6 +316,7 @@ mod tests {
     const CODED: Coded = Coded {
         step: 0.1,
         product_bits: 0.0,
+        zeros_return: true,
     };
 
     /// 3 rows of 4; the last row and the last column are empty.
@@ -397,7 +402,7 @@ mod tests {
             let dead = i / 4 == 2 || [1, 3].contains(&(i % 4));
             assert_eq!(*v == 0.0, dead, "{i}");
         }
-        let (support, _) = rate.form(&values);
+        let (support, _) = rate.form(&values, &Support::All);
         assert!(support.mask().is_some_and(|mask| mask.len() == 12));
     }
 

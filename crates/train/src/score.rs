@@ -216,7 +216,7 @@ fn computed<'a>(values: &'a HashMap<String, Value>, name: &str) -> Result<&'a Va
 }
 
 /// Images computed at once: large pictures take much memory.
-fn batch_of(data: &Dataset) -> usize {
+pub(crate) fn batch_of(data: &Dataset) -> usize {
     (BATCH_VALUES / data.image_len().max(1)).clamp(1, BATCH)
 }
 

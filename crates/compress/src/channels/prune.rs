@@ -3,7 +3,7 @@
 use super::groups::{Channels, Group, Guard};
 use super::select::Pick;
 use crate::CompressError;
-use crate::wildcard::matches;
+use crate::wildcard::{lookup, matches};
 use secateur_model::{Graph, Shape, Weight};
 use std::collections::BTreeMap;
 
@@ -164,9 +164,8 @@ impl Schedule {
     /// Channels of a group that are to stay.
     fn target(&self, channels: &Channels, group: &Group, part: f64) -> usize {
         let cut = &self.cut;
-        let named = |pattern: &str| group.weights.iter().any(|name| matches(pattern, name));
-        let own = cut.groups.iter().find(|(pattern, _)| named(pattern));
-        let share = own.map_or(cut.keep, |(_, share)| *share).powf(part);
+        let own = group.weights.iter().find_map(|name| lookup(&cut.groups, name));
+        let share = own.map_or(cut.keep, |share| *share).powf(part);
         let of = group.channels.len();
         let before = self.before.get(group.name()).copied().unwrap_or(of);
         // Where several positions go together, fewer channels make the multiple.

@@ -11,4 +11,4 @@ pub use machine::{LayerTime, Machine, NoMachine, Unknown};
 pub use refine::refine;
 pub use solve::{Item, solve};
 pub(crate) use table::moved;
-pub use table::{Table, VERSION, measure};
+pub use table::{Measure, Table, VERSION, measure};

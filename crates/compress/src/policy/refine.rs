@@ -97,6 +97,7 @@ mod tests {
             choices: losses.iter().map(choice).collect(),
         };
         Table {
+            measure: crate::policy::Measure::default(),
             version: 1,
             network: "n".into(),
             data: "d".into(),

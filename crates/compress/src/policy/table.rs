@@ -1,9 +1,9 @@
 //! The table: what every choice for every layer loses, weighs and takes, with that layer alone changed.
 
 use super::{LayerTime, Machine, apply};
-use crate::activations::{quantizable, quantize_activations};
+use crate::activations::{activation_scales, quantizable, quantize_activations};
 use crate::record::{Choice, ChoiceCost, LayerSensitivity};
-use crate::{CompressError, Histogram, Range, Width, prune};
+use crate::{CompressError, Histogram, Range, View, Width, prune};
 use secateur_data::Dataset;
 use secateur_io::codec::Store;
 use secateur_io::sct;
@@ -27,8 +27,41 @@ pub struct Table {
     pub data: String,
     /// Samples that the losses were measured on.
     pub samples: usize,
+    /// What the losses are.
+    #[serde(default)]
+    pub measure: Measure,
     /// The layers, in network order.
     pub layers: Vec<LayerSensitivity>,
+}
+
+/// How far outputs have moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Measure {
+    /// The mean Kullback-Leibler divergence, in nats, where an output is a class each.
+    #[default]
+    Divergence,
+    /// The squared error over the square of the outputs.
+    SquaredError,
+}
+
+impl Measure {
+    /// That of a network with so many outputs for samples.
+    fn of(outputs: usize, samples: &Dataset) -> Self {
+        let classes = samples.classes.len();
+        match classes > 1 && outputs == classes * samples.len() {
+            true => Self::Divergence,
+            false => Self::SquaredError,
+        }
+    }
+
+    /// What figures are in.
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::Divergence => "nats",
+            Self::SquaredError => "of the outputs' square",
+        }
+    }
 }
 
 /// Images whose activations give the scales of the networks that are timed: time does not hang on them.
@@ -36,9 +69,7 @@ const CALIBRATION_IMAGES: usize = 64;
 
 /// Fills a table: every prunable layer of the graph at every choice, the others left as they are.
 ///
-/// The loss is what the outputs move by on the samples: the mean Kullback-Leibler divergence from the
-/// network as it is, in nats, where an output is a class each; the squared error over the square of the
-/// outputs elsewhere. Labels are not looked at. Bytes are those of the real coder; times are the machine's.
+/// The loss is what the outputs move by on the samples, in a [`Measure`]. Labels are not looked at. Bytes are those of the real coder; times are the machine's.
 /// `progress` is told how many choices of how many are done, and may stop.
 ///
 /// # Errors
@@ -55,13 +86,13 @@ pub fn measure(
         step: "policy".into(),
         error,
     };
-    let names = prune::prunable(graph);
+    let views = prune::views(graph);
     let timed = times(graph, samples, choices, machine)?;
     let reference = logits(graph, samples).map_err(failed)?;
-    let total = names.len() * choices.len();
-    let mut layers = Vec::with_capacity(names.len());
+    let total = views.len() * choices.len();
+    let mut layers = Vec::with_capacity(views.len());
     let mut changed = graph.clone();
-    for (index, name) in names.iter().enumerate() {
+    for (index, (name, view)) in views.iter().enumerate() {
         let Some(weight) = graph.weight(name) else {
             continue;
         };
@@ -70,7 +101,7 @@ pub fn measure(
             if progress(index * choices.len() + number, total).is_break() {
                 return Err(CompressError::Stopped { step: "policy" });
             }
-            let made = apply(weight, choice)?;
+            let made = apply(weight, *view, choice)?;
             let bytes = sct::weight_bytes(&made, Store::Small).map_err(|e| refused(name, &e))?;
             let loss_increase = match made == *weight {
                 true => 0.0,
@@ -101,6 +132,7 @@ pub fn measure(
         network: graph.name.clone(),
         data: samples.name.clone(),
         samples: samples.len(),
+        measure: Measure::of(reference.len(), samples),
         layers,
     })
 }
@@ -112,9 +144,14 @@ impl Table {
     /// As [`apply`]; a table of another network.
     pub fn assemble(&self, graph: &Graph, chosen: &[usize]) -> Result<Graph, CompressError> {
         let mut made = graph.clone();
+        let views: BTreeMap<String, View> = prune::views(graph).into_iter().collect();
         for (layer, &index) in self.layers.iter().zip(chosen) {
-            let (Some(weight), Some(cost)) = (graph.weight(&layer.layer), layer.choices.get(index))
-            else {
+            let found = (
+                graph.weight(&layer.layer),
+                views.get(&layer.layer),
+                layer.choices.get(index),
+            );
+            let (Some(weight), Some(&view), Some(cost)) = found else {
                 return Err(CompressError::Refused {
                     step: "policy",
                     reason: format!(
@@ -123,7 +160,7 @@ impl Table {
                     ),
                 });
             };
-            put(&mut made, &layer.layer, apply(weight, &cost.choice)?);
+            put(&mut made, &layer.layer, apply(weight, view, &cost.choice)?);
         }
         Ok(made)
     }
@@ -148,16 +185,17 @@ fn times(
             error,
         }
     })?;
+    let scales = activation_scales(&names, &calibration, Range::MinMax, Width::Eight)?;
     let mut all = Vec::with_capacity(choices.len());
     for choice in choices {
         let mut made = graph.clone();
-        for name in prune::prunable(graph) {
+        for (name, view) in prune::views(graph) {
             if let Some(weight) = graph.weight(&name) {
-                put(&mut made, &name, apply(weight, choice)?);
+                put(&mut made, &name, apply(weight, view, choice)?);
             }
         }
         if choice.bits <= 8 {
-            quantize_activations(&mut made, &calibration, Range::MinMax, Width::Eight)?;
+            quantize_activations(&mut made, &scales)?;
         }
         all.push(machine.layers(&made).map_err(CompressError::Machine)?);
     }
@@ -177,15 +215,22 @@ fn refused(name: &str, error: &dyn std::error::Error) -> CompressError {
     }
 }
 
+/// How far outputs have moved that are not finite any more: farther than any others.
+const LOST: f64 = 1e9;
+
 /// How far outputs have moved from the reference.
 pub(crate) fn moved(reference: &[f32], outputs: &[f32], samples: &Dataset) -> f64 {
-    let rows = samples.len().max(1);
-    let width = reference.len() / rows;
-    if width == samples.classes.len() && width > 1 {
+    let distance = distance(reference, outputs, samples);
+    if distance.is_finite() { distance } else { LOST }
+}
+
+fn distance(reference: &[f32], outputs: &[f32], samples: &Dataset) -> f64 {
+    if Measure::of(reference.len(), samples) == Measure::Divergence {
+        let width = samples.classes.len();
         let pairs = reference
             .chunks_exact(width)
             .zip(outputs.chunks_exact(width));
-        return pairs.map(|(p, q)| divergence(p, q)).sum::<f64>() / rows as f64;
+        return pairs.map(|(p, q)| divergence(p, q)).sum::<f64>() / samples.len() as f64;
     }
     let square = |v: f64| v * v;
     let error: f64 = reference

@@ -1,11 +1,12 @@
 //! What layers can bear: what removing weights costs a layer's output, and what an error there does to
 //! the network's.
 
-use super::layers::{Layer, layers};
+use super::layers::{Bias, Layer, layers};
 use super::moments::Moments;
-use super::pruning::{Sparsity, remove};
+use super::pruning::{Remover, Sparsity};
 use super::rounding::output_error;
-use super::samples::{Probe, Samples};
+use super::outputs::Outputs;
+use super::samples::Samples;
 use super::solve::block;
 use super::sweep::{observe, passes};
 use crate::CompressError;
@@ -172,7 +173,7 @@ fn removals(
     damping: f64,
     centred: bool,
 ) -> Result<[Trial; REMOVED.len()], CompressError> {
-    let depth = layer.depth;
+    let (depth, centred) = (layer.depth, centred && layer.bias != Bias::None);
     let rows: Vec<f64> = layer.rows(weight).into_iter().map(f64::from).collect();
     let mask = weight.support().mask().map(Bitmask::to_bools);
     let mask = mask.map(|mask| layer.to_rows(&mask));
@@ -192,9 +193,10 @@ fn removals(
         });
         let there = there as f64 / weights.len().max(1) as f64;
         of += output_error(&weights, &xx, d);
+        let remover = Remover::new(&xx, d, damping)?;
         for (trial, removed) in trials.iter_mut().zip(REMOVED) {
             let sparsity = Sparsity::Density(there * (1.0 - removed));
-            let left = remove(&weights, d, &xx, support.as_deref(), sparsity, &[], damping)?;
+            let left = remover.remove(&weights, support.as_deref(), sparsity);
             let gone = weights.iter().zip(&left.values).map(|(w, v)| w - v);
             let gone: Vec<f64> = gone.collect();
             trial.error += output_error(&gone, &xx, d);
@@ -246,88 +248,6 @@ fn gain(
     changed.constants.insert(name, Constant::Weight(values));
     layer.shift_bias(&mut changed, &trial.shift)?;
     Ok(outputs.error(&changed, samples)? / trial.error)
-}
-
-/// What a network gives for the samples.
-struct Outputs {
-    names: Vec<String>,
-    /// Of each output, sample after sample; nothing of those that are no floats.
-    values: Vec<Vec<f32>>,
-    /// By how much each varies.
-    squares: Vec<f64>,
-}
-
-impl Outputs {
-    fn of(graph: &Graph, samples: &dyn Samples) -> Result<Self, CompressError> {
-        let names: Vec<String> = graph.outputs.iter().map(|o| o.name.clone()).collect();
-        let mut all = vec![Vec::new(); names.len()];
-        each_batch(graph, &names, samples, &mut |output, values| {
-            all[output].extend_from_slice(values);
-        })?;
-        let squares: Vec<f64> = all
-            .iter()
-            .map(|values| squares_about_mean(values))
-            .collect();
-        match squares.iter().any(|&s| s > 0.0) {
-            true => Ok(Self {
-                names,
-                values: all,
-                squares,
-            }),
-            false => Err(CompressError::Refused {
-                step: "quantize",
-                reason: "no output of the network varies over the samples, so none tells what its layers \
-                         can bear"
-                    .into(),
-            }),
-        }
-    }
-
-    /// How far another network's outputs are from these: a part of their variance, the mean over
-    /// outputs that vary. What is not finite on either side is left out.
-    fn error(&self, graph: &Graph, samples: &dyn Samples) -> Result<f64, CompressError> {
-        let mut seen = vec![0; self.names.len()];
-        let mut squares = vec![0.0; self.names.len()];
-        each_batch(graph, &self.names, samples, &mut |output, values| {
-            let these = self.values[output].get(seen[output]..).unwrap_or_default();
-            seen[output] += values.len();
-            let differences = these.iter().zip(values).map(|(a, b)| f64::from(a - b));
-            let finite = differences.filter(|d| d.is_finite());
-            squares[output] += finite.map(|d| d * d).sum::<f64>();
-        })?;
-        let outputs = squares.iter().zip(&self.squares);
-        let varying = outputs.filter(|(_, of)| **of > 0.0);
-        let parts: Vec<f64> = varying.map(|(squares, of)| squares / of).collect();
-        Ok(parts.iter().sum::<f64>() / parts.len().max(1) as f64)
-    }
-}
-
-fn squares_about_mean(values: &[f32]) -> f64 {
-    let finite = || {
-        values
-            .iter()
-            .map(|&v| f64::from(v))
-            .filter(|v| v.is_finite())
-    };
-    let mean = finite().sum::<f64>() / finite().count().max(1) as f64;
-    finite().map(|v| (v - mean).powi(2)).sum()
-}
-
-/// Hands over what a network gives, batch by batch: the output's number and its values.
-fn each_batch(
-    graph: &Graph,
-    names: &[String],
-    samples: &dyn Samples,
-    visit: &mut dyn FnMut(usize, &[f32]),
-) -> Result<(), CompressError> {
-    samples.observe(&[Probe { graph, names }], &mut |values| {
-        for (output, value) in values.iter().flatten().enumerate() {
-            if let Ok(values) = value.as_f32() {
-                visit(output, values);
-            }
-        }
-        Ok(())
-    })
 }
 
 #[cfg(test)]

@@ -4,10 +4,10 @@
 //! computes stays; the ranges of the channels become alike, which is what one
 //! scale for a tensor needs, and what depthwise chains lack most.
 
-use super::fold::{only_reader, scale_rows, scale_weight};
+use super::fold::{scale_rows, scale_weight};
 use super::layers::{Bias, Layer, Layout, layers};
 use crate::CompressError;
-use secateur_model::{Graph, Op};
+use secateur_model::{Constant, Graph, Op};
 
 /// Rounds over all pairs, at most; chains settle in a few.
 const ROUNDS: usize = 20;
@@ -18,7 +18,7 @@ const ROUNDS: usize = 20;
 /// A weight that would not be finite.
 pub fn equalize(graph: &mut Graph) -> Result<usize, CompressError> {
     let mut pairs = 0;
-    for round in 0..ROUNDS {
+    for _ in 0..ROUNDS {
         let mut largest = 0.0f64;
         pairs = 0;
         for first in layers(graph) {
@@ -36,7 +36,7 @@ pub fn equalize(graph: &mut Graph) -> Result<usize, CompressError> {
             scale_rows(graph, &first, &inverse)?;
             scale_weight(graph, second, |row, column| factors[of(row, column)])?;
         }
-        if largest < 0.01 || (pairs == 0 && round == 0) {
+        if largest < 0.01 {
             break;
         }
     }
@@ -50,18 +50,20 @@ fn joined<'a>(graph: &Graph, first: &Layer, all: &'a [Layer]) -> Option<&'a Laye
     if first.bias == Bias::None || node.op == Op::MatMul {
         return None;
     }
-    let mut at = only_reader(graph, node)?;
+    let mut at = graph.only_reader(node.output(0)?)?;
+    let mut flattened = !matches!(first.layout, Layout::Conv { .. });
     loop {
         let reader = &graph.nodes[at];
         if let Some(second) = all.iter().find(|l| l.node == at) {
             let inputs = match &second.layout {
                 Layout::Conv { groups, .. } => graph.weight(&second.weight)?.shape()[1] * groups,
                 // A flattened picture: channels are runs of columns.
-                _ if second.depth % first.outputs == 0 => first.outputs,
+                _ if flattened && second.depth % first.outputs == 0 => first.outputs,
                 _ => return None,
             };
             return (inputs == first.outputs).then_some(second);
         }
+        flattened |= matches!(reader.op, Op::Flatten { .. });
         match &reader.op {
             Op::Relu
             | Op::LeakyRelu { .. }
@@ -72,7 +74,7 @@ fn joined<'a>(graph: &Graph, first: &Layer, all: &'a [Layer]) -> Option<&'a Laye
             | Op::GlobalMaxPool
             | Op::Identity
             | Op::Dropout
-            | Op::Flatten { axis: 1 } => at = only_reader(graph, reader)?,
+            | Op::Flatten { axis: 1 } => at = graph.only_reader(reader.output(0)?)?,
             _ => return None,
         }
     }
@@ -102,6 +104,15 @@ fn factors(graph: &Graph, first: &Layer, second: &Layer) -> Vec<f64> {
         let range = &mut ranges[0][i / first.depth];
         *range = range.max(f64::from(w.abs()));
     }
+    // A bias is part of what a channel ranges over: where weights alone are next to nothing, it would become
+    // huge.
+    if let Bias::Constant(name) = &first.bias {
+        let bias = graph.constants.get(name).map(Constant::to_tensor);
+        let bias = bias.as_ref().and_then(|b| b.as_f32().ok()).unwrap_or_default();
+        for (range, b) in ranges[0].iter_mut().zip(bias) {
+            *range = range.max(f64::from(b.abs()));
+        }
+    }
     let of = channel_of(first, second);
     for (i, w) in rows(second).iter().enumerate() {
         let range = &mut ranges[1][of(i / second.depth, i % second.depth)];
@@ -119,7 +130,7 @@ fn factors(graph: &Graph, first: &Layer, second: &Layer) -> Vec<f64> {
 mod tests {
     use super::super::fold::fold_norms;
     use super::*;
-    use secateur_model::{Constant, Tensor, Weight, eval, zoo};
+    use secateur_model::{Tensor, Weight, eval, zoo};
 
     #[test]
     fn the_network_computes_the_same_and_ranges_are_alike() {

@@ -142,7 +142,7 @@ fn norm_behind(graph: &Graph, layer: &Layer) -> Option<usize> {
     if layer.bias == super::layers::Bias::None || graph.nodes[layer.node].op == Op::MatMul {
         return None;
     }
-    let reader = only_reader(graph, &graph.nodes[layer.node])?;
+    let reader = graph.only_reader(graph.nodes[layer.node].output(0)?)?;
     let norm = &graph.nodes[reader];
     let inference = norm.outputs.iter().skip(1).all(String::is_empty);
     let alone = matches!(norm.op, Op::BatchNormalization { .. }) && inference;
@@ -152,18 +152,6 @@ fn norm_behind(graph: &Graph, layer: &Layer) -> Option<usize> {
         Layout::Conv { .. } | Layout::Rows | Layout::Columns
     );
     (alone && channels).then_some(reader)
-}
-
-/// The only node that reads a node's first output.
-pub(super) fn only_reader(graph: &Graph, node: &Node) -> Option<usize> {
-    let output = node.output(0)?;
-    if graph.outputs.iter().any(|o| o.name == output) {
-        return None;
-    }
-    let reads = |n: &Node| n.reads().filter(|&r| r == output).count();
-    let mut readers = graph.nodes.iter().enumerate().filter(|(_, n)| reads(n) > 0);
-    let (index, reader) = readers.next()?;
-    (readers.next().is_none() && reads(reader) == 1).then_some(index)
 }
 
 /// `γ/√(σ²+ε)` and what is added afterwards, one for each channel.

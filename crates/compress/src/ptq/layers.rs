@@ -10,6 +10,9 @@ use std::ops::Range;
 /// independent from block to block (as in SparseGPT), so that memory is bounded.
 pub const MAX_COLUMNS: usize = 4096;
 
+/// The widest window of an n:m pattern that blocks of columns leave whole.
+const WINDOW: usize = 64;
+
 /// How a layer's weight lies in its tensor.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Layout {
@@ -54,6 +57,8 @@ pub struct Layer {
     pub outputs: usize,
     /// Columns: products of one output.
     pub depth: usize,
+    /// Columns of one channel.
+    taps: usize,
 }
 
 /// Rows that read the same inputs, and a block of these.
@@ -100,6 +105,7 @@ impl Layer {
             return None;
         }
         let dims = weight.shape().dims();
+        let taps = dims.get(2..).unwrap_or_default().iter().product();
         let (layout, outputs, depth) = match (&node.op, dims) {
             (Op::Conv { window, groups }, [outputs, rest @ ..])
                 if rest.len() >= 2 && *groups > 0 && outputs % groups == 0 =>
@@ -143,6 +149,7 @@ impl Layer {
             layout,
             outputs,
             depth,
+            taps,
         })
     }
 
@@ -159,14 +166,20 @@ impl Layer {
         self.groups() > 1 && self.groups() == self.outputs
     }
 
-    /// The parts that are solved apart.
+    /// The parts that are solved apart. Where channels are a multiple of [`WINDOW`], no cut goes through a
+    /// window of as many.
     pub fn parts(&self) -> Vec<Part> {
         let rows = self.outputs / self.groups();
+        let together = WINDOW * self.taps;
+        let most = match together <= MAX_COLUMNS {
+            true => MAX_COLUMNS / together * together,
+            false => MAX_COLUMNS,
+        };
         let blocks = move |group: usize| {
-            (0..self.depth).step_by(MAX_COLUMNS).map(move |start| Part {
+            (0..self.depth).step_by(most).map(move |start| Part {
                 group,
                 rows: group * rows..(group + 1) * rows,
-                columns: start..self.depth.min(start + MAX_COLUMNS),
+                columns: start..self.depth.min(start + most),
             })
         };
         (0..self.groups()).flat_map(blocks).collect()
@@ -315,7 +328,8 @@ fn added<'a>(graph: &'a Graph, node: &'a Node) -> Option<&'a str> {
 
 fn is_vector(graph: &Graph, name: &str, length: usize) -> bool {
     let tensor = graph.constants.get(name).map(Constant::to_tensor);
-    tensor.is_some_and(|t| t.shape().dims() == [length] && t.as_f32().is_ok())
+    let is_row = |dims: &[usize]| dims.last() == Some(&length) && dims.iter().product::<usize>() == length;
+    tensor.is_some_and(|t| is_row(t.shape().dims()) && t.as_f32().is_ok())
 }
 
 fn exchanged<T: Copy>(values: &[T], rows: usize, columns: usize) -> Vec<T> {

@@ -4,6 +4,7 @@
 //! [`fold_norms`] and [`equalize`] change a network's form but not what it
 //! computes. [`sweep`] then quantizes (and, if asked, prunes) layer by layer.
 
+mod affordable;
 pub(crate) mod columns;
 mod effects;
 mod entropy;
@@ -12,6 +13,7 @@ mod fold;
 mod layers;
 mod matching;
 mod moments;
+mod outputs;
 mod prefix;
 mod pruning;
 mod rounding;
@@ -19,6 +21,7 @@ mod samples;
 mod solve;
 mod sweep;
 
+pub use affordable::affordable;
 pub use effects::{Effect, densities, effects};
 pub use entropy::bins_in_range;
 pub use equalize::equalize;

@@ -9,7 +9,7 @@ use secateur_train::{Matrix, add_product};
 const SMALL: usize = 24;
 
 /// Sums over samples of `x`, which the compressed network's layer reads, and `z`,
-/// which the dense network's reads in its place.
+/// which the dense network's reads in its place; nothing of `z` where both are the same network.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Moments {
     /// Columns.
@@ -22,31 +22,44 @@ pub struct Moments {
 }
 
 impl Moments {
-    /// No samples yet.
+    /// No samples yet, of two networks.
     pub fn new(depth: usize) -> Self {
+        Self {
+            z: vec![0.0; depth],
+            zx: vec![0.0; depth * depth],
+            ..Self::of_one(depth)
+        }
+    }
+
+    /// No samples yet, of one network.
+    pub fn of_one(depth: usize) -> Self {
         Self {
             depth,
             samples: 0,
             x: vec![0.0; depth],
-            z: vec![0.0; depth],
+            z: Vec::new(),
             xx: vec![0.0; depth * depth],
-            zx: vec![0.0; depth * depth],
+            zx: Vec::new(),
         }
     }
 
-    /// Adds samples.  z, x: `[samples, depth]`, row-major, as many of each.
+    fn is_of_one(&self) -> bool {
+        self.z.len() < self.depth
+    }
+
+    /// Adds samples.  z, x: `[samples, depth]`, row-major, as many of each; of one network z is not looked at.
     pub fn add(&mut self, z: &[f32], x: &[f32]) {
-        debug_assert_eq!(z.len(), x.len());
         let d = self.depth;
         self.samples += x.len() / d.max(1);
-        for (sums, values) in [(&mut self.x, x), (&mut self.z, z)] {
+        let sides = if self.is_of_one() { 1 } else { 2 };
+        for (sums, values) in [(&mut self.x, x), (&mut self.z, z)].into_iter().take(sides) {
             for sample in values.chunks_exact(d.max(1)) {
                 sums.iter_mut()
                     .zip(sample)
                     .for_each(|(s, &v)| *s += f64::from(v));
             }
         }
-        for (sums, left) in [(&mut self.xx, x), (&mut self.zx, z)] {
+        for (sums, left) in [(&mut self.xx, x), (&mut self.zx, z)].into_iter().take(sides) {
             if d <= SMALL {
                 for (a, b) in left.chunks_exact(d.max(1)).zip(x.chunks_exact(d.max(1))) {
                     for (row, &a) in sums.chunks_exact_mut(d).zip(a) {
@@ -76,7 +89,10 @@ impl Moments {
     pub fn means(&self) -> (Vec<f64>, Vec<f64>) {
         let n = self.samples.max(1) as f64;
         let mean = |sums: &[f64]| sums.iter().map(|s| s / n).collect();
-        (mean(&self.x), mean(&self.z))
+        match self.is_of_one() {
+            true => (mean(&self.x), mean(&self.x)),
+            false => (mean(&self.x), mean(&self.z)),
+        }
     }
 
     /// `(E[x·xᵀ], E[z·xᵀ])`, `[depth, depth]` each; with `centred`, about the
@@ -105,7 +121,12 @@ impl Moments {
             });
             out
         };
-        (about(&self.xx, &mean_x), about(&self.zx, &mean_z))
+        let xx = about(&self.xx, &mean_x);
+        let zx = match self.is_of_one() {
+            true => xx.clone(),
+            false => about(&self.zx, &mean_z),
+        };
+        (xx, zx)
     }
 }
 
@@ -141,6 +162,12 @@ mod tests {
                 }
             }
             assert_eq!(m.samples(), 10);
+            let mut one = Moments::of_one(d);
+            one.add(&[], &x);
+            let (same, also) = one.second(true);
+            assert!(same == also && one.means().0 == one.means().1);
+            let near = |(a, b): (&f64, &f64)| (a - b).abs() < 1e-6;
+            assert!(same.iter().zip(&xx).all(near));
             assert!((m.means().1[1] - mean(&z, 1)).abs() < 1e-9);
         }
     }

@@ -58,58 +58,100 @@ pub fn remove(
     windows: &[usize],
     damping: f64,
 ) -> Result<Pruned, CompressError> {
-    let d = depth;
-    let (columns, blocks) = match sparsity {
-        Sparsity::NofM { .. } => {
-            // Windows stay together.
-            let mut order: Vec<usize> = (0..d).collect();
-            order.sort_by_key(|&column| windows[column]);
-            let together = order.chunk_by(|&a, &b| windows[a] == windows[b]);
-            let blocks = runs(together.map(<[usize]>::len));
-            (Columns::in_order(moments, d, damping, order)?, blocks)
-        }
-        Sparsity::Keep | Sparsity::Density(_) => {
-            let widths = (0..d).step_by(BLOCK).map(|start| BLOCK.min(d - start));
-            (Columns::new(moments, d, damping)?, runs(widths))
-        }
+    let remover = match sparsity {
+        Sparsity::NofM { .. } => Remover::by_windows(moments, depth, windows, damping)?,
+        Sparsity::Keep | Sparsity::Density(_) => Remover::new(moments, depth, damping)?,
     };
-    let free = columns.inverse_diagonal();
-    let rows = weights.chunks_exact(d.max(1)).enumerate();
-    let mut rows: Vec<Row> = rows
-        .map(|(r, weights)| Row {
-            values: columns.arranged(weights),
-            kept: match support {
-                Some(support) => columns.arranged(&support[r * d..(r + 1) * d]),
-                None => vec![true; d],
-            },
+    Ok(remover.remove(weights, support, sparsity))
+}
+
+/// What removals from a layer have in common, however many weights they remove.
+pub(super) struct Remover {
+    columns: Columns,
+    /// Columns among which weights to remove are chosen.
+    blocks: Vec<Range<usize>>,
+}
+
+impl Remover {
+    /// For second moments `[depth, depth]`.
+    ///
+    /// # Errors
+    /// Moments that are not finite.
+    pub(super) fn new(moments: &[f64], depth: usize, damping: f64) -> Result<Self, CompressError> {
+        let widths = (0..depth).step_by(BLOCK);
+        let widths = widths.map(|start| BLOCK.min(depth - start));
+        Ok(Self {
+            columns: Columns::new(moments, depth, damping)?,
+            blocks: runs(widths),
         })
-        .collect();
-    let counts = match sparsity {
-        Sparsity::Density(density) => kept_in_blocks(&rows, &blocks, &free, density),
-        Sparsity::Keep | Sparsity::NofM { .. } => vec![usize::MAX; blocks.len()],
-    };
-    for (block, count) in blocks.into_iter().zip(counts) {
-        keep_largest(&mut rows, block.clone(), &free, count);
-        rows.par_iter_mut().for_each(|row| {
-            if let Sparsity::NofM { n, .. } = sparsity {
-                keep_largest(std::slice::from_mut(row), block.clone(), &free, n);
-            }
-            for j in block.clone() {
-                let settled = if row.kept[j] { row.values[j] } else { 0.0 };
-                columns.settle(&mut row.values, j, settled);
-            }
-        });
     }
-    let mut pruned = Pruned {
-        values: vec![0.0; weights.len()],
-        kept: vec![false; weights.len()],
-    };
-    for (r, row) in rows.iter().enumerate() {
-        let place = r * d..(r + 1) * d;
-        columns.restore(&row.values, &mut pruned.values[place.clone()]);
-        columns.restore(&row.kept, &mut pruned.kept[place]);
+
+    /// With the columns of a window together.
+    fn by_windows(
+        moments: &[f64],
+        depth: usize,
+        windows: &[usize],
+        damping: f64,
+    ) -> Result<Self, CompressError> {
+        let mut order: Vec<usize> = (0..depth).collect();
+        order.sort_by_key(|&column| windows[column]);
+        let together = order.chunk_by(|&a, &b| windows[a] == windows[b]);
+        let blocks = runs(together.map(<[usize]>::len));
+        Ok(Self {
+            columns: Columns::in_order(moments, depth, damping, order)?,
+            blocks,
+        })
     }
-    Ok(pruned)
+
+    /// As [`remove`].
+    pub(super) fn remove(
+        &self,
+        weights: &[f64],
+        support: Option<&[bool]>,
+        sparsity: Sparsity,
+    ) -> Pruned {
+        let (columns, blocks) = (&self.columns, &self.blocks);
+        let d = columns.len();
+        let free = columns.inverse_diagonal();
+        let rows = weights.chunks_exact(d.max(1)).enumerate();
+        let mut rows: Vec<Row> = rows
+            .map(|(r, weights)| Row {
+                values: columns.arranged(weights),
+                kept: match support {
+                    Some(support) => columns.arranged(&support[r * d..(r + 1) * d]),
+                    None => vec![true; d],
+                },
+            })
+            .collect();
+        let counts = match sparsity {
+            Sparsity::Density(density) => kept_in_blocks(&rows, blocks, &free, density),
+            Sparsity::Keep | Sparsity::NofM { .. } => vec![usize::MAX; blocks.len()],
+        };
+        for (block, count) in blocks.iter().zip(counts) {
+            keep_largest(&mut rows, block.clone(), &free, count);
+            rows.par_iter_mut().for_each(|row| {
+                if let Sparsity::NofM { n, m } = sparsity {
+                    // The last window may be narrower.
+                    let keep = (n * block.len()).div_ceil(m.max(1));
+                    keep_largest(std::slice::from_mut(row), block.clone(), &free, keep);
+                }
+                for j in block.clone() {
+                    let settled = if row.kept[j] { row.values[j] } else { 0.0 };
+                    columns.settle(&mut row.values, j, settled);
+                }
+            });
+        }
+        let mut pruned = Pruned {
+            values: vec![0.0; weights.len()],
+            kept: vec![false; weights.len()],
+        };
+        for (r, row) in rows.iter().enumerate() {
+            let place = r * d..(r + 1) * d;
+            columns.restore(&row.values, &mut pruned.values[place.clone()]);
+            columns.restore(&row.kept, &mut pruned.kept[place]);
+        }
+        pruned
+    }
 }
 
 /// Ranges of these lengths, one behind the other.
@@ -151,11 +193,19 @@ fn kept_in_blocks(rows: &[Row], blocks: &[Range<usize>], free: &[f64], density: 
     }
     sorted.select_nth_unstable_by(keep - 1, |a, b| b.total_cmp(a));
     let least = sorted[keep - 1];
-    let count = |block: &Range<usize>| {
+    let count = |block: &Range<usize>, wanted: &dyn Fn(f64) -> bool| {
         let inside = costs.iter().flat_map(|row| &row[block.clone()]);
-        inside.filter(|&&cost| cost >= least && cost > 0.0).count()
+        inside.filter(|&&cost| cost > 0.0 && wanted(cost)).count()
     };
-    blocks.iter().map(count).collect()
+    let above: Vec<usize> = blocks.iter().map(|block| count(block, &|cost| cost > least)).collect();
+    // Of those that cost as much as the last, the earlier.
+    let mut left = keep - above.iter().sum::<usize>();
+    let counts = blocks.iter().zip(above).map(|(block, above)| {
+        let equal = count(block, &|cost| cost == least).min(left);
+        left -= equal;
+        above + equal
+    });
+    counts.collect()
 }
 
 /// Keeps so many weights of a block of columns, over these rows: those that cost

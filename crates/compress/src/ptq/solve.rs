@@ -1,6 +1,6 @@
 //! One layer quantized, from its dense weight and the moments of its inputs.
 
-use super::layers::{Layer, Layout, MAX_COLUMNS, Part};
+use super::layers::{Bias, Layer, Layout, MAX_COLUMNS, Part};
 use super::matching::{best_scale, matched};
 use super::moments::Moments;
 use super::pruning::{Sparsity, remove};
@@ -75,7 +75,7 @@ pub(super) fn solve(
     let many = parts.len() > 1;
     let pieces = spread(&parts, many, |(part, moments)| {
         let (mean_x, mean_z) = moments.means();
-        let (xx, zx) = moments.second(settings.correct_bias);
+        let (xx, zx) = moments.second(settings.correct_bias && layer.bias != Bias::None);
         let d = part.columns.len();
         let weights = block(&original, depth, part);
         let mut support = mask.as_ref().map(|mask| block(mask, depth, part));
@@ -216,37 +216,42 @@ fn scales(pieces: &[Piece], rows: usize, depth: usize, limit: i32, settings: &Sw
 /// Steps so coarse that rounding changes such a share of the output's variance: one for all rows,
 /// but where a row's values need more to stay within the width.
 fn coarsen(scales: &mut [f64], pieces: &[Piece], error: f64) {
-    // A value that is kept is off by a twelfth of the square of its step (Bennett 1948).
-    let of_row = |piece: &Piece, row: usize| {
-        let d = piece.columns;
-        let kept = |c: &usize| piece.support.as_ref().is_none_or(|kept| kept[row * d + c]);
-        let columns = (0..d).filter(kept).map(|c| piece.xx[c * d + c]);
-        columns.sum::<f64>() / 12.0
-    };
-    let of_step: Vec<(usize, f64)> = pieces
+    // Row, second moment of the input, and square of each value that is not zero: rows that are give no
+    // error, whatever their step.
+    let values: Vec<(usize, f64, f64)> = pieces
         .iter()
         .flat_map(|piece| {
-            let rows = piece.part.rows.clone().enumerate();
-            rows.map(move |(r, row)| (row, of_row(piece, r)))
+            let d = piece.columns;
+            let values = piece.values.iter().enumerate();
+            values.filter(|(_, v)| **v != 0.0).map(move |(at, v)| {
+                let (row, column) = (piece.part.rows.start + at / d, at % d);
+                (row, piece.xx[column * d + column], v * v)
+            })
         })
         .collect();
     let of = pieces
         .iter()
         .map(|piece| output_error(&piece.target, &piece.xx, piece.columns));
     let allowed = error * of.sum::<f64>();
+    // A value is off by a twelfth of the square of its step (Bennett 1948), but by no more than all of it.
     let changed = |step: f64| -> f64 {
-        let rows = of_step
-            .iter()
-            .map(|&(row, of_step)| of_step * scales[row].max(step).powi(2));
-        rows.sum()
+        let each = values.par_iter().map(|&(row, moment, square)| {
+            moment * (scales[row].max(step).powi(2) / 12.0).min(square)
+        });
+        each.collect::<Vec<f64>>().iter().sum()
     };
     /// Halvings of the interval of logarithms.
     const HALVINGS: usize = 40;
-    /// No step is coarser than so many times the finest.
-    const COARSEST: f64 = 1e6;
-    let finest = scales.iter().copied().fold(f64::INFINITY, f64::min);
+    let finest = values.iter().map(|&(row, ..)| scales[row]);
+    let finest = finest.fold(f64::INFINITY, f64::min);
+    let largest = values.iter().map(|&(.., square)| square);
+    let largest = largest.fold(0.0, f64::max);
+    if values.is_empty() {
+        return;
+    }
     let mut low = finest.max(f64::MIN_POSITIVE).ln();
-    let mut high = low + COARSEST.ln();
+    // A step at which nothing is left.
+    let mut high = (12.0 * largest).sqrt().max(finest).ln();
     for _ in 0..HALVINGS {
         let middle = (low + high) / 2.0;
         match changed(middle.exp()) > allowed {

@@ -136,7 +136,7 @@ pub(super) fn passes<'a>(graph: &Graph, layers: &'a [Layer]) -> Vec<Vec<&'a Laye
     passes
 }
 
-/// The moments of each part of each layer.
+/// The moments of each part of each layer; where both graphs are one, of that alone.
 pub(super) fn observe(
     dense: &Graph,
     graph: &Graph,
@@ -160,20 +160,26 @@ pub(super) fn observe(
         graph: &graphs[i],
         names: &unique[i],
     });
+    let one = std::ptr::eq(dense, graph);
+    let (probes, new): (&[Probe<'_>], fn(usize) -> Moments) = match one {
+        true => (&probes[1..], Moments::of_one),
+        false => (&probes, Moments::new),
+    };
     let mut moments: Vec<Vec<Moments>> = pairs
         .iter()
         .map(|(layer, _)| {
             layer
                 .parts()
                 .iter()
-                .map(|p| Moments::new(p.columns.len()))
+                .map(|p| new(p.columns.len()))
                 .collect()
         })
         .collect();
-    samples.observe(&probes, &mut |values| {
+    samples.observe(probes, &mut |values| {
         for (index, ((layer, teacher), moments)) in pairs.iter().zip(&mut moments).enumerate() {
             let seen = |side: usize, graph: &Graph, layer: &Layer| {
                 let at = unique[side].iter().position(|n| *n == names[side][index]);
+                let side = side - usize::from(one);
                 let value = at.and_then(|at| values.get(side)?.get(at));
                 let weight = graph.weight(&layer.weight);
                 match (value, weight) {
@@ -181,14 +187,19 @@ pub(super) fn observe(
                     _ => Err(unreached(layer)),
                 }
             };
-            let (z, x) = (seen(0, dense, teacher)?, seen(1, graph, layer)?);
+            let x = seen(1, graph, layer)?;
+            let z = match one {
+                true => Vec::new(),
+                false => seen(0, dense, teacher)?,
+            };
             let parts = layer.parts();
             moments
                 .par_iter_mut()
                 .zip(&parts)
                 .for_each(|(moments, part)| {
                     let cut = |samples: &[f32]| columns(samples, layer.depth, part);
-                    moments.add(&cut(&z[part.group]), &cut(&x[part.group]));
+                    let z = z.get(part.group).map(|z| cut(z));
+                    moments.add(&z.unwrap_or_default(), &cut(&x[part.group]));
                 });
         }
         Ok(())

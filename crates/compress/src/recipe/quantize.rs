@@ -36,6 +36,10 @@ pub struct QuantizeStep {
     /// Width of an activation: 8 or 16.
     #[serde(default = "eight")]
     pub activation_bits: u8,
+    /// What codes of activations may change of the network's outputs, as a part of their variance:
+    /// where it is more, layers whose inputs cost most compute with reals. None quantizes all.
+    #[serde(default)]
+    pub activation_error: Option<f64>,
     /// How weights are rounded.
     #[serde(default)]
     pub rounding: Rounding,
@@ -165,6 +169,7 @@ impl QuantizeStep {
             weight_range: crate::Range::default(),
             activation_range: None,
             activation_bits: eight(),
+            activation_error: None,
             rounding: Rounding::default(),
             equalize: false,
             samples: calibration_samples(),
@@ -213,6 +218,21 @@ impl QuantizeStep {
                 self.activation_bits
             ));
         }
+        if let Some(error) = self.activation_error.filter(|e| !e.is_finite() || *e < 0.0) {
+            return Err(format!(
+                "activation_error must be 0 or more, found {error}"
+            ));
+        }
+        let ranges = [Some(self.weight_range), self.activation_range];
+        for range in ranges.into_iter().flatten() {
+            if let crate::Range::Percentile(share) = range
+                && !(share > 0.0 && share <= 1.0)
+            {
+                return Err(format!(
+                    "a percentile is a share above 0 and at most 1, as 0.999, found {share}"
+                ));
+            }
+        }
         if self.samples == 0 {
             return Err("samples must be at least 1".into());
         }
@@ -248,6 +268,8 @@ mod tests {
         let wrong = |more: &str| step(&format!("weight_bits = 8\n{more}")).unwrap_err();
         assert!(wrong("bits = { a = 1 }").contains("found 1"));
         assert!(wrong("activation_bits = 12").contains("12"));
+        assert!(wrong("activation_error = -0.1").contains("-0.1"));
+        assert!(wrong("activation_range = { percentile = 99.9 }").contains("99.9"));
         assert!(wrong("samples = 0").contains("samples"));
         assert!(wrong("rounding = { second-order = { density = 0.0 } }").contains("density"));
         assert!(wrong("rounding = { second-order = { pattern = \"4:2\" } }").contains("n:m"));

@@ -236,6 +236,12 @@ impl Retrain {
         if !positive(self.epochs) || !positive(self.learning_rate) || self.batch == 0 {
             return Err("epochs, learning_rate and batch must be positive".into());
         }
+        if !self.weight_decay.is_finite() || self.weight_decay < 0.0 {
+            return Err(format!(
+                "weight_decay must be 0 or more, found {}",
+                self.weight_decay
+            ));
+        }
         for (name, share) in [
             ("warmup", self.warmup),
             ("rewind", self.rewind),

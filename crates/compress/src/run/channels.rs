@@ -45,7 +45,8 @@ impl Stage<'_> {
     /// The network's input, for one image.
     pub(super) fn input(&self, graph: &Graph) -> Result<(String, Shape), CompressError> {
         let name = graph.inputs.first().map(|input| input.name.clone());
-        let image = [1, self.train.channels, self.train.height, self.train.width];
+        let data = self.images()?;
+        let image = [1, data.channels, data.height, data.width];
         Ok((name.unwrap_or_default(), Shape::new(&image)?))
     }
 }

@@ -15,7 +15,7 @@ pub use quantize::quantize;
 pub use unlabelled::run_unlabelled;
 
 use crate::CompressError;
-use crate::ptq::Images;
+use crate::ptq::{Images, LayerError, Samples};
 use crate::recipe::{Recipe, Step};
 use secateur_data::Dataset;
 use secateur_model::{Constant, Graph, Weight};
@@ -146,7 +146,8 @@ pub fn resume(
         let kind = step.kind();
         observer.begin(index, recipe.steps.len(), kind);
         let start = Instant::now();
-        let mut stage = Stage::new(index, step, teacher, train, seed, observer);
+        let data = Source::Labelled(train);
+        let mut stage = Stage::new(index, recipe, teacher, data, seed, observer);
         let graph = &mut at.graph;
         stage.carry_out(graph, step)?;
         let score = evaluate(graph, validation).map_err(|e| stage.failed(e))?;
@@ -171,11 +172,22 @@ pub fn resume(
     Ok((graph, Report { steps }))
 }
 
+/// What there is to train on and to measure on.
+#[derive(Clone, Copy)]
+enum Source<'a> {
+    /// Images with their labels.
+    Labelled(&'a Dataset),
+    /// Samples without: images, or arrays that nothing can be trained on.
+    Unlabelled(&'a dyn Samples),
+}
+
 /// What every step needs.
 struct Stage<'a> {
     place: String,
     teacher: &'a Graph,
-    train: &'a Dataset,
+    data: Source<'a>,
+    /// Whether a step before has pruned.
+    pruned: bool,
     seed: u64,
     round: Round,
     observer: &'a mut dyn Observer,
@@ -192,16 +204,19 @@ impl<'a> Stage<'a> {
     /// The `index`th step of a recipe.
     fn new(
         index: usize,
-        step: &Step,
+        recipe: &Recipe,
         teacher: &'a Graph,
-        train: &'a Dataset,
+        data: Source<'a>,
         seed: u64,
         observer: &'a mut dyn Observer,
     ) -> Self {
+        let mut before = recipe.steps.iter().take(index);
+        let kind = recipe.steps.get(index).map_or("none", Step::kind);
         Self {
-            place: format!("{} ({})", index + 1, step.kind()),
+            place: format!("{} ({kind})", index + 1),
             teacher,
-            train,
+            data,
+            pruned: before.any(|step| matches!(step, Step::Prune(_))),
             seed: seed.wrapping_mul(1000).wrapping_add(index as u64),
             round: Round {
                 index: 0,
@@ -211,7 +226,12 @@ impl<'a> Stage<'a> {
         }
     }
 
-    fn carry_out(&mut self, graph: &mut Graph, step: &Step) -> Result<(), CompressError> {
+    /// Gives what became of each layer that was rounded on samples.
+    fn carry_out(
+        &mut self,
+        graph: &mut Graph,
+        step: &Step,
+    ) -> Result<Vec<LayerError>, CompressError> {
         match step {
             Step::Train(step) => self.retrain(graph, Some(&step.retrain)),
             Step::Channels(step) => self.channels(graph, step),
@@ -219,15 +239,30 @@ impl<'a> Stage<'a> {
             Step::Rate(step) => self.rate(graph, step),
             Step::Share(step) => self.share(graph, step),
             Step::Quantize(step) => {
-                let samples = Images {
-                    data: self.train,
-                    limit: step.samples,
+                return match self.data {
+                    Source::Labelled(data) => {
+                        let limit = step.samples;
+                        self.quantize(graph, step, &Images { data, limit })
+                    }
+                    Source::Unlabelled(samples) => self.quantize(graph, step, samples),
                 };
-                self.quantize(graph, step, &samples).map(|_| ())
             }
             Step::Encode(step) => self.encode(graph, step),
             Step::Norms(step) => self.norms(graph, step),
         }
+        .map(|()| Vec::new())
+    }
+
+    /// The images that there are.
+    fn images(&self) -> Result<&'a Dataset, CompressError> {
+        let images = match self.data {
+            Source::Labelled(data) => Some(data),
+            Source::Unlabelled(samples) => samples.images(),
+        };
+        images.ok_or_else(|| CompressError::Train {
+            step: self.place.clone(),
+            error: TrainError::Setting("images are needed, and these samples are arrays".into()),
+        })
     }
 
     fn failed(&self, error: TrainError) -> CompressError {

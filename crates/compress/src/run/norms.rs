@@ -12,7 +12,7 @@ impl Stage<'_> {
         graph: &mut Graph,
         step: &NormsStep,
     ) -> Result<(), CompressError> {
-        let measured = measure_norms(graph, self.train, step.images);
+        let measured = measure_norms(graph, self.images()?, step.images);
         measured.map(|_| ()).map_err(|e| self.failed(e))
     }
     /// After a cut: retrains, or at the least fits normalisations to what is left.

@@ -20,7 +20,7 @@ impl Stage<'_> {
             retrain,
         } = step.resolve(&graph.name);
         let calibration = Calibration {
-            data: self.train,
+            data: self.images()?,
             images: step.images,
         };
         let cut = |graph: &mut Graph, allocation: Allocation, pattern: Pattern| {

@@ -73,12 +73,12 @@ fn round(
     match &step.rounding {
         Rounding::Nearest => {
             round_to_nearest(graph, step, &prune::prunable(graph))?;
-            calibrate(graph, step, samples, seen)?;
+            calibrate(graph, step, samples, seen, progress)?;
         }
         Rounding::SecondOrder(settings) => {
             let dense = graph.clone();
             let effects = measure(&dense, step, settings, samples, progress)?;
-            calibrate(graph, step, samples, seen)?;
+            calibrate(graph, step, samples, seen, progress)?;
             let sweep = plan(graph, step, settings, &effects);
             let measured = effects.len();
             errors = ptq::sweep(&dense, graph, samples, &sweep, &mut |done, total| {
@@ -136,13 +136,15 @@ fn calibrate(
     step: &QuantizeStep,
     samples: &dyn Samples,
     seen: Option<&Graph>,
+    progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<(), CompressError> {
     let Some(range) = step.activation_range else {
         return Ok(());
     };
     let names = activations::quantizable(graph);
     let mut calibration: BTreeMap<String, Histogram> = BTreeMap::new();
-    let part = ptq::prefix(seen.unwrap_or(graph), &names);
+    let seen = seen.unwrap_or(graph);
+    let part = ptq::prefix(seen, &names);
     let probe = Probe {
         graph: &part,
         names: &names,
@@ -156,8 +158,12 @@ fn calibrate(
         }
         Ok(())
     })?;
-    activations::quantize_activations(graph, &calibration, range, step.activation_width())?;
-    Ok(())
+    let mut scales =
+        activations::activation_scales(&names, &calibration, range, step.activation_width())?;
+    if let Some(most) = step.activation_error {
+        scales = ptq::affordable(seen, scales, samples, most, progress)?;
+    }
+    activations::quantize_activations(graph, &scales)
 }
 
 /// What each layer that is rounded can bear, where something is shared out among them.
@@ -173,11 +179,10 @@ fn measure(
         return Ok(Vec::new());
     }
     let all = weights(graph);
-    let names: Vec<&str> = step
-        .bits_of(&all)
-        .into_iter()
-        .map(|(name, _)| name)
-        .collect();
+    let removable: BTreeSet<String> = removable(graph).collect();
+    let names = step.bits_of(&all).into_iter().map(|(name, _)| name);
+    let asked = |name: &&str| settings.error.is_some() || removable.contains(*name);
+    let names: Vec<&str> = names.filter(asked).collect();
     let (damping, centred) = (settings.damping, settings.correct_bias);
     ptq::effects(
         graph,
@@ -252,11 +257,11 @@ fn weights(graph: &Graph) -> Vec<(String, bool)> {
 
 /// Names of the matrices that lie as `[depth, outputs]`.
 fn with_outputs_in_columns(graph: &Graph) -> BTreeSet<String> {
-    let columns = |op: &Op| matches!(op, Op::MatMul | Op::Gemm { trans_b: false, .. });
-    let layers = graph.nodes.iter().filter(|n| columns(&n.op));
-    let weights = layers.filter_map(|n| graph.kernel_of(n));
-    let matrices = weights.filter(|(_, weight)| weight.shape().rank() == 2);
-    matrices.map(|(name, _)| name.to_owned()).collect()
+    let views = prune::views(graph).into_iter();
+    views
+        .filter(|(_, view)| view.columns)
+        .map(|(name, _)| name)
+        .collect()
 }
 
 /// Eight bits for the weights of recurrent layers, `[directions, gates, depth]`, with a

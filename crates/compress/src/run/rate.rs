@@ -6,7 +6,7 @@ use crate::channels::remove_dead;
 use crate::recipe::{RateStep, ResolvedRate};
 use crate::{CompressError, prune};
 use secateur_model::weight::max_code;
-use secateur_model::{Bitmask, Graph, Scale, Support, Values, Weight, infer};
+use secateur_model::{Bitmask, Graph, Scale, Values, Weight, infer};
 use secateur_train::{Coded, RateOptions};
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ impl Stage<'_> {
         };
         let rate = RateOptions {
             nats_per_bit: settings.nats_per_bit,
-            weights: coded(graph, settings, &macs),
+            weights: self.coded(graph, settings, &macs),
             warm_up: step.warm_up,
         };
         let coded: Vec<String> = rate.weights.keys().cloned().collect();
@@ -38,35 +38,42 @@ impl Stage<'_> {
         }
         Ok(())
     }
-}
 
-/// Every kernel and bias. A first step is the one that a weight has, or so many root mean squares of
-/// its values; multiplications cost by `macs`, in which biases have no part.
-fn coded(
-    graph: &Graph,
-    settings: ResolvedRate<'_>,
-    macs: &BTreeMap<String, u64>,
-) -> BTreeMap<String, Coded> {
-    let parameters = |name: &String| graph.weight(name).map_or(0, |w| w.shape().elements());
-    let each = |name: &String| {
-        let macs = macs.get(name).copied().unwrap_or(0);
-        macs as f64 / parameters(name).max(1) as f64
-    };
-    let kernels = macs.keys().map(parameters).sum::<usize>().max(1) as f64;
-    let mean = macs.values().map(|&macs| macs as f64).sum::<f64>() / kernels;
-    let bits = |name: &String| f64::from(settings.product_bits) * each(name) / mean.max(1.0);
-    let names = prune::prunable(graph)
-        .into_iter()
-        .chain(quantize::biases(graph));
-    names
-        .filter_map(|name| {
-            let coded = Coded {
-                step: first_step(graph.weight(&name)?, settings.coarseness),
-                product_bits: bits(&name) as f32,
-            };
-            Some((name, coded))
-        })
-        .collect()
+    /// Every kernel and bias. A first step is the one that a weight has, or so many root mean squares of
+    /// its values; multiplications cost by `macs`, in which biases have no part. What nothing but a price
+    /// has put out may return.
+    fn coded(
+        &self,
+        graph: &Graph,
+        settings: ResolvedRate<'_>,
+        macs: &BTreeMap<String, u64>,
+    ) -> BTreeMap<String, Coded> {
+        let parameters = |name: &String| graph.weight(name).map_or(0, |w| w.shape().elements());
+        let each = |name: &String| {
+            let macs = macs.get(name).copied().unwrap_or(0);
+            macs as f64 / parameters(name).max(1) as f64
+        };
+        let kernels = macs.keys().map(parameters).sum::<usize>().max(1) as f64;
+        let mean = macs.values().map(|&macs| macs as f64).sum::<f64>() / kernels;
+        let bits = |name: &String| f64::from(settings.product_bits) * each(name) / mean.max(1.0);
+        let given_whole = |name: &String| {
+            let given = self.teacher.weight(name);
+            given.is_none_or(|weight| weight.support().mask().is_none())
+        };
+        let names = prune::prunable(graph)
+            .into_iter()
+            .chain(quantize::biases(graph));
+        names
+            .filter_map(|name| {
+                let coded = Coded {
+                    step: first_step(graph.weight(&name)?, settings.coarseness),
+                    product_bits: bits(&name) as f32,
+                    zeros_return: !self.pruned && given_whole(&name),
+                };
+                Some((name, coded))
+            })
+            .collect()
+    }
 }
 
 fn first_step(weight: &Weight, coarseness: f32) -> f32 {
@@ -124,6 +131,6 @@ fn integers(weight: &Weight, scale: f32) -> Result<Weight, CompressError> {
         codes: codes.iter().copied().filter(|&code| code != 0).collect(),
         scale: Scale::PerTensor(step),
     };
-    let support = Support::Unstructured(Bitmask::of_nonzeros(&codes));
+    let support = weight.support().narrowed(Bitmask::of_nonzeros(&codes));
     Ok(Weight::new(weight.shape().clone(), support, values)?)
 }

@@ -30,11 +30,12 @@ impl Stage<'_> {
         let Some(retrain) = retrain else {
             return Ok(());
         };
+        let data = self.images()?;
         let options = FitOptions {
             epochs: epochs_for(
                 retrain.epochs,
                 retrain.min_steps,
-                self.train.len(),
+                data.len(),
                 retrain.batch,
             ),
             batch: retrain.batch,
@@ -55,14 +56,15 @@ impl Stage<'_> {
             unrounded: beside.unrounded,
             average: retrain.average,
             rate: beside.rate,
-            seed: self.seed,
+            // Rounds see the images in other orders.
+            seed: self.seed.wrapping_add((self.round.index as u64) << 32),
         };
         let mut hooks = StageHooks {
             observer: self.observer,
             round: self.round,
             masking: beside.masking,
         };
-        let result = fit(graph, self.train, &options, &mut hooks);
+        let result = fit(graph, data, &options, &mut hooks);
         result.map(|_| ()).map_err(|e| self.failed(e))
     }
 }

@@ -1,8 +1,6 @@
 //! A recipe carried out where there are samples but no labels.
 
-use super::channels::fold_norms;
-use super::quantize::quantize;
-use super::{Observer, Stage};
+use super::{Observer, Source, Stage};
 use crate::ptq::{LayerError, Samples};
 use crate::recipe::{Recipe, Retrain, Step};
 use crate::{CompressError, Criterion};
@@ -34,20 +32,11 @@ pub fn run_unlabelled(
     let (mut graph, mut errors) = (dense.clone(), Vec::new());
     for (index, step) in recipe.steps.iter().enumerate() {
         observer.begin(index, recipe.steps.len(), step.kind());
-        let stage = samples
-            .images()
-            .map(|images| Stage::new(index, step, dense, images, seed, observer));
-        match (step, stage) {
-            (Step::Quantize(step), Some(mut stage)) => {
-                errors = stage.quantize(&mut graph, step, samples)?;
-            }
-            (_, Some(mut stage)) => stage.carry_out(&mut graph, step)?,
-            (Step::Quantize(step), None) => {
-                let mut progress = |done, total| observer.progress(done, total, f32::NAN);
-                errors = quantize(&mut graph, step, samples, &mut progress)?;
-            }
-            (Step::Encode(step), None) if step.fold_norms => fold_norms(&mut graph)?,
-            (_, None) => {}
+        let data = Source::Unlabelled(samples);
+        let mut stage = Stage::new(index, recipe, dense, data, seed, observer);
+        let found = stage.carry_out(&mut graph, step)?;
+        if matches!(step, Step::Quantize(_)) {
+            errors = found;
         }
         if step.training(&dense.name).0.is_some() {
             // What was measured is no more.

@@ -10,7 +10,7 @@ use crate::{file, interrupt, network, picture, units};
 use anyhow::{Context, Result, bail};
 use secateur_compress::ptq::{LayerError, Samples};
 use secateur_compress::recipe::Step;
-use secateur_compress::{Observer, Recipe, StepReport, run_unlabelled};
+use secateur_compress::{Observer, Recipe, StepReport, on_reals, run_unlabelled};
 use secateur_model::Graph;
 use serde::Serialize;
 use std::ops::ControlFlow;
@@ -27,6 +27,8 @@ pub struct OneShot {
     /// Against the network as it was, on samples that nothing was fitted to.
     pub agreement: Agreement,
     pub layers: Vec<LayerError>,
+    /// Weights of the layers whose inputs stayed reals, where others read codes.
+    pub on_reals: Vec<String>,
 }
 
 /// Compresses a network on samples without labels; `None` where the data is none.
@@ -50,8 +52,14 @@ pub fn compress(args: &Compress, recipe: &Recipe, out: &Out) -> Result<Option<On
     else {
         return Ok(None);
     };
-    if args.html.is_some() {
-        bail!("--html shows errors on labelled data, and these samples have no labels");
+    let without = [
+        ("--html shows errors", args.html.is_some()),
+        ("--run keeps the errors of steps", args.run.is_some()),
+        ("--resume goes on with a run that keeps them", args.resume),
+        ("--save-recipe writes what a search found", args.save_recipe.is_some()),
+    ];
+    if let Some((what, _)) = without.iter().find(|(_, asked)| *asked) {
+        bail!("{what} on labelled data, and these samples have no labels");
     }
     file::check_output(&args.output)?;
     if let Some(normalize) = normalize {
@@ -77,6 +85,7 @@ pub fn compress(args: &Compress, recipe: &Recipe, out: &Out) -> Result<Option<On
     network::save(&small, &args.output, store_of(args, recipe))?;
     let small = network::load(&args.output)?;
     let bytes = network::size(&args.output)?;
+    let on_reals = on_reals(&small).into_iter().map(str::to_owned).collect();
     Ok(Some(OneShot {
         bytes_before,
         bytes,
@@ -84,6 +93,7 @@ pub fn compress(args: &Compress, recipe: &Recipe, out: &Out) -> Result<Option<On
         seconds: start.elapsed().as_secs_f64(),
         agreement: agreement::measure(&dense, &small, &check)?,
         layers,
+        on_reals,
     }))
 }
 
@@ -130,6 +140,12 @@ pub fn show(args: &Compress, result: &OneShot, out: &Out) {
     if !rows.is_empty() {
         out.line("\nlayers whose output changed most");
         out.table(1, &["weight", "bits", "not zero", "change"], &rows);
+    }
+    if !result.on_reals.is_empty() {
+        out.line(format_args!(
+            "\ninputs that stay reals, as codes of them would change the answers too much: of {}",
+            result.on_reals.join(", ")
+        ));
     }
     let Agreement {
         samples,

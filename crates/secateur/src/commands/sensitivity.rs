@@ -14,7 +14,7 @@ use secateur_compress::record::{Choice, ChoiceCost, LayerSensitivity};
 use secateur_data::Dataset;
 use secateur_model::Graph;
 
-/// Rises of the loss that the table finds the edge of, in nats.
+/// How far outputs may move, in a table's measure, where it finds the edges.
 const RISES: [f64; 2] = [0.01, 0.1];
 
 /// Each density is this share of the one before, so many times.
@@ -30,7 +30,7 @@ pub fn run(args: &Sensitivity) -> Result<()> {
     }
     let place = || args.network.display().to_string();
     let mut graph = network::load(&args.network)?;
-    let mut data = secateur_data::load(&args.data)?;
+    let mut data = network::load_data(&graph, &args.data)?;
     picture::adapt(&mut data, &graph, &args.scaling).with_context(place)?;
     classifier::take_pictures(&mut graph, &data.train);
     let _ending = Ending::take(&mut graph);
@@ -93,7 +93,8 @@ fn show(out: &Out, table: &Table) {
     out.table(1, &headings, &rows);
     out.line(format_args!(
         "\nhow much of a layer must be kept, and in how many bits, for the outputs to move by no more than\n\
-         0.01 and 0.1 nats on {} images of {}, with every other layer as it is and nothing retrained",
+         0.01 and 0.1 {} on {} images of {}, with every other layer as it is and nothing retrained",
+        table.measure.unit(),
         units::count(table.samples),
         table.data
     ));

@@ -6,7 +6,7 @@ use crate::units;
 use secateur_compress::record::{Choice, ChoiceCost, LayerSensitivity};
 use std::fmt::Write;
 
-/// Rises of the loss, in nats, from which a cell is a shade stronger.
+/// Rises of the loss from which a cell is a shade stronger.
 const STEPS: [f64; 5] = [0.001, 0.01, 0.03, 0.1, 0.3];
 
 /// The picture as a page of its own.
@@ -23,7 +23,8 @@ pub fn sensitivity(layers: &[LayerSensitivity]) -> Option<Section> {
     }
     Some(Section {
         title: "Sensitivity",
-        lead: "What each choice for one layer adds to the loss, in nats, the other layers left as they are: the stronger \
+        lead: "What each choice for one layer adds to the loss, the other layers left as they are, in nats where an output is a class \
+               each, elsewhere as a part of the outputs' square: the stronger \
                the colour, the worse. Layers that stay pale can go far."
             .to_owned(),
         body: heat(layers, &choices) + &table(layers),
@@ -86,11 +87,11 @@ fn cell(cost: &ChoiceCost) -> String {
     format!(
         "<td class=\"h{shade}\" title=\"{}\">{}</td>",
         units::bytes(cost.bytes),
-        nats(rise)
+        loss(rise)
     )
 }
 
-fn nats(rise: f64) -> String {
+fn loss(rise: f64) -> String {
     match rise {
         r if r.is_nan() => "not a number".to_owned(),
         r if r.abs() < 0.0005 => "0".to_owned(),
@@ -124,7 +125,7 @@ fn table(layers: &[LayerSensitivity]) -> String {
         ("pattern", Column::Text),
         ("kept", Column::Figure),
         ("bits", Column::Figure),
-        ("rise of the loss, nats", Column::Figure),
+        ("rise of the loss", Column::Figure),
         ("bytes", Column::Figure),
         ("time", Column::Figure),
     ];

@@ -94,7 +94,7 @@ fn integers() -> Latent {
     let exact = Weight::dense(shape, exact).unwrap();
     let mut latent = Latent::new(&rounded.unwrap());
     latent.start_from(&exact);
-    latent.learn_steps();
+    latent.learn_steps(true);
     latent
 }
 
@@ -195,6 +195,7 @@ fn what_is_pruned_stays_so_at_a_price() {
     let coded = Coded {
         step: 1.0,
         product_bits: 0.0,
+        zeros_return: false,
     };
     latent.code(&BTreeMap::from([("w".into(), coded)])).unwrap();
     let pace = Pace {

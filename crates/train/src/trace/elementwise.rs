@@ -19,6 +19,16 @@ pub(super) fn binary(
     o: &Operands<'_>,
     f: impl FnOnce(Flowing<RANK>, Flowing<RANK>) -> Flowing<RANK>,
 ) -> Result<Value, TrainError> {
+    combine(a, b, o.dims, o, f)
+}
+
+fn combine(
+    a: &Value,
+    b: &Value,
+    dims: &[usize],
+    o: &Operands<'_>,
+    f: impl FnOnce(Flowing<RANK>, Flowing<RANK>) -> Flowing<RANK>,
+) -> Result<Value, TrainError> {
     let wide = |v: &Value| -> Result<[usize; RANK], TrainError> {
         let mut dims = vec![1; RANK.saturating_sub(v.dims.len())];
         dims.extend(&v.dims);
@@ -33,7 +43,36 @@ pub(super) fn binary(
     } else {
         (wide(a)?, wide(b)?)
     };
-    Ok(Value::of(f(a.shaped(wide_a), b.shaped(wide_b)), o.dims))
+    Ok(Value::of(f(a.shaped(wide_a), b.shaped(wide_b)), dims))
+}
+
+/// An operator on all of the node's inputs, two at a time.
+pub(super) fn fold(
+    o: &Operands<'_>,
+    f: impl Fn(Flowing<RANK>, Flowing<RANK>) -> Flowing<RANK>,
+) -> Result<Value, TrainError> {
+    let mut all = o.value(0)?;
+    for index in 1..o.node.inputs.len() {
+        let next = o.value(index)?;
+        let dims = broadcast(&all.dims, &next.dims);
+        all = combine(&all, &next, &dims, o, &f)?;
+    }
+    Ok(all)
+}
+
+/// Extents of two values together.
+fn broadcast(a: &[usize], b: &[usize]) -> Vec<usize> {
+    let rank = a.len().max(b.len());
+    let at = |dims: &[usize], axis: usize| match (axis + dims.len()).checked_sub(rank) {
+        Some(own) => dims[own],
+        None => 1,
+    };
+    (0..rank)
+        .map(|axis| match at(a, axis) {
+            1 => at(b, axis),
+            extent => extent,
+        })
+        .collect()
 }
 
 /// Zeroes each element with the node's probability, as far as it holds, and scales

@@ -1,4 +1,4 @@
-//! Operators that move elements: Transpose, Concat, Pad.
+//! Operators that move elements: Transpose, Concat, Slice, Split, Pad.
 
 use super::operator::Operands;
 use super::{Value, unsupported};
@@ -37,6 +37,68 @@ pub(super) fn concat(o: &Operands<'_>, axis: i64) -> Result<Value, TrainError> {
         })
         .collect::<Result<_, TrainError>>()?;
     Ok(Value::of(Tensor::cat(parts, 1), o.dims))
+}
+
+/// Parts of axes, with steps of one.
+pub(super) fn slice(o: &Operands<'_>) -> Result<Value, TrainError> {
+    let mut x = o.value(0)?;
+    let rank = x.dims.len();
+    let list = |index: usize, what: &str| {
+        let found = o.integers(index);
+        found.ok_or_else(|| unsupported(o.node, format!("the {what} must be constant")))
+    };
+    let (starts, ends) = (list(1, "starts")?, list(2, "ends")?);
+    let axes = match o.node.input(3) {
+        Some(_) => list(3, "axes")?,
+        None => (0..starts.len() as i64).collect(),
+    };
+    if o.node.input(4).is_some() && list(4, "steps")?.iter().any(|&step| step != 1) {
+        return Err(unsupported(o.node, "no gradient for steps other than 1"));
+    }
+    for ((axis, start), end) in axes.into_iter().zip(starts).zip(ends) {
+        let axis = o.axis(axis, rank)?;
+        let [before, along, behind] = x.around(axis);
+        let place = |at: i64| {
+            let from_start = if at < 0 { at.saturating_add(along as i64) } else { at };
+            from_start.clamp(0, along as i64) as usize
+        };
+        let part = place(start)..place(end);
+        if part.is_empty() {
+            return Err(unsupported(o.node, "nothing is left of an axis"));
+        }
+        let mut dims = x.dims.clone();
+        dims[axis] = part.len();
+        x = Value::of(x.shaped([before, along, behind]).slice([0..before, part]), &dims);
+    }
+    Ok(x)
+}
+
+/// The parts of an axis, one behind the other.
+pub(super) fn split(o: &Operands<'_>, axis: i64) -> Result<Vec<Value>, TrainError> {
+    let x = o.value(0)?;
+    let axis = o.axis(axis, x.dims.len())?;
+    let [before, along, behind] = x.around(axis);
+    let parts = o.node.outputs.len().max(1);
+    let extents = match o.integers(1) {
+        Some(extents) => extents.iter().map(|&e| usize::try_from(e).unwrap_or(0)).collect(),
+        None => {
+            let each = along.div_ceil(parts);
+            (0..parts).map(|part| each.min(along.saturating_sub(part * each))).collect::<Vec<_>>()
+        }
+    };
+    if extents.iter().sum::<usize>() != along || extents.contains(&0) {
+        return Err(unsupported(o.node, "its parts are not those of the axis"));
+    }
+    let wide = x.shaped([before, along, behind]);
+    let mut start = 0;
+    let part = |&extent: &usize| {
+        let mut dims = x.dims.clone();
+        dims[axis] = extent;
+        let range = start..start + extent;
+        start += extent;
+        Value::of(wide.clone().slice([0..before, range]), &dims)
+    };
+    Ok(extents.iter().map(part).collect())
 }
 
 /// Grown, or with negative pads cut, axis by axis.

@@ -3,18 +3,21 @@
 //! A value is a flat tensor with its extents beside it; each operator reshapes
 //! on use, so there are no module structs and no rank parameters. Types and
 //! extents are the model's own inference, made before anything is computed: a
-//! graph that does not fit together is refused there. What hangs on constants
-//! and extents alone (Shape → Gather → Concat) is computed by the model's
-//! reference evaluation.
+//! graph that does not fit together is refused there. What no gradient flows
+//! through -- what hangs on constants and extents alone (Shape → Gather → Concat),
+//! and whatever has no gradient here where none is asked for -- is computed by the
+//! model's reference evaluation.
 
 #[cfg(test)]
 mod tests;
 
 mod elementwise;
+mod function;
 mod layout;
 mod linear;
 mod norm;
 mod operator;
+mod reduce;
 mod value;
 mod window;
 
@@ -100,14 +103,32 @@ pub(crate) fn run(
         if let Op::Shape { start, end } = node.op {
             fixed.insert(output, extents(&operands, &types, start, end)?);
         } else if operands.any_computed() {
-            let value = operator::apply(&operands, &mut mode)?;
-            if value.dims != dims {
-                let found = format!("{:?} was computed, not {dims:?}", value.dims);
-                return Err(unsupported(node, found));
+            match operator::apply(&operands, &mut mode) {
+                Ok(computed) => {
+                    for (name, value) in named(node, computed) {
+                        let dims = types.get(name).map_or(dims, |(_, shape)| shape.dims());
+                        if value.dims != dims {
+                            let found = format!("{:?} was computed, not {dims:?}", value.dims);
+                            return Err(unsupported(node, found));
+                        }
+                        values.insert(name.to_owned(), value);
+                    }
+                }
+                Err(TrainError::Unsupported { .. }) if !operands.any_traced() => {
+                    for (name, tensor) in named(node, reference(&operands)?) {
+                        match tensor.as_f32() {
+                            Ok(found) => {
+                                let value = Value::new(found.to_vec(), tensor.shape().dims());
+                                values.insert(name.to_owned(), value);
+                            }
+                            Err(_) => _ = fixed.insert(name, tensor),
+                        }
+                    }
+                }
+                Err(error) => return Err(error),
             }
-            values.insert(output.to_owned(), value);
         } else {
-            fixed.extend(reference(&operands)?.map(|tensor| (output, tensor)));
+            fixed.extend(named(node, reference(&operands)?));
         }
         for name in node.reads() {
             let left = readers.entry(name).or_default();
@@ -118,6 +139,12 @@ pub(crate) fn run(
         }
     }
     Ok(values)
+}
+
+/// What a node gives, by name; what has none is not asked for.
+fn named<T>(node: &Node, given: Vec<T>) -> impl Iterator<Item = (&str, T)> {
+    let names = node.outputs.iter().map(String::as_str);
+    names.zip(given).filter(|(name, _)| !name.is_empty())
 }
 
 pub(crate) type Types = HashMap<String, (DType, Shape)>;
@@ -175,20 +202,20 @@ fn extents(
     Ok(Tensor::i64(&[part.len()], part)?)
 }
 
-/// The first output of a node whose inputs are all constants.
-fn reference(operands: &Operands<'_>) -> Result<Option<Tensor>, TrainError> {
+/// What a node gives by the model's reference evaluation.
+fn reference(operands: &Operands<'_>) -> Result<Vec<Tensor>, TrainError> {
     let node = operands.node;
     let inputs: Vec<Option<Cow<'_, Tensor>>> = (0..node.inputs.len())
         .map(|index| match node.input(index) {
             None => Ok(None),
             Some(name) => operands
-                .tensor(index)
+                .as_tensor(index)?
                 .map(Some)
                 .ok_or_else(|| unsupported(node, format!("`{name}` is not computed here"))),
         })
-        .collect::<Result<_, _>>()?;
+        .collect::<Result<_, TrainError>>()?;
     let inputs: Vec<Option<&Tensor>> = inputs.iter().map(Option::as_deref).collect();
-    Ok(ops::evaluate(node, &inputs)?.into_iter().next())
+    Ok(ops::evaluate(node, &inputs)?)
 }
 
 pub(crate) fn unsupported(node: &Node, reason: impl Into<String>) -> TrainError {

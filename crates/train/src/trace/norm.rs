@@ -1,4 +1,4 @@
-//! Batch normalisation and softmax.
+//! Batch and layer normalisation, and softmax.
 
 use super::operator::Operands;
 use super::{BatchStatistics, Mode, Value, unsupported};
@@ -41,6 +41,27 @@ pub(super) fn batch_norm(
             Ok(x.map(|t| ops::batch_norm(t, scale, bias, moments, pixels, epsilon)))
         }
     }
+}
+
+/// `(x − mean) / √(variance + ε) · scale + bias` over all axes from one on.
+pub(super) fn layer_norm(o: &Operands<'_>, axis: i64, epsilon: f32) -> Result<Value, TrainError> {
+    let x = o.value(0)?;
+    let axis = o.axis(axis, x.dims.len())?;
+    let [before, along, behind] = x.around(axis);
+    let width = along * behind;
+    let rows = x.shaped([before, width]);
+    let centred = rows.clone() - rows.mean_dim(1);
+    let variance = (centred.clone() * centred.clone()).mean_dim(1);
+    let line = |value: Value| match value.elements() == width {
+        true => Ok(value.shaped([1, width])),
+        false => Err(unsupported(o.node, "scale and bias must be as wide as what is normalised")),
+    };
+    let scaled = centred / (variance + epsilon).sqrt() * line(o.value(1)?)?;
+    let y = match o.optional(2) {
+        Some(bias) => scaled + line(bias)?,
+        None => scaled,
+    };
+    Ok(Value::of(y, o.dims))
 }
 
 /// Along one axis, or over all from it on.

@@ -1,9 +1,9 @@
 //! One node: its operands, and what computes it.
 
-use super::{Mode, Value, elementwise, layout, linear, norm, unsupported, window};
+use super::{Mode, Value, elementwise, function, layout, linear, norm, reduce, unsupported, window};
 use crate::TrainError;
 use burn::tensor::activation;
-use secateur_model::{Constant, Data, Graph, Node, Op, PadMode, Tensor};
+use secateur_model::{Constant, Data, Graph, Node, Op, PadMode, Tensor, Variadic};
 use std::borrow::Cow;
 use std::collections::HashMap;
 
@@ -27,6 +27,14 @@ impl<'a> Operands<'a> {
         self.node
             .reads()
             .any(|name| self.values.contains_key(name) || self.parameters.contains_key(name))
+    }
+
+    /// Whether a gradient may be asked of an input.
+    pub fn any_traced(&self) -> bool {
+        let found = |name| self.values.get(name).or_else(|| self.parameters.get(name));
+        self.node
+            .reads()
+            .any(|name| found(name).is_some_and(|value| value.flat.is_autodiff()))
     }
 
     pub fn value(&self, index: usize) -> Result<Value, TrainError> {
@@ -53,6 +61,17 @@ impl<'a> Operands<'a> {
             }
             (None, Some(Constant::Weight(weight))) => Some(Cow::Owned(weight.to_tensor())),
             (None, None) => None,
+        }
+    }
+
+    /// An input, whatever it hangs on.
+    pub fn as_tensor(&self, index: usize) -> Result<Option<Cow<'a, Tensor>>, TrainError> {
+        let Some(name) = self.node.input(index) else {
+            return Ok(None);
+        };
+        match self.values.get(name).or_else(|| self.parameters.get(name)) {
+            Some(value) => Ok(Some(Cow::Owned(Tensor::f32(&value.dims, value.to_vec())?))),
+            None => Ok(self.tensor(index)),
         }
     }
 
@@ -89,14 +108,35 @@ impl<'a> Operands<'a> {
     }
 }
 
-/// The node's first output.
-pub(super) fn apply(o: &Operands<'_>, mode: &mut Mode<'_>) -> Result<Value, TrainError> {
+/// The node's outputs: those that gradients can flow through.
+pub(super) fn apply(o: &Operands<'_>, mode: &mut Mode<'_>) -> Result<Vec<Value>, TrainError> {
+    match o.node.op {
+        Op::Split { axis, .. } => layout::split(o, axis),
+        _ => Ok(vec![first(o, mode)?]),
+    }
+}
+
+fn first(o: &Operands<'_>, mode: &mut Mode<'_>) -> Result<Value, TrainError> {
     let node = o.node;
+    let without = || unsupported(node, "no gradient for this operator or attribute");
+    let of_one = |result: Option<burn::tensor::Tensor<1>>| -> Result<Value, TrainError> {
+        Ok(Value::flat(result.ok_or_else(without)?, o.dims))
+    };
     Ok(match &node.op {
         Op::Add => elementwise::binary(&o.value(0)?, &o.value(1)?, o, |a, b| a + b)?,
         Op::Sub => elementwise::binary(&o.value(0)?, &o.value(1)?, o, |a, b| a - b)?,
         Op::Mul => elementwise::binary(&o.value(0)?, &o.value(1)?, o, |a, b| a * b)?,
         Op::Div => elementwise::binary(&o.value(0)?, &o.value(1)?, o, |a, b| a / b)?,
+        Op::Variadic(Variadic::Max) => elementwise::fold(o, |a, b| a.max_pair(b))?,
+        Op::Variadic(Variadic::Min) => elementwise::fold(o, |a, b| a.min_pair(b))?,
+        Op::Variadic(Variadic::Sum) => elementwise::fold(o, |a, b| a + b)?,
+        Op::PRelu => elementwise::binary(&o.value(0)?, &o.value(1)?, o, |x, slope| {
+            x.clone().clamp_min(0.0) + x.clamp_max(0.0) * slope
+        })?,
+        Op::Activation { kind, parameters } => {
+            of_one(function::activation(*kind, *parameters, o.value(0)?.flat))?
+        }
+        Op::Math(kind) => of_one(function::math(*kind, o.value(0)?.flat))?,
         Op::Relu => o.value(0)?.map(activation::relu),
         Op::Sigmoid => o.value(0)?.map(activation::sigmoid),
         Op::Tanh => o.value(0)?.map(activation::tanh),
@@ -124,6 +164,7 @@ pub(super) fn apply(o: &Operands<'_>, mode: &mut Mode<'_>) -> Result<Value, Trai
             o.value(0)?.reshaped(o.dims)
         }
         Op::Transpose { perm } => layout::transpose(o, perm.as_deref())?,
+        Op::Slice => layout::slice(o)?,
         Op::Concat { axis } => layout::concat(o, *axis)?,
         Op::Pad {
             mode: PadMode::Constant,
@@ -150,12 +191,13 @@ pub(super) fn apply(o: &Operands<'_>, mode: &mut Mode<'_>) -> Result<Value, Trai
             Value::of(x.shaped(rows).max_dim(1), o.dims)
         }
         Op::BatchNormalization { epsilon } => norm::batch_norm(o, *epsilon, mode)?,
+        Op::LayerNormalization { axis, epsilon } => norm::layer_norm(o, *axis, *epsilon)?,
+        Op::Reduce {
+            kind,
+            noop_with_empty_axes,
+            ..
+        } => reduce::reduce(o, *kind, *noop_with_empty_axes)?,
         Op::Softmax { axis, flattened } => norm::softmax(o, *axis, *flattened)?,
-        _ => {
-            return Err(unsupported(
-                node,
-                "no gradient for this operator or attribute",
-            ));
-        }
+        _ => return Err(without()),
     })
 }

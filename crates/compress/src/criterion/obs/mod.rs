@@ -347,7 +347,10 @@ impl<'a> Layer<'a> {
             if !exact {
                 self.sweep(group, &outputs, &mut kept)?;
             }
-            self.solve(group, &outputs, &kept, &before)?;
+            let solved = self.solve(group, &outputs, &kept, &before)?;
+            if exact && !solved {
+                self.sweep(group, &outputs, &mut kept)?;
+            }
         }
         self.values
             .iter_mut()
@@ -417,14 +420,14 @@ impl<'a> Layer<'a> {
         Ok(())
     }
 
-    /// The weights that serve each output best at its kept positions, where that is affordable.
+    /// The weights that serve each output best at its kept positions, where that is affordable; whether it is.
     fn solve(
         &mut self,
         group: usize,
         outputs: &[usize],
         kept: &[bool],
         before: &[f32],
-    ) -> Result<(), CompressError> {
+    ) -> Result<bool, CompressError> {
         let view = self.target.view;
         let inputs_of = |output: usize| -> Vec<usize> {
             (0..view.depth)
@@ -436,7 +439,7 @@ impl<'a> Layer<'a> {
             .map(|&o| (inputs_of(o).len() as f64).powi(3))
             .sum();
         if work > SOLVE_WORK {
-            return Ok(());
+            return Ok(false);
         }
         let metric = &self.metrics[group];
         let solved: Vec<Vec<(usize, f64)>> = outputs
@@ -468,7 +471,7 @@ impl<'a> Layer<'a> {
         for (position, value) in solved.into_iter().flatten() {
             self.values[position] = value as f32;
         }
-        Ok(())
+        Ok(true)
     }
 }
 

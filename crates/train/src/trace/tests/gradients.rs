@@ -2,7 +2,7 @@
 
 use super::{Input, Single, float, list, number};
 use crate::trace::{Value, to_vec};
-use secateur_model::{AutoPad, Op, PadMode, Tensor, Window};
+use secateur_model::{Activation, AutoPad, Family, Math, Op, PadMode, Reduction, Tensor, Variadic, Window};
 
 /// Central differences step so far: no kink of [`super::spread`] inputs lies
 /// that near, and a rounding of the sum is still small beside it.
@@ -396,6 +396,58 @@ fn activations() {
 }
 
 #[test]
+fn functions() {
+    let x = float(&[3, 4]);
+    for &(kind, name) in Activation::MEMBERS {
+        if matches!(kind, Activation::Shrink | Activation::ThresholdedRelu) {
+            continue;
+        }
+        let parameters = [0.7, 0.4];
+        let op = Op::Activation { kind, parameters };
+        operator(name, op, std::slice::from_ref(&x));
+    }
+    for kind in [Math::Abs, Math::Cos, Math::Erf, Math::Exp, Math::Neg, Math::Sin] {
+        operator(kind.name(), Op::Math(kind), std::slice::from_ref(&x));
+    }
+    operator("slope a channel", Op::PRelu, &[x, float(&[4])]);
+}
+
+#[test]
+fn extremes_and_sums_of_several() {
+    for kind in [Variadic::Max, Variadic::Min, Variadic::Sum] {
+        let inputs = [float(&[2, 3]), float(&[3]), float(&[2, 1])];
+        operator(kind.name(), Op::Variadic(kind), &inputs);
+    }
+}
+
+#[test]
+fn reductions() {
+    let x = float(&[2, 3, 4]);
+    for kind in [Reduction::Max, Reduction::Mean, Reduction::Min, Reduction::Sum] {
+        for keep_dims in [false, true] {
+            let op = Op::Reduce {
+                kind,
+                keep_dims,
+                noop_with_empty_axes: false,
+            };
+            operator(kind.name(), op.clone(), &[x.clone(), list(&[-1, 1])]);
+            operator(kind.name(), op, std::slice::from_ref(&x));
+        }
+    }
+}
+
+#[test]
+fn layer_normalisation() {
+    for (axis, width) in [(-1, vec![4]), (1, vec![3, 4])] {
+        let epsilon = 1e-3;
+        let op = Op::LayerNormalization { axis, epsilon };
+        let inputs = [float(&[2, 3, 4]), float(&width), float(&width)];
+        operator("with a bias", op.clone(), &inputs);
+        operator("without", op, &inputs[..2]);
+    }
+}
+
+#[test]
 fn softmax_over_every_axis() {
     for axis in [0, 1, 2, -1, -2] {
         for flattened in [false, true] {
@@ -441,6 +493,11 @@ fn moved_elements() {
     );
     let inputs = [x, list(&[1, 2]), Input::Absent, list(&[-1])];
     operator("padded along one axis", pad, &inputs);
+
+    let x = float(&[2, 3, 4]);
+    let inputs = [x.clone(), list(&[1, -3]), list(&[i64::MAX, -1]), list(&[1, 2])];
+    operator("a part", Op::Slice, &inputs);
+    operator("of the first axes", Op::Slice, &[x, list(&[0, 1]), list(&[1, 3])]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::{Single, float, list};
 use crate::trace::{Mode, Value, run, to_vec};
-use secateur_model::{Constant, Dim, Graph, Node, Op, Tensor, ValueInfo, Window, zoo};
+use secateur_model::{Activation, Constant, Dim, Graph, Node, Op, Tensor, ValueInfo, Window, zoo};
 use std::collections::HashMap;
 
 fn value(name: &str) -> ValueInfo {
@@ -80,13 +80,58 @@ fn what_does_not_fit_is_an_error_before_it_runs() {
             },
             vec![float(&[2, 3])],
         ),
-        (Op::Gather { axis: 0 }, vec![float(&[2, 3]), list(&[1])]),
     ];
     for (op, inputs) in cases {
         let error = Single::new(op, &inputs).forward(true).err();
         let message = error.map(|e| e.to_string()).unwrap_or_default();
         assert!(message.contains("node"), "{message}");
     }
+}
+
+/// Operators without a gradient run where none is asked for, and are refused where one is.
+#[test]
+fn what_has_no_gradient_is_computed_by_the_reference() {
+    let thresholded = Op::Activation {
+        kind: Activation::ThresholdedRelu,
+        parameters: [0.3, 0.0],
+    };
+    for (op, inputs) in [
+        (thresholded, vec![float(&[2, 3])]),
+        (Op::Gather { axis: 0 }, vec![float(&[2, 3]), list(&[1])]),
+        (Op::Tile, vec![float(&[2, 3]), list(&[1, 2])]),
+    ] {
+        let single = Single::new(op, &inputs);
+        single.agrees(single.graph.nodes[0].op.name());
+        let traced = Value::parameter(single.batch.clone(), &single.batch_dims);
+        let refused = single.run(&[traced], true).err().unwrap().to_string();
+        assert!(refused.contains("no gradient"), "{refused}");
+    }
+}
+
+#[test]
+fn parts_of_an_axis_come_apart_and_gradients_with_them() {
+    let split = Op::Split {
+        axis: -1,
+        num_outputs: Some(3),
+    };
+    let graph = Graph {
+        inputs: vec![value("x")],
+        outputs: vec![value("y")],
+        nodes: vec![
+            Node::new("split", split, &["x"], &["a", "", "c"]),
+            Node::new("join", Op::Concat { axis: -1 }, &["c", "a"], &["y"]),
+        ],
+        ..Graph::default()
+    };
+    let x = Value::parameter((0..16).map(|i| i as f32).collect(), &[2, 8]);
+    let wanted = ["y".to_owned()];
+    let mut values = run(&graph, x.clone(), &HashMap::new(), Mode::Evaluate, &wanted).unwrap();
+    let y = values.remove("y").unwrap();
+    let expected = [6.0, 7.0, 0.0, 1.0, 2.0, 14.0, 15.0, 8.0, 9.0, 10.0];
+    assert_eq!((y.dims.as_slice(), y.to_vec()), (&[2, 5][..], expected.to_vec()));
+    let mut gradients = y.flat.sum().backward();
+    let of_x = to_vec(x.flat.grad_remove(&mut gradients).unwrap());
+    assert_eq!(of_x[..8], [1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0]);
 }
 
 #[test]
