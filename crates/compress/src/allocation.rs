@@ -19,9 +19,6 @@ pub enum Allocation {
     /// overall density, layers that come out above 1 kept dense and the others
     /// solved again (Evci et al. 2020).
     Erk(f64),
-    /// A threshold of `q` times the root of the layer's mean score: standard deviations of its
-    /// weights, where scores are magnitudes (Han et al. 2015).
-    Deviations(f64),
 }
 
 impl Allocation {
@@ -54,13 +51,6 @@ impl Allocation {
                 }
                 Ok(())
             }
-            Self::Deviations(q) if q.is_finite() && *q >= 0.0 => Ok(()),
-            Self::Deviations(q) => Err(CompressError::Setting {
-                step: "prune",
-                setting: "q",
-                needed: "a number of standard deviations, at least 0",
-                found: q.to_string(),
-            }),
         }
     }
 
@@ -86,7 +76,6 @@ impl Allocation {
                     .collect()
             }
             Self::Global(density) => global(layers, *density),
-            Self::Deviations(q) => layers.iter().map(|l| l.above(q * q)).collect(),
         }
     }
 }
@@ -113,21 +102,6 @@ impl Layer<'_> {
                 kept
             },
         )
-    }
-
-    /// Those above so many times the mean score.
-    fn above(&self, times: f64) -> Vec<bool> {
-        let (mut sum, mut count) = (0.0, 0usize);
-        for unit in self.candidates() {
-            let size = self.units.sizes[unit as usize];
-            sum += self.scores[unit as usize] * f64::from(size);
-            count += size as usize;
-        }
-        let threshold = times * sum / count.max(1) as f64;
-        let above = self
-            .candidates()
-            .filter(|&u| self.scores[u as usize] >= threshold);
-        self.best(above.count())
     }
 
     fn candidates(&self) -> impl Iterator<Item = u32> + '_ {

@@ -251,7 +251,6 @@ mod tests {
         };
         assert_eq!(prune(Allocation::Uniform(0.5)), [0.0, -2.0, 3.0, 0.0]);
         assert_eq!(prune(Allocation::Uniform(1.0)), [0.0, -2.0, 3.0, 0.0]);
-        assert_eq!(prune(Allocation::Deviations(1.1)), [0.0, 0.0, 3.0, 0.0]);
     }
 
     #[test]
@@ -264,7 +263,6 @@ mod tests {
         for bad in [0.0, -0.5, 1.5, f64::NAN] {
             refusal(Allocation::Global(bad).into());
         }
-        refusal(Allocation::Deviations(-1.0).into());
         let missing = Allocation::PerLayer(BTreeMap::from([("nope*".to_owned(), 0.5)]));
         let error = refusal(missing.into());
         assert!(error.contains("`nope*`"), "{error}");

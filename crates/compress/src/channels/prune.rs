@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 pub struct ChannelCut {
     /// Share of each group that stays, above 0 and at most 1.
     pub keep: f64,
-    /// Another share for groups one of whose weights has such a name; `*` stands
-    /// for any run.
+    /// Another share for groups one of whose weights has such a name, in which `*` stands
+    /// for any run; of several that fit, the one that says most counts.
     pub groups: BTreeMap<String, f64>,
     /// Channels stay in multiples of this, as far as the group has them.
     pub round_to: usize,

@@ -9,10 +9,12 @@ pub(crate) use magnitude::scores as magnitude;
 pub use saliency::Saliency;
 
 use crate::pattern::{Pattern, Units};
+use crate::prune::targets;
 use crate::{CompressError, View};
 use secateur_data::Dataset;
 use secateur_model::{Graph, Weight};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// What decides which weights stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -90,6 +92,22 @@ pub(crate) fn scores(
         Criterion::Activation => activation::scores(graph, targets, data()?),
         Criterion::Obs => obs::scores(graph, targets, data()?),
     }
+}
+
+/// What each weight that can be pruned is worth by itself, by name.
+///
+/// # Errors
+/// As [`scores`]; a weight that is shared or quantized.
+pub(crate) fn of_weights(
+    criterion: Criterion,
+    graph: &Graph,
+    calibration: &Calibration<'_>,
+) -> Result<BTreeMap<String, Vec<f32>>, CompressError> {
+    let targets = targets(graph, Pattern::Unstructured, |_| true)?;
+    let scores = scores(criterion, graph, &targets, Some(calibration))?;
+    let narrow = |scores: Vec<f64>| scores.into_iter().map(|s| s as f32).collect();
+    let names = targets.into_iter().map(|target| target.name);
+    Ok(names.zip(scores.into_iter().map(narrow)).collect())
 }
 
 /// Scores as shares of their sum, so that layers compare that have other units of measure.

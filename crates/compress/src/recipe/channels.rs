@@ -1,6 +1,8 @@
 //! The step that cuts whole channels from the network's shapes.
 
 use super::Retrain;
+use super::prune::default_images;
+use crate::Criterion;
 use crate::wildcard::lookup;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -14,6 +16,12 @@ pub struct ChannelsStep {
     /// Other shares for groups with a weight of such a name.
     #[serde(default)]
     pub groups: BTreeMap<String, f64>,
+    /// What a channel's weights are worth: magnitude, taylor or activation.
+    #[serde(default)]
+    pub criterion: Criterion,
+    /// Training images that the criterion looks at, where it looks at any.
+    #[serde(default = "default_images")]
+    pub images: usize,
     /// Channels stay in multiples of this.
     #[serde(default = "one")]
     pub round_to: usize,
@@ -91,6 +99,12 @@ impl ChannelsStep {
             if !(share > 0.0 && share <= 1.0) {
                 return Err(format!("keep must be above 0 and at most 1, found {share}"));
             }
+        }
+        if matches!(self.criterion, Criterion::Movement | Criterion::Obs) {
+            return Err("the criterion of channels is magnitude, taylor or activation".into());
+        }
+        if self.images == 0 {
+            return Err("images must be at least 1".into());
         }
         if self.round_to == 0 || self.schedule.rounds() == 0 {
             return Err("round_to and rounds must be at least 1".into());

@@ -49,7 +49,7 @@ pub struct PruneOverride {
     pub retrain: Option<Retrain>,
 }
 
-fn default_images() -> usize {
+pub(super) fn default_images() -> usize {
     1000
 }
 

@@ -1,10 +1,11 @@
 //! The channels step: cuts, each followed by training.
 
 use super::{Round, Stage, quantize, replace_weights};
-use crate::CompressError;
 use crate::channels::{Importance, Schedule, permute_for_engine, remove_dead};
+use crate::criterion::of_weights;
 use crate::ptq;
 use crate::recipe::{ChannelsStep, EncodeStep};
+use crate::{Calibration, CompressError, Criterion};
 use secateur_model::{Graph, Shape};
 
 impl Stage<'_> {
@@ -24,7 +25,15 @@ impl Stage<'_> {
                 rounds,
             };
             let part = round as f64 / rounds as f64;
-            schedule.cut(graph, &inputs, part, Importance::Magnitude)?;
+            let worth = match step.criterion {
+                Criterion::Magnitude => None,
+                criterion => {
+                    let (data, images) = (self.images()?, step.images);
+                    Some(of_weights(criterion, graph, &Calibration { data, images })?)
+                }
+            };
+            let importance = worth.as_ref().map_or(Importance::Magnitude, Importance::OfWeights);
+            schedule.cut(graph, &inputs, part, importance)?;
             self.settle(graph, retrain)?;
         }
         remove_dead(graph, &inputs)?;

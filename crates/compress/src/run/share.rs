@@ -11,9 +11,12 @@ impl Stage<'_> {
         graph: &mut Graph,
         step: &ShareStep,
     ) -> Result<(), CompressError> {
-        replace_weights(graph, prune::prunable(graph), |weight| {
-            share::share(weight, step.levels, step.init, self.seed)
-        })?;
+        for name in prune::prunable(graph) {
+            let levels = step.levels_of(&name);
+            replace_weights(graph, vec![name], |weight| {
+                share::share(weight, levels, step.init, self.seed)
+            })?;
+        }
         let retrain = step.resolve(&graph.name);
         self.retrain(graph, retrain)
     }

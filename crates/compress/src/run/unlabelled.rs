@@ -65,7 +65,12 @@ fn without_labels(step: &Step, dense: &Graph, images: Option<&Dataset>) -> Resul
             ),
         };
     };
-    if matches!(step, Step::Prune(step) if step.criterion == Criterion::Taylor) {
+    let criterion = match step {
+        Step::Prune(step) => Some(step.criterion),
+        Step::Channels(step) => Some(step.criterion),
+        _ => None,
+    };
+    if criterion == Some(Criterion::Taylor) {
         return Err("its criterion asks labels, and these samples have none".into());
     }
     match retrain {

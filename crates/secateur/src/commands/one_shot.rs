@@ -174,6 +174,7 @@ fn wanted(recipe: &Recipe, network: &Graph) -> Wanted {
         Step::Quantize(step) => Some(step.samples),
         Step::Norms(step) => Some(step.images),
         Step::Prune(step) => Some(step.images),
+        Step::Channels(step) => Some(step.images),
         _ => None,
     });
     Wanted {
