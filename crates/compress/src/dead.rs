@@ -2,9 +2,7 @@
 
 use crate::bias::{own_bias, put_bias};
 use crate::{CompressError, Pattern, View};
-use secateur_model::{
-    AutoPad, Bitmask, Constant, Graph, Op, Support, Values, Weight, Window,
-};
+use secateur_model::{AutoPad, Bitmask, Constant, Graph, Op, Support, Values, Weight, Window};
 
 /// Clears the weights of neurons and channels that have no input or no output left, and gives their
 /// number; what the network computes stays the same. The next layer's bias takes the constant that a
@@ -326,7 +324,7 @@ fn filtered(values: Values, stays: &[bool]) -> Values {
 mod tests {
     use super::*;
     use crate::{Allocation, Pruning, prune};
-    use secateur_model::zoo;
+    use secateur_model::{Node, zoo};
     use secateur_train::logits;
 
     /// A network whose biases and normalisation do something.

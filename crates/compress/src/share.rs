@@ -3,7 +3,7 @@
 use crate::CompressError;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use secateur_model::{Codebook, Values, Weight};
+use secateur_model::{Bitmask, Codebook, Support, Values, Weight};
 
 /// Where the centroids start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -20,8 +20,8 @@ pub enum Init {
 
 /// Shares a weight's non-zero values among at most `levels` centroids.
 ///
-/// Zeros are no members of a cluster and no centroid is zero, so pruned stays
-/// pruned and kept stays kept.
+/// Zeros are no members of a cluster, unless blocks or channels keep them, and no centroid is zero, so
+/// pruned stays pruned and kept stays kept.
 ///
 /// # Errors
 /// `levels` outside 2 to 65536, a weight that is not f32.
@@ -39,6 +39,7 @@ pub fn share(
             found: levels.to_string(),
         });
     }
+    let weight = without_zeros(weight)?;
     let Values::F32(values) = weight.values() else {
         return Err(CompressError::Refused {
             step: "share",
@@ -50,13 +51,31 @@ pub fn share(
         .iter()
         .map(|&v| nearest(&centroids, v) as u16)
         .collect();
-    let (shape, support, _) = weight.clone().into_parts();
+    let (shape, support, _) = weight.into_parts();
     let codebook = Codebook::F32(centroids);
     Ok(Weight::new(
         shape,
         support,
         Values::Shared { codebook, codes },
     )?)
+}
+
+/// The weight without the zeros among its kept values, where its form can do without.
+fn without_zeros(weight: &Weight) -> Result<Weight, CompressError> {
+    let whole = matches!(
+        weight.support(),
+        Support::Blocks { .. } | Support::Channels(_)
+    );
+    let Values::F32(values) = weight.values() else {
+        return Ok(weight.clone());
+    };
+    if whole || !values.contains(&0.0) {
+        return Ok(weight.clone());
+    }
+    let there: Vec<bool> = weight.to_f32().iter().map(|&v| v != 0.0).collect();
+    let support = weight.support().narrowed(Bitmask::from_bools(&there));
+    let values = Values::F32(values.iter().copied().filter(|&v| v != 0.0).collect());
+    Ok(Weight::new(weight.shape().clone(), support, values)?)
 }
 
 /// Lloyd's algorithm on the line: ascending centroids, at most `levels`.
@@ -149,6 +168,16 @@ mod tests {
             (found[0] + 1.0).abs() < 1e-5 && (found[1] - 2.0).abs() < 1e-5,
             "{found:?}"
         );
+    }
+
+    #[test]
+    fn zeros_stay_zeros_in_a_dense_weight() {
+        let shape = secateur_model::Shape::new(&[2, 3]).unwrap();
+        let weight = Weight::dense(shape, vec![0.0, 1.0, 0.1, -1.0, 0.0, 0.9]).unwrap();
+        let shared = share(&weight, 2, Init::Linear, 0).unwrap();
+        let zeros: Vec<bool> = shared.to_f32().iter().map(|&v| v == 0.0).collect();
+        assert_eq!(zeros, [true, false, false, false, true, false]);
+        assert_eq!(shared.kept(), 4);
     }
 
     proptest! {

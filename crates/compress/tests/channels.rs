@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 use secateur_compress::{Observer, Recipe, run};
-use secateur_model::zoo;
+use secateur_data::Split;
+use secateur_model::{Graph, zoo};
 use secateur_train::{FitOptions, Quiet, evaluate, fit};
 
 struct Silent;
@@ -26,8 +27,7 @@ weight_bits = 8
 activation_range = "min-max"
 "#;
 
-#[test]
-fn a_network_becomes_narrow_with_little_loss_and_goes_on() {
+fn trained() -> (Graph, Split) {
     let data = secateur_data::load("digits").unwrap();
     let mut dense = zoo::build("lenet-300-100", [1, 8, 8], 10, 5).unwrap();
     let options = FitOptions {
@@ -36,6 +36,12 @@ fn a_network_becomes_narrow_with_little_loss_and_goes_on() {
         ..FitOptions::default()
     };
     fit(&mut dense, &data.train, &options, &mut Quiet).unwrap();
+    (dense, data)
+}
+
+#[test]
+fn a_network_becomes_narrow_with_little_loss_and_goes_on() {
+    let (dense, data) = trained();
     let recipe = Recipe::from_toml(RECIPE, "narrow.toml").unwrap();
     let go = || {
         let (train, test) = (&data.train, &data.test);
@@ -50,4 +56,30 @@ fn a_network_becomes_narrow_with_little_loss_and_goes_on() {
     let before = evaluate(&dense, &data.test).unwrap().error_percent();
     let after = evaluate(&small, &data.test).unwrap().error_percent();
     assert!(after < before + 2.0, "{before} -> {after}: {report:?}");
+}
+
+#[test]
+fn channels_go_by_what_the_loss_says_of_them() {
+    let (dense, data) = trained();
+    let recipe = |criterion: &str| {
+        let text = format!(
+            "name = \"t\"\n[[step]]\nkind = \"channels\"\nkeep = 0.3\nimages = 300\n\
+             criterion = \"{criterion}\"\n"
+        );
+        Recipe::from_toml(&text, "t")
+    };
+    let cut = |criterion: &str| {
+        let (train, test) = (&data.train, &data.test);
+        let recipe = recipe(criterion).unwrap();
+        run(dense.clone(), train, test, &recipe, 1, &mut Silent)
+            .unwrap()
+            .0
+    };
+    let loss = |graph: &Graph| evaluate(graph, &data.test).unwrap().loss;
+    let (magnitude, taylor, activation) = (cut("magnitude"), cut("taylor"), cut("activation"));
+    assert_eq!(magnitude.parameters(), taylor.parameters());
+    assert!(magnitude != taylor && taylor != activation);
+    let losses = [&magnitude, &taylor, &activation].map(loss);
+    assert!(losses[1] < 1.1 * losses[0], "{losses:?}");
+    assert!(recipe("obs").unwrap_err().to_string().contains("taylor"));
 }

@@ -3,9 +3,11 @@
 
 use secateur_compress::ptq::{Each, Images, Probe, Samples};
 use secateur_compress::recipe::Step;
-use secateur_compress::{CompressError, Observer, Recipe, quantize_network, run_unlabelled};
+use secateur_compress::{
+    CompressError, Observer, Recipe, on_reals, quantize_network, run_unlabelled,
+};
 use secateur_data::{Dataset, Normalize, Pixels};
-use secateur_model::{Graph, Support, Values, zoo};
+use secateur_model::{Constant, Graph, Support, Values, Weight, zoo};
 use secateur_train::{FitOptions, Quiet, evaluate, fit};
 use std::ops::ControlFlow;
 use std::sync::OnceLock;
@@ -198,6 +200,63 @@ fn sixteen_bits_of_activations_are_nearer_than_eight() {
     };
     let (eight, sixteen) = (distance(8), distance(16));
     assert!(sixteen < 0.01 * eight, "{eight} {sixteen}");
+}
+
+#[test]
+fn a_dead_neuron_leaves_steps_as_coarse() {
+    let (_, linear, data) = trained();
+    let mut dead = linear.clone();
+    for (name, row) in [("fc1.weight", 64), ("fc1.bias", 1)] {
+        let weight = dead.weight(name).unwrap();
+        let mut values = weight.to_f32();
+        values[..row].fill(0.0);
+        let weight = Weight::dense(weight.shape().clone(), values).unwrap();
+        dead.constants.insert(name.into(), Constant::Weight(weight));
+    }
+    let settings = "weight_bits = 8\nrounding = { second-order = { error = 0.02 } }";
+    let largest = |graph: &Graph| {
+        let quantized = quantized(graph, &data.train, settings);
+        match quantized.weight("fc1.weight").unwrap().values() {
+            Values::Int { codes, .. } => codes.iter().map(|c| c.unsigned_abs()).max().unwrap(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let (alive, dead) = (largest(linear), largest(&dead));
+    assert!(dead < 64 && dead.abs_diff(alive) < 8, "{dead} {alive}");
+}
+
+#[test]
+fn activations_that_cost_too_much_stay_reals() {
+    let (_, linear, data) = trained();
+    // One input so large that a step takes all others with it.
+    let mut loud = data.train.subset(&(0..300).collect::<Vec<_>>());
+    let count = loud.len();
+    let mut pixels = vec![0.0; count * loud.image_len()];
+    loud.gather(&(0..count).collect::<Vec<_>>(), &mut pixels);
+    pixels[0] = 1e4;
+    let labels = loud.labels().to_vec();
+    loud = Dataset::new(
+        "loud",
+        1,
+        8,
+        8,
+        loud.classes.clone(),
+        Pixels::F32(pixels),
+        labels,
+        Normalize::unit(1),
+    )
+    .unwrap();
+    let settings =
+        |error: &str| format!("weight_bits = 8\nactivation_range = \"min-max\"\n{error}");
+    let all = quantized(linear, &loud, &settings(""));
+    let some = quantized(linear, &loud, &settings("activation_error = 0.001"));
+    assert!(on_reals(&all).is_empty());
+    assert!(
+        on_reals(&some).contains(&"fc1.weight"),
+        "{:?}",
+        on_reals(&some)
+    );
+    assert!(error(&some, &data.test) < error(&all, &data.test));
 }
 
 #[test]

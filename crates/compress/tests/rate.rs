@@ -102,11 +102,18 @@ fn what_is_pruned_stays_so_from_price_to_price() {
     let data = load("digits").unwrap();
     let (train, validation) = data.train.split(200, 0);
     let dense = trained("lenet-300-100", &train, &FitOptions::default());
-    let priced = "[[step]]\nkind = \"rate\"\nnats_per_bit = 1e-6\nwarm_up = 0.9\n\
+    let priced = "[[step]]\nkind = \"rate\"\nnats_per_bit = 1e-6\nwarm_up = 0.9\ncoarseness = 0.5\n\
                   retrain = { epochs = 3, learning_rate = 0.02, batch = 32, optimiser = \"adamw\" }\n";
     let carry_out = |network: &Graph, steps: &str| {
         let recipe = Recipe::from_toml(&format!("name = \"t\"\n{steps}"), "t").unwrap();
-        let result = run(network.clone(), &train, &validation, &recipe, 1, &mut Silent);
+        let result = run(
+            network.clone(),
+            &train,
+            &validation,
+            &recipe,
+            1,
+            &mut Silent,
+        );
         result.unwrap().0
     };
     let returned = |before: &Graph, after: &Graph| {
@@ -115,7 +122,10 @@ fn what_is_pruned_stays_so_from_price_to_price() {
             let after = after.weight(name).unwrap();
             assert_eq!(after.shape(), weight.shape(), "{name}");
             let (was, is) = (weight.to_f32(), after.to_f32());
-            was.iter().zip(&is).filter(|(w, i)| **w == 0.0 && **i != 0.0).count()
+            was.iter()
+                .zip(&is)
+                .filter(|(w, i)| **w == 0.0 && **i != 0.0)
+                .count()
         });
         each.sum::<usize>()
     };
@@ -130,7 +140,10 @@ fn what_is_pruned_stays_so_from_price_to_price() {
         assert!(matches!(form, Support::NofM { n: 2, m: 4, .. }), "{form:?}");
     }
     // What a price alone has put out may come back.
-    let (once, twice) = (carry_out(&dense, priced), carry_out(&dense, &priced.repeat(2)));
+    let (once, twice) = (
+        carry_out(&dense, priced),
+        carry_out(&dense, &priced.repeat(2)),
+    );
     assert!(returned(&once, &twice) > 0);
 }
 

@@ -216,7 +216,9 @@ impl Graph {
             .collect();
         let elements = |(name, constant): (&String, &Constant)| match constant {
             Constant::Weight(weight) => weight.shape().elements(),
-            Constant::Tensor(tensor) if tensors.contains(name.as_str()) => tensor.shape().elements(),
+            Constant::Tensor(tensor) if tensors.contains(name.as_str()) => {
+                tensor.shape().elements()
+            }
             Constant::Tensor(_) => 0,
         };
         self.constants.iter().map(elements).sum()

@@ -90,7 +90,13 @@ mod tests {
 
     #[test]
     fn answers_are_of_rows_or_single_numbers() {
-        assert_eq!([&[64][..], &[2, 10], &[2, 40, 97], &[]].map(row_of), [1, 10, 97, 1]);
-        assert_eq!([answer(&[0.4]), answer(&[0.6]), answer(&[0.1, 0.2, 0.0])], [0, 1, 1]);
+        assert_eq!(
+            [&[64][..], &[2, 10], &[2, 40, 97], &[]].map(row_of),
+            [1, 10, 97, 1]
+        );
+        assert_eq!(
+            [answer(&[0.4]), answer(&[0.6]), answer(&[0.1, 0.2, 0.0])],
+            [0, 1, 1]
+        );
     }
 }

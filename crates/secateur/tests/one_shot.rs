@@ -130,4 +130,19 @@ fn what_needs_labels_says_so() {
     );
     let ran = place.run("compress dense.onnx --data nowhere --recipe one-shot -o small.sct");
     assert_eq!(ran.code, Some(1));
+    // Neither a search nor anything about errors goes without.
+    for more in [
+        "",
+        "--recipe one-shot --resume",
+        "--recipe one-shot --html p.html",
+    ] {
+        let ran = place.run(&format!(
+            "compress dense.onnx --data pictures -o small.sct {more}"
+        ));
+        assert_eq!(ran.code, Some(1), "{ran:?}");
+        assert!(ran.stderr.contains("no labels"), "{ran:?}");
+    }
+    assert!(!place.path("small.sct").exists());
+    place.ok("sensitivity dense.onnx --data pictures --samples 60 --json s.json");
+    assert_eq!(place.json("s.json")["measure"], "squared-error");
 }

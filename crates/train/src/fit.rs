@@ -162,7 +162,9 @@ pub fn fit(
     check_input(graph, data)?;
     options.check()?;
     if data.is_empty() {
-        return Err(TrainError::Setting("training needs at least one image".into()));
+        return Err(TrainError::Setting(
+            "training needs at least one image".into(),
+        ));
     }
     let objective = Objective::new(
         graph,

@@ -99,7 +99,7 @@ fn level(
             true => first.cloned(),
             false => first?.zeros(),
         },
-        Op::Resize(_) => first?.zeros(),
+        Op::Resize(resize) => first?.zeros().filter(|_| resize.extrapolation == 0.0),
         Op::Pad { .. } => {
             let fill = match node.input(2) {
                 None => 0.0,

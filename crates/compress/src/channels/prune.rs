@@ -164,7 +164,10 @@ impl Schedule {
     /// Channels of a group that are to stay.
     fn target(&self, channels: &Channels, group: &Group, part: f64) -> usize {
         let cut = &self.cut;
-        let own = group.weights.iter().find_map(|name| lookup(&cut.groups, name));
+        let own = group
+            .weights
+            .iter()
+            .find_map(|name| lookup(&cut.groups, name));
         let share = own.map_or(cut.keep, |share| *share).powf(part);
         let of = group.channels.len();
         let before = self.before.get(group.name()).copied().unwrap_or(of);

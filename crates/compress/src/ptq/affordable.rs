@@ -47,7 +47,9 @@ pub fn affordable(
     while together > most {
         // As if errors added up, the least that has to go.
         let sum = |costs: &[(String, f64)]| costs.iter().map(|(_, cost)| cost).sum::<f64>();
-        let ratio = Some(together / sum(&alone)).filter(|r| r.is_finite()).unwrap_or(1.0);
+        let ratio = Some(together / sum(&alone))
+            .filter(|r| r.is_finite())
+            .unwrap_or(1.0);
         while let Some((name, _)) = alone.pop() {
             kept.remove(&name);
             if sum(&alone) * ratio <= most {
@@ -65,9 +67,9 @@ pub fn affordable(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Width;
     use crate::activations::quantizable;
     use crate::ptq::Images;
-    use crate::{Range, Width};
     use secateur_model::zoo;
 
     #[test]

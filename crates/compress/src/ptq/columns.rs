@@ -65,6 +65,12 @@ impl Columns {
         subtract(&mut values[j + 1..], error, &factor[j + 1..]);
     }
 
+    /// What the layer's output changes by where the value at place `j` is off by one and those behind it make
+    /// good what they can.
+    pub fn cost(&self, j: usize) -> f64 {
+        self.factor[j * self.len() + j].powi(-2)
+    }
+
     /// The diagonal of `H⁻¹`, in the order: `w²` over it is what removing `w` costs
     /// while all others are free.
     pub fn inverse_diagonal(&self) -> Vec<f64> {

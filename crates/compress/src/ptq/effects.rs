@@ -3,9 +3,9 @@
 
 use super::layers::{Bias, Layer, layers};
 use super::moments::Moments;
+use super::outputs::Outputs;
 use super::pruning::{Remover, Sparsity};
 use super::rounding::output_error;
-use super::outputs::Outputs;
 use super::samples::Samples;
 use super::solve::block;
 use super::sweep::{observe, passes};

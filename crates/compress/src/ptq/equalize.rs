@@ -108,7 +108,10 @@ fn factors(graph: &Graph, first: &Layer, second: &Layer) -> Vec<f64> {
     // huge.
     if let Bias::Constant(name) = &first.bias {
         let bias = graph.constants.get(name).map(Constant::to_tensor);
-        let bias = bias.as_ref().and_then(|b| b.as_f32().ok()).unwrap_or_default();
+        let bias = bias
+            .as_ref()
+            .and_then(|b| b.as_f32().ok())
+            .unwrap_or_default();
         for (range, b) in ranges[0].iter_mut().zip(bias) {
             *range = range.max(f64::from(b.abs()));
         }
@@ -197,5 +200,51 @@ mod tests {
         equalize(&mut net).unwrap();
         let after = net.weight(&layer.weight).unwrap().to_f32();
         assert!(after[..layer.depth].iter().all(|&v| v == 0.0));
+    }
+    /// A matrix behind a picture that was not flattened multiplies columns, not channels.
+    #[test]
+    fn what_sums_over_columns_is_no_partner() {
+        let weight = |dims: &[usize]| {
+            let shape = secateur_model::Shape::new(dims).unwrap();
+            let values = (0..shape.elements()).map(|i| 0.1 * (i as f32 + 1.0));
+            Constant::Weight(Weight::dense(shape, values.collect()).unwrap())
+        };
+        let conv = Op::Conv {
+            window: secateur_model::Window::default(),
+            groups: 1,
+        };
+        let mut net = zoo::build("lenet-5", [1, 28, 28], 4, 3).unwrap();
+        net.constants = [
+            ("w".to_owned(), weight(&[4, 1, 1, 1])),
+            ("m".to_owned(), weight(&[4, 3])),
+        ]
+        .into_iter()
+        .collect();
+        let node = secateur_model::Node::new;
+        net.nodes = vec![
+            node("conv", conv, &["input", "w"], &["c"]),
+            node("relu", Op::Relu, &["c"], &["r"]),
+            node("product", Op::MatMul, &["r", "m"], &["y"]),
+        ];
+        assert_eq!(equalize(&mut net).unwrap(), 0);
+    }
+
+    /// Else what little is left of its weights would make its bias the largest number of all.
+    #[test]
+    fn a_channel_that_is_nearly_dead_keeps_its_bias() {
+        let mut net = zoo::build("lenet-5", [1, 28, 28], 4, 3).unwrap();
+        let first = layers(&net).remove(0);
+        let mut factors = vec![1.0; first.outputs];
+        factors[0] = 1e-7;
+        scale_weight(&mut net, &first, |row, _| factors[row]).unwrap();
+        let mut shift = vec![0.0; first.outputs];
+        shift[0] = 0.5;
+        first.shift_bias(&mut net, &shift).unwrap();
+        equalize(&mut net).unwrap();
+        let Bias::Constant(bias) = &first.bias else {
+            panic!("a bias");
+        };
+        let largest = net.weight(bias).unwrap().to_f32()[0];
+        assert!(largest < 5.0, "{largest}");
     }
 }

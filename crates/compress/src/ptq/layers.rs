@@ -328,7 +328,8 @@ fn added<'a>(graph: &'a Graph, node: &'a Node) -> Option<&'a str> {
 
 fn is_vector(graph: &Graph, name: &str, length: usize) -> bool {
     let tensor = graph.constants.get(name).map(Constant::to_tensor);
-    let is_row = |dims: &[usize]| dims.last() == Some(&length) && dims.iter().product::<usize>() == length;
+    let is_row =
+        |dims: &[usize]| dims.last() == Some(&length) && dims.iter().product::<usize>() == length;
     tensor.is_some_and(|t| is_row(t.shape().dims()) && t.as_f32().is_ok())
 }
 
@@ -385,6 +386,29 @@ mod tests {
         let shape = Shape::new(dims).unwrap();
         let values = (0..shape.elements()).map(|i| ((i * 7) % 13) as f32 - 6.0);
         Weight::dense(shape, values.collect()).unwrap()
+    }
+
+    #[test]
+    fn no_cut_goes_through_a_window() {
+        let conv = Op::Conv {
+            window: Window::default(),
+            groups: 1,
+        };
+        let wide = [2, 576, 3, 3];
+        let (graph, _) = network(conv, weight(&wide), &[1, 576, 3, 3]);
+        let parts = layers(&graph).remove(0).parts();
+        assert!(parts.len() > 1);
+        for m in [2, 4, 64] {
+            let windows = secateur_model::weight::windows(&Shape::new(&wide).unwrap(), m);
+            for part in &parts {
+                let inside = |column: usize| part.columns.contains(&column);
+                let of = |column: usize| windows[column];
+                let cut = part.columns.clone().any(|column| {
+                    (0..windows.len()).any(|other| of(other) == of(column) && !inside(other))
+                });
+                assert!(!cut, "{m} {part:?}");
+            }
+        }
     }
 
     /// Every gathered column times every row is an output of the reference.

@@ -59,7 +59,10 @@ impl Moments {
                     .for_each(|(s, &v)| *s += f64::from(v));
             }
         }
-        for (sums, left) in [(&mut self.xx, x), (&mut self.zx, z)].into_iter().take(sides) {
+        for (sums, left) in [(&mut self.xx, x), (&mut self.zx, z)]
+            .into_iter()
+            .take(sides)
+        {
             if d <= SMALL {
                 for (a, b) in left.chunks_exact(d.max(1)).zip(x.chunks_exact(d.max(1))) {
                     for (row, &a) in sums.chunks_exact_mut(d).zip(a) {

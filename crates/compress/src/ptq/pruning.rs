@@ -197,7 +197,10 @@ fn kept_in_blocks(rows: &[Row], blocks: &[Range<usize>], free: &[f64], density: 
         let inside = costs.iter().flat_map(|row| &row[block.clone()]);
         inside.filter(|&&cost| cost > 0.0 && wanted(cost)).count()
     };
-    let above: Vec<usize> = blocks.iter().map(|block| count(block, &|cost| cost > least)).collect();
+    let above: Vec<usize> = blocks
+        .iter()
+        .map(|block| count(block, &|cost| cost > least))
+        .collect();
     // Of those that cost as much as the last, the earlier.
     let mut left = keep - above.iter().sum::<usize>();
     let counts = blocks.iter().zip(above).map(|(block, above)| {
@@ -262,6 +265,23 @@ mod tests {
             .for_each(|&i| magnitude[i] = 0.0);
         let ratio = error(&w, &pruned.values, &moments, d) / error(&w, &magnitude, &moments, d);
         assert!(ratio < 0.9, "{ratio}");
+    }
+
+    #[test]
+    fn a_narrow_window_keeps_its_share_and_equal_costs_their_number() {
+        let (w, moments) = (weights(3, 6, 1), positive(6, 2));
+        let windows = [0, 0, 0, 0, 1, 1];
+        let sparsity = Sparsity::NofM { n: 2, m: 4 };
+        let pruned = remove(&w, 6, &moments, None, sparsity, &windows, 0.01).unwrap();
+        for kept in pruned.kept.chunks(6) {
+            let count = |part: &[bool]| part.iter().filter(|&&kept| kept).count();
+            assert_eq!((count(&kept[..4]), count(&kept[4..])), (2, 1));
+        }
+        let mut identity = vec![0.0; 40 * 40];
+        (0..40).for_each(|i| identity[i * 41] = 1.0);
+        let half = Sparsity::Density(0.5);
+        let pruned = remove(&[1.0; 80], 40, &identity, None, half, &[], 0.01).unwrap();
+        assert_eq!(pruned.kept.iter().filter(|&&kept| kept).count(), 40);
     }
 
     proptest! {

@@ -3,8 +3,9 @@
 use super::layers::{Bias, Layer, Layout, MAX_COLUMNS, Part};
 use super::matching::{best_scale, matched};
 use super::moments::Moments;
+use super::prices::Prices;
 use super::pruning::{Sparsity, remove};
-use super::rounding::{Problem, output_error, round};
+use super::rounding::{Problem, Rounder, output_error};
 use super::sweep::{LayerError, Sweep};
 use crate::CompressError;
 use crate::quantize::{Granularity, fit_scale};
@@ -48,6 +49,21 @@ struct Piece {
     /// What is rounded: the target, or what pruning left of it.
     values: Vec<f64>,
     support: Option<Vec<bool>>,
+}
+
+impl Piece {
+    /// How it is rounded, with the scales of the layer's rows.
+    fn problem<'a>(&'a self, scales: &'a [f64], limit: i32, settings: &Sweep) -> Problem<'a> {
+        Problem {
+            depth: self.columns,
+            target: &self.values,
+            moments: &self.xx,
+            scales: &scales[self.part.rows.clone()],
+            limit,
+            support: self.support.as_deref(),
+            damping: settings.damping,
+        }
+    }
 }
 
 /// Tunes, prunes and rounds a layer's weight.
@@ -109,17 +125,7 @@ pub(super) fn solve(
     if let Some(&error) = settings.error.get(&layer.weight) {
         coarsen(&mut scales, &pieces, error);
     }
-    let rounded = spread(&pieces, many, |piece| {
-        round(&Problem {
-            depth: piece.columns,
-            target: &piece.values,
-            moments: &piece.xx,
-            scales: &scales[piece.part.rows.clone()],
-            limit,
-            support: piece.support.as_deref(),
-            damping: settings.damping,
-        })
-    })?;
+    let rounded = rounded(&pieces, &scales, limit, settings, many)?;
     if settings.match_outputs.is_some() && settings.granularity != Granularity::PerTensor {
         tune_scales(&mut scales, &pieces, &rounded, depth);
     }
@@ -165,6 +171,40 @@ pub(super) fn solve(
         squares,
         of,
     })
+}
+
+/// Codes for each piece: the nearest, or those that with the bits of all codes are best.
+fn rounded(
+    pieces: &[Piece],
+    scales: &[f64],
+    limit: i32,
+    settings: &Sweep,
+    many: bool,
+) -> Result<Vec<Vec<i16>>, CompressError> {
+    let rounders = spread(pieces, many, |piece| {
+        Rounder::new(&piece.xx, piece.columns, settings.damping)
+    })?;
+    let together: Vec<(&Piece, Rounder)> = pieces.iter().zip(rounders).collect();
+    let round = |prices: Option<&Prices>| {
+        spread(&together, many, |(piece, rounder)| {
+            Ok(rounder.round(&piece.problem(scales, limit, settings), prices))
+        })
+    };
+    let nearest = round(None)?;
+    if settings.trade == 0.0 {
+        return Ok(nearest);
+    }
+    // Steps of s cost s²/12 a value, and a bit more halves them (Bennett 1948): a bit is worth as much where it
+    // is saved otherwise.
+    let costs = together.iter().map(|(piece, rounder)| {
+        let squares = scales[piece.part.rows.clone()].iter().map(|s| s * s);
+        squares.sum::<f64>() * rounder.costs()
+    });
+    let values: usize = pieces.iter().map(|piece| piece.values.len()).sum();
+    let of_value = costs.sum::<f64>() / values.max(1) as f64;
+    let bit = settings.trade * std::f64::consts::LN_2 / 6.0 * of_value;
+    let prices = Prices::seen(nearest.iter().flatten(), limit, bit);
+    round(Some(&prices))
 }
 
 /// Many parts are solved beside each other; of few, each spreads its own work.

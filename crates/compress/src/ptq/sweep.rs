@@ -39,6 +39,9 @@ pub struct Sweep {
     pub match_outputs: Option<f64>,
     /// Part of the mean second moment added to the diagonal.
     pub damping: f64,
+    /// What a bit of a code is worth against error, in parts of what a finer step would make of it; 0 rounds to
+    /// the nearest code.
+    pub trade: f64,
     /// What rounding may change of each layer's output by the weight's name, as a share of its
     /// variance; where none is said, steps are the finest that the width has.
     pub error: BTreeMap<String, f64>,
@@ -167,13 +170,7 @@ pub(super) fn observe(
     };
     let mut moments: Vec<Vec<Moments>> = pairs
         .iter()
-        .map(|(layer, _)| {
-            layer
-                .parts()
-                .iter()
-                .map(|p| new(p.columns.len()))
-                .collect()
-        })
+        .map(|(layer, _)| layer.parts().iter().map(|p| new(p.columns.len())).collect())
         .collect();
     samples.observe(probes, &mut |values| {
         for (index, ((layer, teacher), moments)) in pairs.iter().zip(&mut moments).enumerate() {

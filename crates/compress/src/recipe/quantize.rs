@@ -91,6 +91,9 @@ pub struct SecondOrder {
     /// do to the outputs; all its outputs have one step, which an entropy coder makes the fewest bytes of; none takes the finest steps that
     /// the width has.
     pub error: Option<f64>,
+    /// What a bit of a code is worth against error, in parts of what a finer step would make of it: 1 spends both
+    /// alike; 0 rounds to the nearest code.
+    pub trade: f64,
 }
 
 impl Default for SecondOrder {
@@ -102,6 +105,7 @@ impl Default for SecondOrder {
             pattern: None,
             damping: 0.01,
             error: None,
+            trade: 0.0,
         }
     }
 }
@@ -127,12 +131,13 @@ impl SecondOrder {
                 "density must be above 0 and at most 1, or pattern n:m with n at most m".into(),
             );
         }
-        let parts = [self.match_outputs, self.damping];
+        let parts = [self.match_outputs, self.damping, self.trade];
         let positive = self.error.is_none_or(|e| e.is_finite() && e > 0.0);
         match positive && parts.iter().all(|p| p.is_finite() && *p >= 0.0) {
             true => Ok(()),
             false => Err(
-                "match_outputs and damping must be finite and not negative, error positive".into(),
+                "match_outputs, damping and trade must be finite and not negative, error positive"
+                    .into(),
             ),
         }
     }
@@ -219,9 +224,7 @@ impl QuantizeStep {
             ));
         }
         if let Some(error) = self.activation_error.filter(|e| !e.is_finite() || *e < 0.0) {
-            return Err(format!(
-                "activation_error must be 0 or more, found {error}"
-            ));
+            return Err(format!("activation_error must be 0 or more, found {error}"));
         }
         let ranges = [Some(self.weight_range), self.activation_range];
         for range in ranges.into_iter().flatten() {

@@ -68,7 +68,10 @@ mod tests {
             Ok(step)
         };
         let paper = step("levels = 32\nlayers = { \"conv*\" = 256 }").unwrap();
-        assert_eq!(["conv1.weight", "fc1.weight"].map(|name| paper.levels_of(name)), [256, 32]);
+        assert_eq!(
+            ["conv1.weight", "fc1.weight"].map(|name| paper.levels_of(name)),
+            [256, 32]
+        );
         let wrong = step("levels = 32\nlayers = { fc1 = 1 }").unwrap_err();
         assert!(wrong.contains("found 1"), "{wrong}");
     }

@@ -32,7 +32,9 @@ impl Stage<'_> {
                     Some(of_weights(criterion, graph, &Calibration { data, images })?)
                 }
             };
-            let importance = worth.as_ref().map_or(Importance::Magnitude, Importance::OfWeights);
+            let importance = worth
+                .as_ref()
+                .map_or(Importance::Magnitude, Importance::OfWeights);
             schedule.cut(graph, &inputs, part, importance)?;
             self.settle(graph, retrain)?;
         }

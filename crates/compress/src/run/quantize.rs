@@ -218,6 +218,7 @@ fn plan(graph: &Graph, step: &QuantizeStep, settings: &SecondOrder, effects: &[E
         correct_bias: settings.correct_bias,
         match_outputs: (settings.match_outputs > 0.0).then_some(settings.match_outputs),
         damping: settings.damping,
+        trade: settings.trade,
         error: settings
             .error
             .map_or_else(BTreeMap::new, |e| parts_of_error(effects, e)),

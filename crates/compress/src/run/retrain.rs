@@ -32,12 +32,7 @@ impl Stage<'_> {
         };
         let data = self.images()?;
         let options = FitOptions {
-            epochs: epochs_for(
-                retrain.epochs,
-                retrain.min_steps,
-                data.len(),
-                retrain.batch,
-            ),
+            epochs: epochs_for(retrain.epochs, retrain.min_steps, data.len(), retrain.batch),
             batch: retrain.batch,
             optimiser: retrain.optimiser.into(),
             learning_rate: retrain.learning_rate,

@@ -199,7 +199,7 @@ pub enum MinimiseArg {
     Bytes,
     /// Time of one sample on one thread here
     Latency,
-    /// Energy of one sample on a machine's model
+    /// Energy of one sample on a machine's model: none knows it yet
     Energy,
 }
 

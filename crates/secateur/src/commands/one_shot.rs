@@ -56,7 +56,10 @@ pub fn compress(args: &Compress, recipe: &Recipe, out: &Out) -> Result<Option<On
         ("--html shows errors", args.html.is_some()),
         ("--run keeps the errors of steps", args.run.is_some()),
         ("--resume goes on with a run that keeps them", args.resume),
-        ("--save-recipe writes what a search found", args.save_recipe.is_some()),
+        (
+            "--save-recipe writes what a search found",
+            args.save_recipe.is_some(),
+        ),
     ];
     if let Some((what, _)) = without.iter().find(|(_, asked)| *asked) {
         bail!("{what} on labelled data, and these samples have no labels");

@@ -6,10 +6,12 @@ use crate::machine::ThisMachine;
 use crate::out::Out;
 use crate::progress::Bar;
 use crate::report::sensitivity_page;
+use crate::samples::{self, Wanted};
 use crate::{file, network, picture, units};
 use anyhow::{Context, Result};
 use secateur_compress::policy::{FULL_BITS, Table, measure};
 use secateur_compress::prunable;
+use secateur_compress::ptq::Samples;
 use secateur_compress::record::{Choice, ChoiceCost, LayerSensitivity};
 use secateur_data::Dataset;
 use secateur_model::Graph;
@@ -21,6 +23,9 @@ const RISES: [f64; 2] = [0.01, 0.1];
 const STEP: f64 = 0.75;
 const STEPS: i32 = 16;
 
+/// Seed of the cuts of pictures.
+const SEED: u64 = 1;
+
 const BITS: [u8; 6] = [8, 6, 5, 4, 3, 2];
 
 pub fn run(args: &Sensitivity) -> Result<()> {
@@ -30,11 +35,9 @@ pub fn run(args: &Sensitivity) -> Result<()> {
     }
     let place = || args.network.display().to_string();
     let mut graph = network::load(&args.network)?;
-    let mut data = network::load_data(&graph, &args.data)?;
-    picture::adapt(&mut data, &graph, &args.scaling).with_context(place)?;
-    classifier::take_pictures(&mut graph, &data.train);
+    let samples = samples(args, &graph).with_context(place)?;
+    classifier::take_pictures(&mut graph, &samples);
     let _ending = Ending::take(&mut graph);
-    let (_, samples) = network::hold_out(&data.train, args.samples);
     let table = measured(&graph, &samples).with_context(place)?;
     show(&out, &table);
     if let Some(path) = &args.html {
@@ -43,6 +46,22 @@ pub fn run(args: &Sensitivity) -> Result<()> {
         out.line(format_args!("sensitivity: {}", path.display()));
     }
     out.finish(&table)
+}
+
+/// Images with or without labels.
+fn samples(args: &Sensitivity, graph: &Graph) -> Result<Dataset> {
+    let normalize = |channels| picture::normalize(graph, &args.scaling, channels);
+    let wanted = Wanted {
+        samples: args.samples,
+        learns: false,
+    };
+    if let Some(opened) = samples::open(&args.data, graph, normalize, wanted, SEED)? {
+        let images = opened.calibration.images().cloned();
+        return images.context("the samples must be images, and these are arrays");
+    }
+    let mut data = network::load_data(graph, &args.data)?;
+    picture::adapt(&mut data, graph, &args.scaling)?;
+    Ok(network::hold_out(&data.train, args.samples).1)
 }
 
 /// The table of a network on some samples.

@@ -59,7 +59,11 @@ pub(super) fn slice(o: &Operands<'_>) -> Result<Value, TrainError> {
         let axis = o.axis(axis, rank)?;
         let [before, along, behind] = x.around(axis);
         let place = |at: i64| {
-            let from_start = if at < 0 { at.saturating_add(along as i64) } else { at };
+            let from_start = if at < 0 {
+                at.saturating_add(along as i64)
+            } else {
+                at
+            };
             from_start.clamp(0, along as i64) as usize
         };
         let part = place(start)..place(end);
@@ -68,7 +72,10 @@ pub(super) fn slice(o: &Operands<'_>) -> Result<Value, TrainError> {
         }
         let mut dims = x.dims.clone();
         dims[axis] = part.len();
-        x = Value::of(x.shaped([before, along, behind]).slice([0..before, part]), &dims);
+        x = Value::of(
+            x.shaped([before, along, behind]).slice([0..before, part]),
+            &dims,
+        );
     }
     Ok(x)
 }
@@ -80,10 +87,15 @@ pub(super) fn split(o: &Operands<'_>, axis: i64) -> Result<Vec<Value>, TrainErro
     let [before, along, behind] = x.around(axis);
     let parts = o.node.outputs.len().max(1);
     let extents = match o.integers(1) {
-        Some(extents) => extents.iter().map(|&e| usize::try_from(e).unwrap_or(0)).collect(),
+        Some(extents) => extents
+            .iter()
+            .map(|&e| usize::try_from(e).unwrap_or(0))
+            .collect(),
         None => {
             let each = along.div_ceil(parts);
-            (0..parts).map(|part| each.min(along.saturating_sub(part * each))).collect::<Vec<_>>()
+            (0..parts)
+                .map(|part| each.min(along.saturating_sub(part * each)))
+                .collect::<Vec<_>>()
         }
     };
     if extents.iter().sum::<usize>() != along || extents.contains(&0) {

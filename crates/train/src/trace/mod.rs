@@ -114,7 +114,7 @@ pub(crate) fn run(
                         values.insert(name.to_owned(), value);
                     }
                 }
-                Err(TrainError::Unsupported { .. }) if !operands.any_traced() => {
+                Err(TrainError::Unsupported { .. }) if operands.may_be_by_reference() => {
                     for (name, tensor) in named(node, reference(&operands)?) {
                         match tensor.as_f32() {
                             Ok(found) => {

@@ -54,7 +54,10 @@ pub(super) fn layer_norm(o: &Operands<'_>, axis: i64, epsilon: f32) -> Result<Va
     let variance = (centred.clone() * centred.clone()).mean_dim(1);
     let line = |value: Value| match value.elements() == width {
         true => Ok(value.shaped([1, width])),
-        false => Err(unsupported(o.node, "scale and bias must be as wide as what is normalised")),
+        false => Err(unsupported(
+            o.node,
+            "scale and bias must be as wide as what is normalised",
+        )),
     };
     let scaled = centred / (variance + epsilon).sqrt() * line(o.value(1)?)?;
     let y = match o.optional(2) {

@@ -1,6 +1,8 @@
 //! One node: its operands, and what computes it.
 
-use super::{Mode, Value, elementwise, function, layout, linear, norm, reduce, unsupported, window};
+use super::{
+    Mode, Value, elementwise, function, layout, linear, norm, reduce, unsupported, window,
+};
 use crate::TrainError;
 use burn::tensor::activation;
 use secateur_model::{Constant, Data, Graph, Node, Op, PadMode, Tensor, Variadic};
@@ -29,12 +31,13 @@ impl<'a> Operands<'a> {
             .any(|name| self.values.contains_key(name) || self.parameters.contains_key(name))
     }
 
-    /// Whether a gradient may be asked of an input.
-    pub fn any_traced(&self) -> bool {
+    /// Whether the reference gives what is asked for: no gradient of an input, and nothing that is
+    /// otherwise while training.
+    pub fn may_be_by_reference(&self) -> bool {
         let found = |name| self.values.get(name).or_else(|| self.parameters.get(name));
-        self.node
-            .reads()
-            .any(|name| found(name).is_some_and(|value| value.flat.is_autodiff()))
+        let traced = |name| found(name).is_some_and(|value| value.flat.is_autodiff());
+        let of_mode = matches!(self.node.op, Op::Dropout | Op::BatchNormalization { .. });
+        !of_mode && !self.node.reads().any(traced)
     }
 
     pub fn value(&self, index: usize) -> Result<Value, TrainError> {

@@ -31,7 +31,12 @@ pub(super) fn reduce(
             Reduction::Mean => lanes.mean_dim(1),
             Reduction::Min => lanes.min_dim(1),
             Reduction::Sum => lanes.sum_dim(1),
-            _ => return Err(unsupported(o.node, "no gradient for this operator or attribute")),
+            _ => {
+                return Err(unsupported(
+                    o.node,
+                    "no gradient for this operator or attribute",
+                ));
+            }
         };
         let mut dims = x.dims.clone();
         dims[axis] = 1;

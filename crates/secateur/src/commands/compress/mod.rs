@@ -13,16 +13,16 @@ use crate::out::Out;
 use crate::run_folder::{Identity, RunFolder};
 use crate::score::{Scored, score};
 use crate::{file, interrupt, network, picture, units};
-use anyhow::{Context, Error, Result};
+use anyhow::{Context, Error, Result, bail};
 use follow::Follow;
 use secateur_compress::recipe::{Step, StoreSetting};
 use secateur_compress::search::Goal;
 use secateur_compress::{Checkpoint, Recipe, RunRecord, StepReport, recipe, resume};
-use secateur_data::Dataset;
+use secateur_data::{Dataset, Unlabelled};
 use secateur_io::codec::Store;
 use secateur_model::Graph;
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// What `compress --json` writes.
@@ -87,6 +87,12 @@ pub fn compress(args: &Compress, out: &Out) -> Result<Compressed> {
         None => Way::Search(goal::goal(args)),
     };
     let mut dense = network::load(&args.network)?;
+    if Unlabelled::at(Path::new(&args.data))?.is_some() {
+        bail!(
+            "{}: these samples have no labels, which a search goes by; `--recipe one-shot` needs none",
+            args.data
+        );
+    }
     let mut data = network::load_data(&dense, &args.data)?;
     let place = || args.network.display().to_string();
     picture::adapt(&mut data, &dense, &args.scaling).with_context(place)?;

@@ -2,7 +2,9 @@
 
 use super::{Input, Single, float, list, number};
 use crate::trace::{Value, to_vec};
-use secateur_model::{Activation, AutoPad, Family, Math, Op, PadMode, Reduction, Tensor, Variadic, Window};
+use secateur_model::{
+    Activation, AutoPad, Family, Math, Op, PadMode, Reduction, Tensor, Variadic, Window,
+};
 
 /// Central differences step so far: no kink of [`super::spread`] inputs lies
 /// that near, and a rounding of the sum is still small beside it.
@@ -406,7 +408,14 @@ fn functions() {
         let op = Op::Activation { kind, parameters };
         operator(name, op, std::slice::from_ref(&x));
     }
-    for kind in [Math::Abs, Math::Cos, Math::Erf, Math::Exp, Math::Neg, Math::Sin] {
+    for kind in [
+        Math::Abs,
+        Math::Cos,
+        Math::Erf,
+        Math::Exp,
+        Math::Neg,
+        Math::Sin,
+    ] {
         operator(kind.name(), Op::Math(kind), std::slice::from_ref(&x));
     }
     operator("slope a channel", Op::PRelu, &[x, float(&[4])]);
@@ -414,8 +423,12 @@ fn functions() {
 
 #[test]
 fn extremes_and_sums_of_several() {
-    for kind in [Variadic::Max, Variadic::Min, Variadic::Sum] {
-        let inputs = [float(&[2, 3]), float(&[3]), float(&[2, 1])];
+    let inputs = [float(&[2, 3]), float(&[3]), float(&[2, 1])];
+    operator("Sum", Op::Variadic(Variadic::Sum), &inputs);
+    // Between those of the input: no two are equal.
+    let constant = Tensor::f32(&[3], vec![0.1, -0.1, 0.0]).unwrap();
+    for kind in [Variadic::Max, Variadic::Min] {
+        let inputs = [float(&[2, 3]), Input::Fixed(constant.clone())];
         operator(kind.name(), Op::Variadic(kind), &inputs);
     }
 }
@@ -423,7 +436,12 @@ fn extremes_and_sums_of_several() {
 #[test]
 fn reductions() {
     let x = float(&[2, 3, 4]);
-    for kind in [Reduction::Max, Reduction::Mean, Reduction::Min, Reduction::Sum] {
+    for kind in [
+        Reduction::Max,
+        Reduction::Mean,
+        Reduction::Min,
+        Reduction::Sum,
+    ] {
         for keep_dims in [false, true] {
             let op = Op::Reduce {
                 kind,
@@ -495,9 +513,18 @@ fn moved_elements() {
     operator("padded along one axis", pad, &inputs);
 
     let x = float(&[2, 3, 4]);
-    let inputs = [x.clone(), list(&[1, -3]), list(&[i64::MAX, -1]), list(&[1, 2])];
+    let inputs = [
+        x.clone(),
+        list(&[1, -3]),
+        list(&[i64::MAX, -1]),
+        list(&[1, 2]),
+    ];
     operator("a part", Op::Slice, &inputs);
-    operator("of the first axes", Op::Slice, &[x, list(&[0, 1]), list(&[1, 3])]);
+    operator(
+        "of the first axes",
+        Op::Slice,
+        &[x, list(&[0, 1]), list(&[1, 3])],
+    );
 }
 
 #[test]

@@ -128,7 +128,10 @@ fn parts_of_an_axis_come_apart_and_gradients_with_them() {
     let mut values = run(&graph, x.clone(), &HashMap::new(), Mode::Evaluate, &wanted).unwrap();
     let y = values.remove("y").unwrap();
     let expected = [6.0, 7.0, 0.0, 1.0, 2.0, 14.0, 15.0, 8.0, 9.0, 10.0];
-    assert_eq!((y.dims.as_slice(), y.to_vec()), (&[2, 5][..], expected.to_vec()));
+    assert_eq!(
+        (y.dims.as_slice(), y.to_vec()),
+        (&[2, 5][..], expected.to_vec())
+    );
     let mut gradients = y.flat.sum().backward();
     let of_x = to_vec(x.flat.grad_remove(&mut gradients).unwrap());
     assert_eq!(of_x[..8], [1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0]);

@@ -1,0 +1,35 @@
+//! Searches from the command line.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use support::Place;
+
+#[test]
+fn time_is_searched_for_and_a_target_that_cannot_be_met_is_told() {
+    let place = Place::new();
+    place.train();
+    let ran = place.ok(
+        "compress dense.onnx --data digits --minimise latency --max-drop 2 --budget 10s -o fast.sct \
+         --save-recipe fast.toml --json fast.json",
+    );
+    assert!(ran.stdout.contains("chosen"), "{ran:?}");
+    assert_eq!(place.json("fast.json")["met"], true, "{ran:?}");
+    place.ok("compress dense.onnx --data digits --recipe fast.toml -o again.sct");
+    assert!(place.read("again.sct") == place.read("fast.sct"));
+
+    let words = "compress dense.onnx --data digits --max-ms 0.0000001 --budget 5s -o tiny.sct --json tiny.json";
+    let ran = place.ok(words);
+    assert!(ran.stdout.contains("the target is not met"), "{ran:?}");
+    assert_eq!(place.json("tiny.json")["met"], false);
+    // The best of what was tried is there.
+    place.ok("eval tiny.sct --data digits");
+    let table = place.path("tiny.sct.run").join("policy-0.json");
+    assert!(table.exists(), "{}", table.display());
+
+    let ran = place.run("compress dense.onnx --data digits --minimise energy -o e.sct");
+    assert!(
+        ran.code == Some(1) && ran.stderr.contains("energy"),
+        "{ran:?}"
+    );
+}
