@@ -17,20 +17,16 @@ pub fn quantizable(graph: &Graph) -> Vec<String> {
     first.map(str::to_owned).collect()
 }
 
-/// Weights of the layers that compute with reals in a network whose other layers read codes.
+/// Weights of the layers that read reals, not codes.
 pub fn on_reals(graph: &Graph) -> Vec<&str> {
     let producers = graph.producers();
     let codes = |value: &str| {
         let source = producers.get(value).map(|&index| &graph.nodes[index].op);
         matches!(source, Some(Op::DequantizeLinear { .. }))
     };
-    let (quantized, others): (Vec<_>, Vec<_>) = read_by_layers(graph)
-        .into_iter()
-        .partition(|(_, value)| codes(value));
-    match quantized.is_empty() {
-        true => Vec::new(),
-        false => others.into_iter().map(|(weight, _)| weight).collect(),
-    }
+    let layers = read_by_layers(graph).into_iter();
+    let reals = layers.filter(|(_, value)| !codes(value));
+    reals.map(|(weight, _)| weight).collect()
 }
 
 /// Each layer's weight and the value that it reads.

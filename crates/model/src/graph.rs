@@ -208,20 +208,40 @@ impl Graph {
     /// Number of parameters: elements of all weights, and of the tensors that recurrent layers multiply
     /// by and add.
     pub fn parameters(&self) -> usize {
+        let elements = |constant: &Constant| match constant {
+            Constant::Weight(weight) => weight.shape().elements(),
+            Constant::Tensor(tensor) => tensor.shape().elements(),
+        };
+        self.parameter_constants().map(elements).sum()
+    }
+
+    /// Of the [parameters](Self::parameters), those that are not zero.
+    pub fn nonzeros(&self) -> usize {
+        let nonzeros = |constant: &Constant| match constant {
+            Constant::Weight(weight) => weight.nonzeros(),
+            Constant::Tensor(tensor) => {
+                let values = tensor.as_f32().unwrap_or_default();
+                values.iter().filter(|v| **v != 0.0).count()
+            }
+        };
+        self.parameter_constants().map(nonzeros).sum()
+    }
+
+    fn parameter_constants(&self) -> impl Iterator<Item = &Constant> {
         let recurrent = self.nodes.iter();
         let recurrent = recurrent.filter(|node| matches!(node.op, Op::Recurrent(_)));
         let tensors: HashSet<&str> = recurrent
             .flat_map(|node| [1, 2, 3].map(|at| node.input(at)))
             .flatten()
             .collect();
-        let elements = |(name, constant): (&String, &Constant)| match constant {
-            Constant::Weight(weight) => weight.shape().elements(),
-            Constant::Tensor(tensor) if tensors.contains(name.as_str()) => {
-                tensor.shape().elements()
-            }
-            Constant::Tensor(_) => 0,
+        let counts = move |(name, constant): &(&String, &Constant)| match constant {
+            Constant::Weight(_) => true,
+            Constant::Tensor(_) => tensors.contains(name.as_str()),
         };
-        self.constants.iter().map(elements).sum()
+        self.constants
+            .iter()
+            .filter(counts)
+            .map(|(_, constant)| constant)
     }
 
     /// A name that no value and no node has yet, made from `stem`.

@@ -14,9 +14,9 @@ pub struct Agreement {
     /// Cosine of the two outputs, mean over the samples.
     pub cosine_mean: f64,
     pub cosine_least: f64,
-    /// Answers that are the same, in percent: the place of a row's largest number; above a half or not, where
-    /// an output is single numbers.
-    pub same_answer_percent: f64,
+    /// Answers that are the same, in percent: the place of the largest number of a row, `[samples, classes]` or
+    /// `[samples, places, classes]`; above a half or not, where there is one probability each. None of other outputs.
+    pub same_answer_percent: Option<f64>,
 }
 
 /// Runs both networks on all samples.
@@ -27,15 +27,17 @@ pub fn measure(original: &Graph, small: &Graph, inputs: &Inputs) -> Result<Agree
     let (mut cosines, mut same, mut answers) = (Vec::new(), 0, 0);
     inputs.batches(|batch, samples| -> Result<()> {
         let [a, b] = [original.run(batch)?, small.run(batch)?];
-        let first = |outputs: &[Tensor]| -> Result<(Vec<f32>, usize)> {
+        let first = |outputs: &[Tensor]| -> Result<(Vec<f32>, Vec<usize>)> {
             let first = outputs.first().context("the network has no output")?;
-            Ok((first.as_f32()?.to_vec(), row_of(first.shape().dims())))
+            Ok((first.as_f32()?.to_vec(), first.shape().dims().to_vec()))
         };
-        let ((a, row), (b, _)) = (first(&a)?, first(&b)?);
+        let ((a, dims), (b, _)) = (first(&a)?, first(&b)?);
         let pairs = |each: usize| a.chunks_exact(each).zip(b.chunks_exact(each));
         cosines.extend(pairs((a.len() / samples).max(1)).map(|(a, b)| cosine(a, b)));
-        answers += pairs(row).len();
-        same += pairs(row).filter(|(a, b)| answer(a) == answer(b)).count();
+        if let Some(row) = answer_len(&dims, &a) {
+            answers += pairs(row).len();
+            same += pairs(row).filter(|(a, b)| answer(a) == answer(b)).count();
+        }
         Ok(())
     })?;
     let n = cosines.len().max(1) as f64;
@@ -43,7 +45,7 @@ pub fn measure(original: &Graph, small: &Graph, inputs: &Inputs) -> Result<Agree
         samples: cosines.len(),
         cosine_mean: cosines.iter().sum::<f64>() / n,
         cosine_least: cosines.iter().copied().fold(1.0, f64::min),
-        same_answer_percent: 100.0 * same as f64 / answers.max(1) as f64,
+        same_answer_percent: (answers > 0).then(|| 100.0 * same as f64 / answers as f64),
     })
 }
 
@@ -62,11 +64,15 @@ fn cosine(a: &[f32], b: &[f32]) -> f64 {
     }
 }
 
-/// Numbers of an answer: those of the last axis, behind samples or places.
-fn row_of(dims: &[usize]) -> usize {
+/// Numbers of an answer, where outputs of these extents are answers.
+fn answer_len(dims: &[usize], values: &[f32]) -> Option<usize> {
     match dims {
-        [_, .., row] => (*row).max(1),
-        _ => 1,
+        [_, classes] | [_, _, classes] if *classes > 1 => Some(*classes),
+        [_] | [_, 1] | [_, _, 1] => {
+            let probabilities = values.iter().all(|v| (0.0..=1.0).contains(v));
+            probabilities.then_some(1)
+        }
+        _ => None,
     }
 }
 
@@ -90,10 +96,12 @@ mod tests {
 
     #[test]
     fn answers_are_of_rows_or_single_numbers() {
-        assert_eq!(
-            [&[64][..], &[2, 10], &[2, 40, 97], &[]].map(row_of),
-            [1, 10, 97, 1]
-        );
+        let values = [0.0, 0.5, 1.0];
+        let len = |dims: &[usize]| answer_len(dims, &values);
+        let dims = [&[64][..], &[3, 1], &[2, 10], &[2, 40, 97]];
+        assert_eq!(dims.map(len), [1, 1, 10, 97].map(Some));
+        assert_eq!(len(&[1, 3, 8, 8]), None);
+        assert_eq!(answer_len(&[2], &[-3.0, 7.0]), None);
         assert_eq!(
             [answer(&[0.4]), answer(&[0.6]), answer(&[0.1, 0.2, 0.0])],
             [0, 1, 1]

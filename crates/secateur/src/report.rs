@@ -50,7 +50,7 @@ impl Run<'_> {
     }
 
     fn nonzeros(&self) -> usize {
-        self.after.weights().map(|(_, w)| w.nonzeros()).sum()
+        self.after.nonzeros()
     }
 }
 

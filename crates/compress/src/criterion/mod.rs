@@ -35,6 +35,13 @@ pub enum Criterion {
     Obs,
 }
 
+impl Criterion {
+    /// Whether images are run for it before a cut.
+    pub fn looks_at_images(self) -> bool {
+        matches!(self, Self::Taylor | Self::Activation | Self::Obs)
+    }
+}
+
 /// Samples that criteria look at.
 #[derive(Debug, Clone, Copy)]
 pub struct Calibration<'a> {

@@ -215,13 +215,17 @@ fn refused(name: &str, error: &dyn std::error::Error) -> CompressError {
     }
 }
 
-/// How far outputs have moved that are not finite any more: farther than any others.
-const LOST: f64 = 1e9;
+/// The distance of outputs that are not finite any more: farther than any others.
+const BEYOND: f64 = 1e9;
 
 /// How far outputs have moved from the reference.
 pub(crate) fn moved(reference: &[f32], outputs: &[f32], samples: &Dataset) -> f64 {
     let distance = distance(reference, outputs, samples);
-    if distance.is_finite() { distance } else { LOST }
+    if distance.is_finite() {
+        distance
+    } else {
+        BEYOND
+    }
 }
 
 fn distance(reference: &[f32], outputs: &[f32], samples: &Dataset) -> f64 {

@@ -135,7 +135,9 @@ impl Effect {
     fn density_at(&self, price: f64) -> f64 {
         let cost = |kept: usize| {
             let density = kept as f64 / STEPS as f64;
-            self.gain * self.error_without(1.0 - density) + price * density * self.elements as f64
+            // Nothing lost costs nothing, even where any loss would be without bounds.
+            let lost = Some(self.error_without(1.0 - density)).filter(|lost| *lost > 0.0);
+            lost.map_or(0.0, |lost| self.gain * lost) + price * density * self.elements as f64
         };
         let best = (1..=STEPS).min_by(|&a, &b| cost(a).total_cmp(&cost(b)));
         best.unwrap_or(STEPS) as f64 / STEPS as f64

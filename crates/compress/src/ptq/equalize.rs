@@ -201,6 +201,7 @@ mod tests {
         let after = net.weight(&layer.weight).unwrap().to_f32();
         assert!(after[..layer.depth].iter().all(|&v| v == 0.0));
     }
+
     /// A matrix behind a picture that was not flattened multiplies columns, not channels.
     #[test]
     fn what_sums_over_columns_is_no_partner() {

@@ -2,7 +2,10 @@
 
 use crate::CompressError;
 use secateur_model::ops::Placement;
-use secateur_model::{Constant, Graph, ModelError, Node, Op, Tensor, Values, Weight, Window};
+use secateur_model::weight::windows;
+use secateur_model::{
+    Constant, Graph, ModelError, Node, Op, Shape, Tensor, Values, Weight, Window,
+};
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -171,7 +174,7 @@ impl Layer {
     pub fn parts(&self) -> Vec<Part> {
         let rows = self.outputs / self.groups();
         let together = WINDOW * self.taps;
-        let most = match together <= MAX_COLUMNS {
+        let most = match self.depth > MAX_COLUMNS && together <= MAX_COLUMNS {
             true => MAX_COLUMNS / together * together,
             false => MAX_COLUMNS,
         };
@@ -183,6 +186,31 @@ impl Layer {
             })
         };
         (0..self.groups()).flat_map(blocks).collect()
+    }
+
+    /// The window of `m` that each column is in.
+    pub(super) fn windows(&self, shape: &Shape, m: usize) -> Vec<usize> {
+        match self.layout {
+            Layout::Columns => (0..self.depth).map(|column| column / m.max(1)).collect(),
+            Layout::Conv { .. } | Layout::Rows => windows(shape, m),
+        }
+    }
+
+    /// Whether a part has some columns of a window of `m`, and not all.
+    pub(super) fn cuts_windows(&self, graph: &Graph, m: usize) -> bool {
+        let parts = self.parts();
+        let Some(weight) = graph
+            .weight(&self.weight)
+            .filter(|_| parts.len() > self.groups())
+        else {
+            return false;
+        };
+        let mut part_of: HashMap<usize, usize> = HashMap::new();
+        let windows = self.windows(weight.shape(), m);
+        let blocks = parts.iter().filter(|part| part.group == 0).enumerate();
+        blocks
+            .flat_map(|(block, part)| part.columns.clone().map(move |column| (block, column)))
+            .any(|(block, column)| *part_of.entry(windows[column]).or_insert(block) != block)
     }
 
     /// Elements of `[outputs, depth]` in place of those of the weight's tensor,
@@ -303,7 +331,7 @@ impl Layer {
         let shape = match old {
             Some(Constant::Weight(weight)) => weight.shape().clone(),
             Some(Constant::Tensor(tensor)) => tensor.shape().clone(),
-            None => secateur_model::Shape::new(&[values.len()])?,
+            None => Shape::new(&[values.len()])?,
         };
         let bias = Weight::dense(shape, values)?;
         graph.constants.insert(name, Constant::Weight(bias));
@@ -314,16 +342,9 @@ impl Layer {
 /// The constant that is added to a MatMul's output, if that is all that reads it.
 fn added<'a>(graph: &'a Graph, node: &'a Node) -> Option<&'a str> {
     let product = node.output(0)?;
-    if graph.outputs.iter().any(|o| o.name == product) {
-        return None;
-    }
-    let mut readers = graph
-        .nodes
-        .iter()
-        .filter(|n| n.reads().any(|r| r == product));
-    let sum = readers.next().filter(|n| matches!(n.op, Op::Add))?;
+    let sum = &graph.nodes[graph.only_reader(product)?];
     let other = usize::from(sum.input(0) == Some(product));
-    readers.next().is_none().then(|| sum.input(other))?
+    sum.input(other).filter(|_| matches!(sum.op, Op::Add))
 }
 
 fn is_vector(graph: &Graph, name: &str, length: usize) -> bool {
@@ -362,7 +383,7 @@ fn unravel(mut at: usize, extents: &[usize]) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use secateur_model::{DType, Shape, ValueInfo, eval};
+    use secateur_model::{DType, ValueInfo, eval};
 
     fn network(op: Op, weight: Weight, input: &[usize]) -> (Graph, Tensor) {
         let value = |name: &str| ValueInfo {
@@ -398,17 +419,13 @@ mod tests {
         let (graph, _) = network(conv, weight(&wide), &[1, 576, 3, 3]);
         let parts = layers(&graph).remove(0).parts();
         assert!(parts.len() > 1);
-        for m in [2, 4, 64] {
-            let windows = secateur_model::weight::windows(&Shape::new(&wide).unwrap(), m);
-            for part in &parts {
-                let inside = |column: usize| part.columns.contains(&column);
-                let of = |column: usize| windows[column];
-                let cut = part.columns.clone().any(|column| {
-                    (0..windows.len()).any(|other| of(other) == of(column) && !inside(other))
-                });
-                assert!(!cut, "{m} {part:?}");
-            }
-        }
+        let conv = graph.nodes[0].op.clone();
+        let (narrow, _) = network(conv, weight(&[2, 160, 5, 5]), &[1, 160, 5, 5]);
+        assert_eq!(layers(&narrow).remove(0).parts().len(), 1);
+        let cut = |graph: &Graph, m| layers(graph).remove(0).cuts_windows(graph, m);
+        assert!([2, 4, 64].into_iter().all(|m| !cut(&graph, m)));
+        assert!(cut(&graph, 5));
+        assert!(!cut(&narrow, 5));
     }
 
     /// Every gathered column times every row is an output of the reference.

@@ -33,6 +33,6 @@ pub use moments::Moments;
 pub use prefix::prefix;
 pub use prices::Prices;
 pub use pruning::{Pruned, Sparsity, remove};
-pub use rounding::{Problem, Rounder, output_error, round};
+pub use rounding::{Problem, Rounder, output_error};
 pub use samples::{Each, Images, Probe, Samples};
 pub use sweep::{LayerError, Sweep, sweep};

@@ -49,6 +49,7 @@ impl Moments {
 
     /// Adds samples.  z, x: `[samples, depth]`, row-major, as many of each; of one network z is not looked at.
     pub fn add(&mut self, z: &[f32], x: &[f32]) {
+        debug_assert!(self.is_of_one() || z.len() == x.len());
         let d = self.depth;
         self.samples += x.len() / d.max(1);
         let sides = if self.is_of_one() { 1 } else { 2 };

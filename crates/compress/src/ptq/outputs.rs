@@ -2,12 +2,12 @@
 
 use super::samples::{Probe, Samples};
 use crate::CompressError;
-use secateur_model::Graph;
+use secateur_model::{DType, Graph};
 
 /// What a network gives for the samples.
 pub(super) struct Outputs {
     names: Vec<String>,
-    /// Of each output, sample after sample; nothing of those that are no floats.
+    /// Of each output, sample after sample.
     values: Vec<Vec<f32>>,
     /// By how much each varies.
     squares: Vec<f64>,
@@ -17,7 +17,8 @@ impl Outputs {
     /// # Errors
     /// Samples that cannot be run, outputs that do not vary.
     pub(super) fn of(graph: &Graph, samples: &dyn Samples) -> Result<Self, CompressError> {
-        let names: Vec<String> = graph.outputs.iter().map(|o| o.name.clone()).collect();
+        let floats = graph.outputs.iter().filter(|o| o.dtype == DType::F32);
+        let names: Vec<String> = floats.map(|o| o.name.clone()).collect();
         let mut all = vec![Vec::new(); names.len()];
         each_batch(graph, &names, samples, &mut |output, values| {
             all[output].extend_from_slice(values);

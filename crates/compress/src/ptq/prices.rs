@@ -11,6 +11,12 @@ pub struct Prices {
 }
 
 impl Prices {
+    /// What a bit is worth where a finer step spends it, in parts `trade` of that: steps of `s` cost `s²/12` a value,
+    /// here `of_step / 12`, and a bit more halves them (Bennett 1948).
+    pub fn bit(trade: f64, of_step: f64) -> f64 {
+        trade * std::f64::consts::LN_2 / 6.0 * of_step
+    }
+
     /// The prices of an adaptive coder that has seen these codes, of magnitudes up to `limit`.
     pub fn seen<'a>(codes: impl IntoIterator<Item = &'a i16>, limit: i32, bit: f64) -> Self {
         // Half a count for each (Krichevsky & Trofimov 1981).

@@ -11,36 +11,21 @@ use rayon::prelude::*;
 /// What is rounded, to which steps.
 #[derive(Debug, Clone, Copy)]
 pub struct Problem<'a> {
-    /// Columns.
-    pub depth: usize,
     /// The values to come near to, `[rows, depth]`.
     pub target: &'a [f64],
-    /// Second moments of the inputs, `[depth, depth]`.
-    pub moments: &'a [f64],
     /// What a code is worth, one for each row.
     pub scales: &'a [f64],
     /// The largest magnitude of a code.
     pub limit: i32,
     /// Positions that may be other than zero, `[rows, depth]`; `None`: all.
     pub support: Option<&'a [bool]>,
-    /// Part of the mean diagonal that is added to the diagonal.
-    pub damping: f64,
-}
-
-/// Codes for a problem.
-///
-/// # Errors
-/// Moments that are not finite.
-pub fn round(problem: &Problem<'_>) -> Result<Vec<i16>, CompressError> {
-    let rounder = Rounder::new(problem.moments, problem.depth, problem.damping)?;
-    Ok(rounder.round(problem, None))
 }
 
 /// Rounds with the same second moments, as often as is wanted.
 pub struct Rounder(Columns);
 
 impl Rounder {
-    /// For second moments `[depth, depth]`.
+    /// For second moments `[depth, depth]` of the inputs; a part of their mean diagonal is added to the diagonal.
     ///
     /// # Errors
     /// Moments that are not finite.
@@ -49,14 +34,14 @@ impl Rounder {
     }
 
     /// What the output of one row changes by, in all, where each of its values is off by one.
-    pub fn costs(&self) -> f64 {
+    pub fn cost_of_row(&self) -> f64 {
         (0..self.0.len()).map(|j| self.0.cost(j)).sum()
     }
 
     /// Codes `q`, `[rows, depth]`, with which `Σ (w − q·s)·H·(w − q·s)ᵀ` over the rows is small; 0 outside the
     /// support. With prices, that and what the codes cost together.
     pub fn round(&self, problem: &Problem<'_>, prices: Option<&Prices>) -> Vec<i16> {
-        let (d, columns) = (problem.depth, &self.0);
+        let (d, columns) = (self.0.len(), &self.0);
         let limit = f64::from(problem.limit);
         let mut codes = vec![0; problem.target.len()];
         let rows = codes.par_chunks_exact_mut(d.max(1)).enumerate();
@@ -75,7 +60,8 @@ impl Rounder {
                         let cost = |code: f64| {
                             (values[j] - code * scale).powi(2) * columns.cost(j) + prices.of(code)
                         };
-                        let options = [nearest, nearest - nearest.signum(), 0.0];
+                        let nearer_zero = (nearest.abs() - 1.0).max(0.0).copysign(nearest);
+                        let options = [nearest, nearer_zero, 0.0];
                         let best = options
                             .into_iter()
                             .min_by(|&a, &b| cost(a).total_cmp(&cost(b)));
@@ -119,11 +105,10 @@ mod tests {
     }
 
     /// One row, one column after the other: the inverse of what is left, anew.
-    fn naive(problem: &Problem<'_>) -> Vec<i16> {
-        let d = problem.depth;
-        let mut moments = problem.moments.to_vec();
-        dampen(&mut moments, d, problem.damping);
-        let order = Columns::new(problem.moments, d, problem.damping).unwrap();
+    fn naive(problem: &Problem<'_>, moments: &[f64], d: usize, damping: f64) -> Vec<i16> {
+        let order = Columns::new(moments, d, damping).unwrap();
+        let mut moments = moments.to_vec();
+        dampen(&mut moments, d, damping);
         let order = order.order();
         let mut codes = vec![0; problem.target.len()];
         for (r, target) in problem.target.chunks(d).enumerate() {
@@ -163,18 +148,17 @@ mod tests {
             let target = target(rows, d, seed);
             let support: Vec<bool> = (0..rows * d).map(|i| (seed >> (i % 8)) & 1 == 0).collect();
             let scales = vec![0.3; rows];
+            let moments = positive(d, seed);
+            let rounder = Rounder::new(&moments, d, 0.01).unwrap();
             for support in [None, Some(support.as_slice())] {
                 let problem = Problem {
-                    depth: d,
                     target: &target,
-                    moments: &positive(d, seed),
                     scales: &scales,
                     limit: secateur_model::weight::max_code(bits),
                     support,
-                    damping: 0.01,
                 };
-                let rounded = round(&problem).unwrap();
-                prop_assert_eq!(&rounded, &naive(&problem));
+                let rounded = rounder.round(&problem, None);
+                prop_assert_eq!(&rounded, &naive(&problem, &moments, d, 0.01));
                 for (i, &code) in rounded.iter().enumerate() {
                     prop_assert!(support.is_none_or(|s| s[i]) || code == 0);
                 }
@@ -182,12 +166,11 @@ mod tests {
         }
     }
 
-    fn error(problem: &Problem<'_>, codes: &[i16]) -> f64 {
-        let d = problem.depth;
+    fn error(problem: &Problem<'_>, codes: &[i16], moments: &[f64], d: usize) -> f64 {
         let difference: Vec<f64> = (0..codes.len())
             .map(|i| problem.target[i] - f64::from(codes[i]) * problem.scales[i / d])
             .collect();
-        output_error(&difference, problem.moments, d)
+        output_error(&difference, moments, d)
     }
 
     #[test]
@@ -196,17 +179,16 @@ mod tests {
         let (target, moments) = (target(rows, d, 3), positive(d, 9));
         let scales = vec![0.25; rows];
         let problem = Problem {
-            depth: d,
             target: &target,
-            moments: &moments,
             scales: &scales,
             limit: 7,
             support: None,
-            damping: 0.001,
         };
         let nearest: Vec<i16> = target.iter().map(|w| (w / 0.25).round() as i16).collect();
-        let rounded = round(&problem).unwrap();
-        assert!(error(&problem, &rounded) < 0.7 * error(&problem, &nearest));
+        let rounder = Rounder::new(&moments, d, 0.001).unwrap();
+        let [rounded, nearest] = [rounder.round(&problem, None), nearest]
+            .map(|codes| error(&problem, &codes, &moments, d));
+        assert!(rounded < 0.7 * nearest);
     }
 
     /// At coarse steps, fewer bits at the same error than any step to the nearest.
@@ -220,25 +202,21 @@ mod tests {
         let run = |step: f64, trade: f64| {
             let scales = vec![step; rows];
             let problem = Problem {
-                depth: d,
                 target: &values,
-                moments: &moments,
                 scales: &scales,
                 limit: 127,
                 support: None,
-                damping: 0.01,
             };
             let rounder = Rounder::new(&moments, d, 0.01).unwrap();
             let nearest = rounder.round(&problem, None);
-            let bit =
-                trade * std::f64::consts::LN_2 / 6.0 * step * step * rounder.costs() / d as f64;
+            let bit = Prices::bit(trade, step * step * rounder.cost_of_row() / d as f64);
             let codes = match trade > 0.0 {
                 true => rounder.round(&problem, Some(&Prices::seen(&nearest, 127, bit))),
                 false => nearest,
             };
             let price = Prices::seen(&codes, 127, 1.0);
             let bits: f64 = codes.iter().map(|&c| price.of(c.into())).sum();
-            (error(&problem, &codes), bits)
+            (error(&problem, &codes, &moments, d), bits)
         };
         let (wanted, bits) = run(0.4, 1.0);
         // The finest step to the nearest whose error is as small.
@@ -253,19 +231,13 @@ mod tests {
     #[test]
     fn inputs_that_never_were_anything_do_not_matter() {
         let problem = Problem {
-            depth: 2,
             target: &[0.6, -0.4],
-            moments: &[0.0; 4],
             scales: &[0.5],
             limit: 7,
             support: None,
-            damping: 0.01,
         };
-        assert_eq!(round(&problem).unwrap(), [1, -1]);
-        let problem = Problem {
-            moments: &[f64::NAN; 4],
-            ..problem
-        };
-        assert!(round(&problem).is_err());
+        let rounder = Rounder::new(&[0.0; 4], 2, 0.01).unwrap();
+        assert_eq!(rounder.round(&problem, None), [1, -1]);
+        assert!(Rounder::new(&[f64::NAN; 4], 2, 0.01).is_err());
     }
 }

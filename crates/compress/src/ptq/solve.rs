@@ -1,6 +1,6 @@
 //! One layer quantized, from its dense weight and the moments of its inputs.
 
-use super::layers::{Bias, Layer, Layout, MAX_COLUMNS, Part};
+use super::layers::{Bias, Layer, Layout, Part};
 use super::matching::{best_scale, matched};
 use super::moments::Moments;
 use super::prices::Prices;
@@ -10,7 +10,7 @@ use super::sweep::{LayerError, Sweep};
 use crate::CompressError;
 use crate::quantize::{Granularity, fit_scale};
 use rayon::prelude::*;
-use secateur_model::weight::{max_code, windows};
+use secateur_model::weight::max_code;
 use secateur_model::{Bitmask, Scale, Support, Values, Weight};
 
 /// A quantized weight, and what its bias needs.
@@ -53,16 +53,22 @@ struct Piece {
 
 impl Piece {
     /// How it is rounded, with the scales of the layer's rows.
-    fn problem<'a>(&'a self, scales: &'a [f64], limit: i32, settings: &Sweep) -> Problem<'a> {
+    fn problem<'a>(&'a self, scales: &'a [f64], limit: i32) -> Problem<'a> {
         Problem {
-            depth: self.columns,
             target: &self.values,
-            moments: &self.xx,
             scales: &scales[self.part.rows.clone()],
             limit,
             support: self.support.as_deref(),
-            damping: settings.damping,
         }
+    }
+
+    /// The layer's rows of which anything is not zero here. Those that are all zeros have a scale that says
+    /// nothing.
+    fn living_rows(&self) -> impl Iterator<Item = usize> {
+        let rows = self.values.chunks_exact(self.columns.max(1));
+        let rows = self.part.rows.clone().zip(rows);
+        rows.filter(|(_, values)| values.iter().any(|v| *v != 0.0))
+            .map(|(row, _)| row)
     }
 }
 
@@ -82,10 +88,9 @@ pub(super) fn solve(
     let mask = dense.support().mask().map(Bitmask::to_bools);
     let mask = mask.map(|mask| layer.to_rows(&mask));
 
-    let windows = match (sparsity, &layer.layout) {
-        (Sparsity::NofM { m, .. }, Layout::Columns) => (0..depth).map(|c| c / m).collect(),
-        (Sparsity::NofM { m, .. }, _) => windows(dense.shape(), m),
-        (Sparsity::Keep | Sparsity::Density(_), _) => Vec::new(),
+    let windows = match sparsity {
+        Sparsity::NofM { m, .. } => layer.windows(dense.shape(), m),
+        Sparsity::Keep | Sparsity::Density(_) => Vec::new(),
     };
     let parts: Vec<(Part, &Moments)> = layer.parts().into_iter().zip(moments).collect();
     let many = parts.len() > 1;
@@ -181,28 +186,29 @@ fn rounded(
     settings: &Sweep,
     many: bool,
 ) -> Result<Vec<Vec<i16>>, CompressError> {
-    let rounders = spread(pieces, many, |piece| {
-        Rounder::new(&piece.xx, piece.columns, settings.damping)
-    })?;
+    let rounder = |piece: &Piece| Rounder::new(&piece.xx, piece.columns, settings.damping);
+    if settings.trade == 0.0 {
+        return spread(pieces, many, |piece| {
+            Ok(rounder(piece)?.round(&piece.problem(scales, limit), None))
+        });
+    }
+    let rounders = spread(pieces, many, rounder)?;
     let together: Vec<(&Piece, Rounder)> = pieces.iter().zip(rounders).collect();
     let round = |prices: Option<&Prices>| {
         spread(&together, many, |(piece, rounder)| {
-            Ok(rounder.round(&piece.problem(scales, limit, settings), prices))
+            Ok(rounder.round(&piece.problem(scales, limit), prices))
         })
     };
     let nearest = round(None)?;
-    if settings.trade == 0.0 {
-        return Ok(nearest);
-    }
-    // Steps of s cost s²/12 a value, and a bit more halves them (Bennett 1948): a bit is worth as much where it
-    // is saved otherwise.
     let costs = together.iter().map(|(piece, rounder)| {
-        let squares = scales[piece.part.rows.clone()].iter().map(|s| s * s);
-        squares.sum::<f64>() * rounder.costs()
+        let living = piece.living_rows().map(|row| scales[row].powi(2));
+        living.sum::<f64>() * rounder.cost_of_row()
     });
-    let values: usize = pieces.iter().map(|piece| piece.values.len()).sum();
-    let of_value = costs.sum::<f64>() / values.max(1) as f64;
-    let bit = settings.trade * std::f64::consts::LN_2 / 6.0 * of_value;
+    let values = pieces
+        .iter()
+        .map(|piece| piece.living_rows().count() * piece.columns);
+    let of_value = costs.sum::<f64>() / values.sum::<usize>().max(1) as f64;
+    let bit = Prices::bit(settings.trade, of_value);
     let prices = Prices::seen(nearest.iter().flatten(), limit, bit);
     round(Some(&prices))
 }
@@ -258,37 +264,42 @@ fn scales(pieces: &[Piece], rows: usize, depth: usize, limit: i32, settings: &Sw
 fn coarsen(scales: &mut [f64], pieces: &[Piece], error: f64) {
     // Row, second moment of the input, and square of each value that is not zero: rows that are give no
     // error, whatever their step.
-    let values: Vec<(usize, f64, f64)> = pieces
+    let values: Vec<(u32, f32, f32)> = pieces
         .iter()
         .flat_map(|piece| {
             let d = piece.columns;
             let values = piece.values.iter().enumerate();
             values.filter(|(_, v)| **v != 0.0).map(move |(at, v)| {
                 let (row, column) = (piece.part.rows.start + at / d, at % d);
-                (row, piece.xx[column * d + column], v * v)
+                let moment = piece.xx[column * d + column];
+                (row as u32, moment as f32, (v * v) as f32)
             })
         })
         .collect();
+    if values.is_empty() {
+        return;
+    }
     let of = pieces
         .iter()
         .map(|piece| output_error(&piece.target, &piece.xx, piece.columns));
     let allowed = error * of.sum::<f64>();
     // A value is off by a twelfth of the square of its step (Bennett 1948), but by no more than all of it.
     let changed = |step: f64| -> f64 {
-        let each = values.par_iter().map(|&(row, moment, square)| {
-            moment * (scales[row].max(step).powi(2) / 12.0).min(square)
-        });
-        each.collect::<Vec<f64>>().iter().sum()
+        let one = |&(row, moment, square): &(u32, f32, f32)| {
+            let rounding = scales[row as usize].max(step).powi(2) / 12.0;
+            f64::from(moment) * rounding.min(square.into())
+        };
+        // Added up in one order, however many threads there are.
+        let chunks = values.par_chunks(1 << 16);
+        let sums: Vec<f64> = chunks.map(|chunk| chunk.iter().map(one).sum()).collect();
+        sums.iter().sum()
     };
     /// Halvings of the interval of logarithms.
     const HALVINGS: usize = 40;
-    let finest = values.iter().map(|&(row, ..)| scales[row]);
+    let finest = values.iter().map(|&(row, ..)| scales[row as usize]);
     let finest = finest.fold(f64::INFINITY, f64::min);
-    let largest = values.iter().map(|&(.., square)| square);
+    let largest = values.iter().map(|&(.., square)| f64::from(square));
     let largest = largest.fold(0.0, f64::max);
-    if values.is_empty() {
-        return;
-    }
     let mut low = finest.max(f64::MIN_POSITIVE).ln();
     // A step at which nothing is left.
     let mut high = (12.0 * largest).sqrt().max(finest).ln();
@@ -305,7 +316,7 @@ fn coarsen(scales: &mut [f64], pieces: &[Piece], error: f64) {
 
 /// One more degree of freedom, once codes are known, that costs nothing.
 fn tune_scales(scales: &mut [f64], pieces: &[Piece], rounded: &[Vec<i16>], depth: usize) {
-    if depth > MAX_COLUMNS {
+    if pieces.iter().any(|piece| piece.columns != depth) {
         return;
     }
     for (piece, codes) in pieces.iter().zip(rounded) {

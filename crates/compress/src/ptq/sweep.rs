@@ -1,7 +1,7 @@
 //! Layers quantized from the first to the last, each fed by what is quantized
 //! already and held against what it gave in the dense network.
 
-use super::layers::{Layer, Part, layers};
+use super::layers::{Layer, MAX_COLUMNS, Part, layers};
 use super::moments::Moments;
 use super::prefix::prefix;
 use super::pruning::Sparsity;
@@ -67,8 +67,8 @@ pub struct LayerError {
 /// layers done and in all.
 ///
 /// # Errors
-/// Samples that cannot be run, a layer that no sample reaches, `progress` that
-/// breaks off.
+/// Samples that cannot be run, a layer that no sample reaches or whose windows would be cut, `progress`
+/// that breaks off.
 pub fn sweep(
     dense: &Graph,
     graph: &mut Graph,
@@ -78,6 +78,20 @@ pub fn sweep(
 ) -> Result<Vec<LayerError>, CompressError> {
     let wanted = |layer: &Layer| settings.bits.contains_key(&layer.weight);
     let all: Vec<Layer> = layers(graph).into_iter().filter(wanted).collect();
+    for layer in &all {
+        if let Some(&Sparsity::NofM { m, .. }) = settings.sparsity.get(&layer.weight)
+            && layer.cuts_windows(graph, m)
+        {
+            return Err(CompressError::Refused {
+                step: "quantize",
+                reason: format!(
+                    "`{}` has {} inputs an output, which are solved in blocks that cut windows of {m}: beyond \
+                     {MAX_COLUMNS}, n:m needs an m that divides 64 and channels in multiples of it",
+                    layer.weight, layer.depth
+                ),
+            });
+        }
+    }
     let teachers: HashMap<String, Layer> = layers(dense)
         .into_iter()
         .map(|l| (l.weight.clone(), l))

@@ -19,7 +19,7 @@ pub use retrain::{
 };
 pub use share::{ShareOverride, ShareStep};
 
-use crate::CompressError;
+use crate::{CompressError, Criterion};
 use serde::{Deserialize, Serialize};
 
 /// The newest form of a recipe that this build reads.
@@ -250,6 +250,12 @@ impl Recipe {
                 _ if before("encode") => Some("the file is encoded last"),
                 "rate" if before("share") || before("quantize") => {
                     Some("it decides by itself in which form weights are")
+                }
+                "channels"
+                    if matches!(step, Step::Channels(step) if step.criterion != Criterion::Magnitude)
+                        && ["rate", "share", "quantize"].into_iter().any(before) =>
+                {
+                    Some("this criterion is for weights in f32")
                 }
                 "prune" | "share" if before("rate") => Some("the weights are few integers already"),
                 "prune" if before("share") || before("quantize") => {

@@ -15,7 +15,7 @@ pub use quantize::quantize;
 pub use unlabelled::run_unlabelled;
 
 use crate::CompressError;
-use crate::ptq::{Images, LayerError, Samples};
+use crate::ptq::{LayerError, Samples};
 use crate::recipe::{Recipe, Step};
 use secateur_data::Dataset;
 use secateur_model::{Constant, Graph, Weight};
@@ -154,7 +154,7 @@ pub fn resume(
         let report = StepReport {
             kind: kind.to_owned(),
             seconds: start.elapsed().as_secs_f64(),
-            nonzeros: graph.weights().map(|(_, w)| w.nonzeros()).sum(),
+            nonzeros: graph.nonzeros(),
             validation_error_percent: score.error_percent(),
             validation_loss: score.loss,
         };
@@ -191,6 +191,8 @@ struct Stage<'a> {
     seed: u64,
     round: Round,
     observer: &'a mut dyn Observer,
+    /// What became of each layer that was rounded on samples.
+    rounded: Vec<LayerError>,
 }
 
 /// Which of a step's equally long trainings is under way.
@@ -210,47 +212,34 @@ impl<'a> Stage<'a> {
         seed: u64,
         observer: &'a mut dyn Observer,
     ) -> Self {
-        let mut before = recipe.steps.iter().take(index);
-        let kind = recipe.steps.get(index).map_or("none", Step::kind);
+        let (before, step) = (&recipe.steps[..index], &recipe.steps[index]);
+        let prunes = |step: &Step| matches!(step, Step::Prune(_));
         Self {
-            place: format!("{} ({kind})", index + 1),
+            place: format!("{} ({})", index + 1, step.kind()),
             teacher,
             data,
-            pruned: before.any(|step| matches!(step, Step::Prune(_))),
+            pruned: before.iter().any(prunes),
             seed: seed.wrapping_mul(1000).wrapping_add(index as u64),
             round: Round {
                 index: 0,
                 rounds: 1,
             },
             observer,
+            rounded: Vec::new(),
         }
     }
 
-    /// Gives what became of each layer that was rounded on samples.
-    fn carry_out(
-        &mut self,
-        graph: &mut Graph,
-        step: &Step,
-    ) -> Result<Vec<LayerError>, CompressError> {
+    fn carry_out(&mut self, graph: &mut Graph, step: &Step) -> Result<(), CompressError> {
         match step {
             Step::Train(step) => self.retrain(graph, Some(&step.retrain)),
             Step::Channels(step) => self.channels(graph, step),
             Step::Prune(step) => self.prune(graph, step),
             Step::Rate(step) => self.rate(graph, step),
             Step::Share(step) => self.share(graph, step),
-            Step::Quantize(step) => {
-                return match self.data {
-                    Source::Labelled(data) => {
-                        let limit = step.samples;
-                        self.quantize(graph, step, &Images { data, limit })
-                    }
-                    Source::Unlabelled(samples) => self.quantize(graph, step, samples),
-                };
-            }
+            Step::Quantize(step) => self.quantize(graph, step),
             Step::Encode(step) => self.encode(graph, step),
             Step::Norms(step) => self.norms(graph, step),
         }
-        .map(|()| Vec::new())
     }
 
     /// The images that there are.

@@ -15,6 +15,7 @@ impl Stage<'_> {
         let measured = measure_norms(graph, self.images()?, step.images);
         measured.map(|_| ()).map_err(|e| self.failed(e))
     }
+
     /// After a cut: retrains, or at the least fits normalisations to what is left.
     pub(super) fn settle(
         &mut self,

@@ -1,8 +1,8 @@
 //! The quantize step: weights, biases and calibrated activations.
 
 use super::retrain::Beside;
-use super::{Stage, replace_weights};
-use crate::ptq::{self, Effect, LayerError, Probe, Samples, Sparsity, Sweep};
+use super::{Source, Stage, replace_weights};
+use crate::ptq::{self, Effect, Images, LayerError, Probe, Samples, Sparsity, Sweep};
 use crate::recipe::{Biases, QuantizeStep, Rounding, SecondOrder};
 use crate::{CompressError, Granularity, Histogram, activations, prune, quantize_weights};
 use half::f16;
@@ -11,14 +11,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 impl Stage<'_> {
-    /// Quantizes by these samples, then trains. Gives what became of each layer that was rounded on
-    /// the samples.
+    /// Quantizes by samples, then trains.
     pub(super) fn quantize(
         &mut self,
         graph: &mut Graph,
         step: &QuantizeStep,
-        samples: &dyn Samples,
-    ) -> Result<Vec<LayerError>, CompressError> {
+    ) -> Result<(), CompressError> {
+        let images: Images<'_>;
+        let samples: &dyn Samples = match self.data {
+            Source::Labelled(data) => {
+                let limit = step.samples;
+                images = Images { data, limit };
+                &images
+            }
+            Source::Unlabelled(samples) => samples,
+        };
         prepare(graph, step)?;
         let unrounded = graph.clone();
         let observer = &mut *self.observer;
@@ -26,13 +33,12 @@ impl Stage<'_> {
         // What is trained from the weights before their rounding starts from their
         // activations, too: few bits untrained give others.
         let seen = step.retrain.as_ref().map(|_| &unrounded);
-        let errors = round(graph, step, samples, seen, &mut progress)?;
+        self.rounded = round(graph, step, samples, seen, &mut progress)?;
         let beside = Beside {
             unrounded: Some(unrounded),
             ..Beside::default()
         };
-        self.retrain_with(graph, step.retrain.as_ref(), beside)?;
-        Ok(errors)
+        self.retrain_with(graph, step.retrain.as_ref(), beside)
     }
 }
 
@@ -73,14 +79,15 @@ fn round(
     match &step.rounding {
         Rounding::Nearest => {
             round_to_nearest(graph, step, &prune::prunable(graph))?;
-            calibrate(graph, step, samples, seen, progress)?;
+            calibrate(graph, step, samples, seen, &mut |_, _| progress(0, 1))?;
         }
         Rounding::SecondOrder(settings) => {
             let dense = graph.clone();
             let effects = measure(&dense, step, settings, samples, progress)?;
-            calibrate(graph, step, samples, seen, progress)?;
-            let sweep = plan(graph, step, settings, &effects);
             let measured = effects.len();
+            let mut stand_still = |_, _| progress(measured, (2 * measured).max(1));
+            calibrate(graph, step, samples, seen, &mut stand_still)?;
+            let sweep = plan(graph, step, settings, &effects);
             errors = ptq::sweep(&dense, graph, samples, &sweep, &mut |done, total| {
                 progress(measured + done, measured + total)
             })?;

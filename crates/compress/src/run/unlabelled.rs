@@ -34,9 +34,9 @@ pub fn run_unlabelled(
         observer.begin(index, recipe.steps.len(), step.kind());
         let data = Source::Unlabelled(samples);
         let mut stage = Stage::new(index, recipe, dense, data, seed, observer);
-        let found = stage.carry_out(&mut graph, step)?;
+        stage.carry_out(&mut graph, step)?;
         if matches!(step, Step::Quantize(_)) {
-            errors = found;
+            errors = stage.rounded;
         }
         if step.training(&dense.name).0.is_some() {
             // What was measured is no more.

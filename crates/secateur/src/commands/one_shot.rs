@@ -27,7 +27,7 @@ pub struct OneShot {
     /// Against the network as it was, on samples that nothing was fitted to.
     pub agreement: Agreement,
     pub layers: Vec<LayerError>,
-    /// Weights of the layers whose inputs stayed reals, where others read codes.
+    /// Weights of the layers whose inputs stayed reals, where the recipe asks for codes.
     pub on_reals: Vec<String>,
 }
 
@@ -88,7 +88,11 @@ pub fn compress(args: &Compress, recipe: &Recipe, out: &Out) -> Result<Option<On
     network::save(&small, &args.output, store_of(args, recipe))?;
     let small = network::load(&args.output)?;
     let bytes = network::size(&args.output)?;
-    let on_reals = on_reals(&small).into_iter().map(str::to_owned).collect();
+    let codes = |step: &Step| matches!(step, Step::Quantize(q) if q.activation_range.is_some());
+    let on_reals = match recipe.steps.iter().any(codes) {
+        true => on_reals(&small).into_iter().map(str::to_owned).collect(),
+        false => Vec::new(),
+    };
     Ok(Some(OneShot {
         bytes_before,
         bytes,
@@ -158,8 +162,11 @@ pub fn show(args: &Compress, result: &OneShot, out: &Out) {
     } = &result.agreement;
     out.line(format_args!(
         "\nbeside the original on {samples} other samples: cosine of outputs {cosine_mean:.4} \
-         (least {cosine_least:.4}), same answer {}",
-        units::percent(*same_answer_percent)
+         (least {cosine_least:.4}){}",
+        same_answer_percent.map_or(String::new(), |same| format!(
+            ", same answer {}",
+            units::percent(same)
+        ))
     ));
     out.line(format_args!(
         "{}: {} from {}, {:.1} times smaller, in {}",
@@ -176,8 +183,8 @@ fn wanted(recipe: &Recipe, network: &Graph) -> Wanted {
     let samples = recipe.steps.iter().filter_map(|step| match step {
         Step::Quantize(step) => Some(step.samples),
         Step::Norms(step) => Some(step.images),
-        Step::Prune(step) => Some(step.images),
-        Step::Channels(step) => Some(step.images),
+        Step::Prune(step) => Some(step.images).filter(|_| step.criterion.looks_at_images()),
+        Step::Channels(step) => Some(step.images).filter(|_| step.criterion.looks_at_images()),
         _ => None,
     });
     Wanted {

@@ -99,6 +99,14 @@ fn integers() -> Latent {
 }
 
 #[test]
+fn learned_steps_go_on_from_those_that_were_found() {
+    let mut latent = integers();
+    latent.learn_steps(false);
+    let steps = latent.steps.unwrap().values();
+    assert_eq!(steps, [0.1, 0.2]);
+}
+
+#[test]
 fn learned_steps_start_from_the_mean_magnitude_and_are_stored() {
     let mut latent = integers();
     let Some(steps) = &latent.steps else { panic!() };

@@ -9,7 +9,7 @@ type Flat = Tensor<1>;
 /// An activation; none where it has no gradient here.
 pub(super) fn activation(kind: Activation, [a, b]: [f32; 2], x: Flat) -> Option<Flat> {
     let below = |x: Flat| x.clamp_max(0.0);
-    // Of numbers above zero it is not to overflow.
+    // Above zero the exponential, which is not needed there, might overflow.
     let less_one = |x: Flat| below(x).exp() - 1.0;
     Some(match kind {
         Activation::Celu => activation::relu(x.clone()) + less_one(x / a) * a,
@@ -33,7 +33,9 @@ pub(super) fn activation(kind: Activation, [a, b]: [f32; 2], x: Flat) -> Option<
 
 /// `ln(1 + eˣ)`
 fn softplus(x: Flat) -> Flat {
-    activation::relu(x.clone()) + ((-x.abs()).exp() + 1.0).log()
+    // Half of a sum, so that the slope at zero is a half, too.
+    let above = (x.clone() + x.clone().abs()) * 0.5;
+    above + ((-x.abs()).exp() + 1.0).log()
 }
 
 /// A function without attributes; none where it has no gradient here.

@@ -84,9 +84,10 @@ pub(crate) fn run(
     let mut values = HashMap::from([(name, input)]);
     let mut fixed: HashMap<&str, Tensor> = HashMap::new();
     for (index, node) in graph.nodes.iter().enumerate() {
-        let Some(output) = node.output(0) else {
+        if node.outputs.iter().all(String::is_empty) {
             continue;
-        };
+        }
+        let output = node.outputs[0].as_str();
         let dims = types
             .get(output)
             .map(|(_, shape)| shape.dims())
@@ -103,7 +104,15 @@ pub(crate) fn run(
         if let Op::Shape { start, end } = node.op {
             fixed.insert(output, extents(&operands, &types, start, end)?);
         } else if operands.any_computed() {
-            match operator::apply(&operands, &mut mode) {
+            let asked = |name: &String| readers.contains_key(name.as_str());
+            let computed = operator::apply(&operands, &mut mode).and_then(|computed| {
+                // Such as the places of maxima.
+                match node.outputs.iter().skip(computed.len()).any(asked) {
+                    true => Err(unsupported(node, "no gradient with its further outputs")),
+                    false => Ok(computed),
+                }
+            });
+            match computed {
                 Ok(computed) => {
                     for (name, value) in named(node, computed) {
                         let dims = types.get(name).map_or(dims, |(_, shape)| shape.dims());
@@ -135,7 +144,17 @@ pub(crate) fn run(
             *left = left.saturating_sub(1);
             if *left == 0 {
                 values.remove(name);
+                fixed.remove(name);
             }
+        }
+    }
+    // What was asked for may hang on numbers that are no floats.
+    for name in wanted {
+        if let Some(tensor) = fixed.get(name.as_str())
+            && let Ok(found) = tensor.as_f32()
+        {
+            let value = Value::new(found.to_vec(), tensor.shape().dims());
+            values.insert(name.clone(), value);
         }
     }
     Ok(values)

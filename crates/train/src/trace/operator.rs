@@ -17,7 +17,7 @@ pub(super) struct Operands<'a> {
     pub index: usize,
     pub values: &'a HashMap<String, Value>,
     pub parameters: &'a HashMap<String, Value>,
-    /// Values that hang on constants and extents alone.
+    /// Values that hang on constants and extents alone, and others that are no floats.
     pub fixed: &'a HashMap<&'a str, Tensor>,
     /// Extents of the first output, as inferred.
     pub dims: &'a [usize],
@@ -134,7 +134,7 @@ fn first(o: &Operands<'_>, mode: &mut Mode<'_>) -> Result<Value, TrainError> {
         Op::Variadic(Variadic::Min) => elementwise::fold(o, |a, b| a.min_pair(b))?,
         Op::Variadic(Variadic::Sum) => elementwise::fold(o, |a, b| a + b)?,
         Op::PRelu => elementwise::binary(&o.value(0)?, &o.value(1)?, o, |x, slope| {
-            x.clone().clamp_min(0.0) + x.clamp_max(0.0) * slope
+            activation::relu(x.clone()) + x.clamp_max(0.0) * slope
         })?,
         Op::Activation { kind, parameters } => {
             of_one(function::activation(*kind, *parameters, o.value(0)?.flat))?

@@ -3,6 +3,7 @@
 use super::operator::Operands;
 use super::{Value, unsupported};
 use crate::TrainError;
+use burn::tensor::Tensor;
 use secateur_model::Reduction;
 
 /// Over the constant axes in input 1; without any, over all.
@@ -11,6 +12,18 @@ pub(super) fn reduce(
     kind: Reduction,
     noop_with_empty_axes: bool,
 ) -> Result<Value, TrainError> {
+    let reduced: fn(Tensor<3>) -> Tensor<3> = match kind {
+        Reduction::Max => |lanes| lanes.max_dim(1),
+        Reduction::Mean => |lanes| lanes.mean_dim(1),
+        Reduction::Min => |lanes| lanes.min_dim(1),
+        Reduction::Sum => |lanes| lanes.sum_dim(1),
+        _ => {
+            return Err(unsupported(
+                o.node,
+                "no gradient for this operator or attribute",
+            ));
+        }
+    };
     let mut x = o.value(0)?;
     let rank = x.dims.len();
     let axes = match o.node.input(1) {
@@ -26,21 +39,9 @@ pub(super) fn reduce(
     for axis in axes {
         let axis = o.axis(axis, rank)?;
         let lanes = x.shaped(x.around(axis));
-        let reduced = match kind {
-            Reduction::Max => lanes.max_dim(1),
-            Reduction::Mean => lanes.mean_dim(1),
-            Reduction::Min => lanes.min_dim(1),
-            Reduction::Sum => lanes.sum_dim(1),
-            _ => {
-                return Err(unsupported(
-                    o.node,
-                    "no gradient for this operator or attribute",
-                ));
-            }
-        };
         let mut dims = x.dims.clone();
         dims[axis] = 1;
-        x = Value::of(reduced, &dims);
+        x = Value::of(reduced(lanes), &dims);
     }
     Ok(x.reshaped(o.dims))
 }

@@ -452,6 +452,14 @@ fn reductions() {
             operator(kind.name(), op, std::slice::from_ref(&x));
         }
     }
+    // Without axes, the same as it came; what has another meaning there is not taken for it.
+    let alone = |kind| Op::Reduce {
+        kind,
+        keep_dims: true,
+        noop_with_empty_axes: true,
+    };
+    operator("none", alone(Reduction::Sum), std::slice::from_ref(&x));
+    Single::new(alone(Reduction::SumSquare), std::slice::from_ref(&x)).agrees("squares");
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 use super::{Single, float, list};
 use crate::trace::{Mode, Value, run, to_vec};
-use secateur_model::{Activation, Constant, Dim, Graph, Node, Op, Tensor, ValueInfo, Window, zoo};
+use secateur_model::{
+    Activation, Binary, Constant, DType, Dim, Graph, Node, Op, Tensor, ValueInfo, Window, zoo,
+};
 use std::collections::HashMap;
 
 fn value(name: &str) -> ValueInfo {
@@ -135,6 +137,45 @@ fn parts_of_an_axis_come_apart_and_gradients_with_them() {
     let mut gradients = y.flat.sum().backward();
     let of_x = to_vec(x.flat.grad_remove(&mut gradients).unwrap());
     assert_eq!(of_x[..8], [1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0]);
+}
+
+/// A comparison gives no floats, but what is made of it does; places of maxima have no gradient.
+#[test]
+fn numbers_that_are_no_floats_pass_through() {
+    let greater = Op::Binary(Binary::Greater);
+    let to = DType::F32;
+    let pool = Op::MaxPool {
+        window: Window::new(&[1, 2]),
+        column_major: false,
+    };
+    let zero = Constant::Tensor(Tensor::scalar_f32(0.0));
+    let mut graph = Graph {
+        inputs: vec![value("x")],
+        outputs: vec![value("y")],
+        constants: [("zero".to_owned(), zero)].into_iter().collect(),
+        nodes: vec![
+            Node::new("above", greater, &["x", "zero"], &["b"]),
+            Node::new("as one", Op::Cast { to }, &["b"], &["y"]),
+        ],
+        ..Graph::default()
+    };
+    let x = Value::new(vec![-1.0, 2.0, 3.0, 0.0], &[1, 1, 1, 4]);
+    let wanted = ["y".to_owned()];
+    let run = |graph: &Graph, x: Value| run(graph, x, &HashMap::new(), Mode::Evaluate, &wanted);
+    assert_eq!(
+        run(&graph, x.clone()).unwrap()["y"].to_vec(),
+        [0.0, 1.0, 1.0, 0.0]
+    );
+
+    graph.nodes = vec![
+        Node::new("pool", pool, &["x"], &["m", "places"]),
+        Node::new("as one", Op::Cast { to }, &["places"], &["y"]),
+    ];
+    let places = run(&graph, x.clone()).unwrap()["y"].to_vec();
+    assert_eq!(places, [1.0, 2.0, 2.0]);
+    let traced = Value::parameter(x.to_vec(), &x.dims);
+    let refused = run(&graph, traced).err().unwrap().to_string();
+    assert!(refused.contains("further outputs"), "{refused}");
 }
 
 #[test]
