@@ -219,7 +219,7 @@ pub struct Sensitivity {
     /// A known set's name, or a path: `secateur help data` says to what
     #[arg(long, value_hint = ValueHint::AnyPath)]
     pub data: String,
-    /// Training images to measure on; labels are not looked at
+    /// Images to measure on; labels are not looked at
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = parse::at_least_one)]
     pub samples: usize,
     #[command(flatten)]
