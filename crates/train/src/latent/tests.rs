@@ -218,4 +218,20 @@ fn what_is_pruned_stays_so_at_a_price() {
     latent.store(&mut graph).unwrap();
     let after = graph.weight("w").unwrap().to_f32();
     assert!(after[1] == 0.0 && after[0] > 1.0, "{after:?}");
+
+    // The integers that it has become: zeros come back where they may.
+    for zeros_return in [false, true] {
+        let mut latent = LatentWeights::new(&graph, None, false);
+        let coded = Coded {
+            zeros_return,
+            ..coded
+        };
+        latent.code(&BTreeMap::from([("w".into(), coded)])).unwrap();
+        for _ in 0..50 {
+            let (_, w) = latent.iter_mut().next().unwrap();
+            w.descend(vec![-1.0; 4], &Optimiser::adam(), pace);
+        }
+        let (_, w) = latent.iter().next().unwrap();
+        assert_eq!(w.effective()[1] != 0.0, zeros_return);
+    }
 }
