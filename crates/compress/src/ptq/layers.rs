@@ -169,7 +169,7 @@ impl Layer {
         self.groups() > 1 && self.groups() == self.outputs
     }
 
-    /// The parts that are solved apart. Where channels are a multiple of [`WINDOW`], no cut goes through a
+    /// The parts that are solved apart. Where channels are a multiple of 64, no cut goes through a
     /// window of as many.
     pub fn parts(&self) -> Vec<Part> {
         let rows = self.outputs / self.groups();
