@@ -42,5 +42,5 @@ pub use run::{
     run_unlabelled,
 };
 pub use second_moment::{Moment, SecondMoments, mean_squares};
-pub use share::{Init, share};
+pub use share::{Codebooks, Init, share};
 pub use view::View;

@@ -18,16 +18,28 @@ pub enum Init {
     Random,
 }
 
-/// Shares a weight's non-zero values among at most `levels` centroids.
+/// Which weights have a codebook of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Codebooks {
+    /// Those of a layer.
+    #[default]
+    PerLayer,
+    /// Those of an output channel: nearer values, and so many times the bytes of codebooks.
+    PerChannel,
+}
+
+/// Shares a weight's non-zero values among at most `levels` centroids, or those of each row among so many.
 ///
 /// Zeros are no members of a cluster, unless blocks or channels keep them, and no centroid is zero, so
 /// pruned stays pruned and kept stays kept.
 ///
 /// # Errors
-/// `levels` outside 2 to 65536, a weight that is not f32.
+/// `levels` outside 2 to 65536, rows with more centroids together, a weight that is not f32.
 pub fn share(
     weight: &Weight,
     levels: usize,
+    codebooks: Codebooks,
     init: Init,
     seed: u64,
 ) -> Result<Weight, CompressError> {
@@ -46,18 +58,65 @@ pub fn share(
             reason: "the weight is already shared or quantized".into(),
         });
     };
-    let centroids = centroids(values, levels, init, seed);
-    let codes = values
-        .iter()
-        .map(|&v| nearest(&centroids, v) as u16)
-        .collect();
+    let (codebook, codes) = match codebooks {
+        Codebooks::PerLayer => {
+            let centroids = centroids(values, levels, init, seed);
+            let codes = values.iter().map(|&v| nearest(&centroids, v) as u16);
+            let codes = codes.collect();
+            (centroids, codes)
+        }
+        Codebooks::PerChannel => {
+            of_rows(&weight, values, |row| centroids(row, levels, init, seed))?
+        }
+    };
+    let codebook = Codebook::F32(codebook);
     let (shape, support, _) = weight.into_parts();
-    let codebook = Codebook::F32(centroids);
     Ok(Weight::new(
         shape,
         support,
         Values::Shared { codebook, codes },
     )?)
+}
+
+/// The codebooks of all rows, one behind the other and each as long as the longest, and the index of each value.
+fn of_rows(
+    weight: &Weight,
+    values: &[f32],
+    centroids: impl Fn(&[f32]) -> Vec<f32>,
+) -> Result<(Vec<f32>, Vec<u16>), CompressError> {
+    let (rows, columns) = weight.matrix();
+    let mut members = vec![0; rows];
+    weight.positions().for_each(|p| members[p / columns] += 1);
+    let mut rest = values;
+    let of_rows: Vec<(&[f32], Vec<f32>)> = members
+        .into_iter()
+        .map(|count| {
+            let (row, behind) = rest.split_at(count);
+            rest = behind;
+            (row, centroids(row))
+        })
+        .collect();
+    let entries = of_rows.iter().map(|(_, c)| c.len()).max().unwrap_or(0);
+    if rows * entries > 1 << 16 {
+        let most = (1 << 16) / rows;
+        return Err(CompressError::Refused {
+            step: "share",
+            reason: format!(
+                "codebooks of {rows} channels hold 65536 values together: at most {most} levels, not {entries}"
+            ),
+        });
+    }
+    let mut codebook = Vec::with_capacity(rows * entries);
+    let mut codes = Vec::with_capacity(values.len());
+    for (row, centroids) in &of_rows {
+        let start = codebook.len();
+        codes.extend(row.iter().map(|&v| (start + nearest(centroids, v)) as u16));
+        // A row with fewer values repeats its last, which costs no bits of a code.
+        let last = centroids.last().copied().unwrap_or(f32::MIN_POSITIVE);
+        codebook.extend(centroids);
+        codebook.resize(start + entries, last);
+    }
+    Ok((codebook, codes))
 }
 
 /// The weight without the zeros among its kept values, where its form can do without.
@@ -174,10 +233,38 @@ mod tests {
     fn zeros_stay_zeros_in_a_dense_weight() {
         let shape = secateur_model::Shape::new(&[2, 3]).unwrap();
         let weight = Weight::dense(shape, vec![0.0, 1.0, 0.1, -1.0, 0.0, 0.9]).unwrap();
-        let shared = share(&weight, 2, Init::Linear, 0).unwrap();
+        let shared = share(&weight, 2, Codebooks::PerLayer, Init::Linear, 0).unwrap();
         let zeros: Vec<bool> = shared.to_f32().iter().map(|&v| v == 0.0).collect();
         assert_eq!(zeros, [true, false, false, false, true, false]);
         assert_eq!(shared.kept(), 4);
+    }
+
+    #[test]
+    fn channels_have_values_of_their_own() {
+        let shape = secateur_model::Shape::new(&[3, 4]).unwrap();
+        let values = vec![
+            1.0, 1.1, 5.0, 0.0, //
+            -30.0, -40.0, -30.0, -40.0, //
+            0.0, 0.0, 0.0, 0.0,
+        ];
+        let weight = Weight::dense(shape, values).unwrap();
+        let shared = |codebooks| share(&weight, 2, codebooks, Init::Linear, 0).unwrap();
+        let own = shared(Codebooks::PerChannel);
+        let expected = [
+            1.05, 1.05, 5.0, 0.0, -30.0, -40.0, -30.0, -40.0, 0.0, 0.0, 0.0, 0.0,
+        ];
+        assert_eq!(own.to_f32(), expected);
+        assert_eq!((own.entries_of_a_row(), own.bits()), (Some(2), 1));
+        assert_eq!(shared(Codebooks::PerLayer).entries_of_a_row(), None);
+    }
+
+    #[test]
+    fn codebooks_of_too_many_channels_are_refused() {
+        let shape = secateur_model::Shape::new(&[2, 40_000]).unwrap();
+        let values = (1..=80_000).map(|i| i as f32).collect();
+        let weight = Weight::dense(shape, values).unwrap();
+        let wrong = share(&weight, 40_000, Codebooks::PerChannel, Init::Linear, 0).unwrap_err();
+        assert!(wrong.to_string().contains("at most 32768"), "{wrong}");
     }
 
     proptest! {

@@ -38,7 +38,7 @@ fn bytes(weight: &Weight, coder: Coder) -> Result<usize, Box<dyn std::error::Err
             },
             codes.iter().map(|&c| c.into()).collect(),
         ),
-        other => return Ok(weight.kept() * other.bits() as usize / 8),
+        _ => return Ok(weight.kept() * weight.bits() as usize / 8),
     };
     let mask = weight.support().mask().map(Bitmask::to_bools);
     let (rows, cols) = weight.matrix();

@@ -194,18 +194,6 @@ impl Values {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-
-    /// Width of one value before entropy coding, in bits.
-    pub fn bits(&self) -> u32 {
-        match self {
-            Self::F32(_) => 32,
-            Self::F16(_) | Self::BF16(_) => 16,
-            Self::Int { bits, .. } => u32::from(*bits),
-            Self::Shared { codebook, .. } => {
-                usize::BITS - codebook.len().saturating_sub(1).leading_zeros()
-            }
-        }
-    }
 }
 
 /// The largest magnitude of a symmetric code of `bits` bits.
@@ -292,6 +280,35 @@ impl Weight {
     /// Number of kept positions.
     pub fn kept(&self) -> usize {
         self.parts.values.len()
+    }
+
+    /// Width of one value before entropy coding, in bits.
+    pub fn bits(&self) -> u32 {
+        match &self.parts.values {
+            Values::F32(_) => 32,
+            Values::F16(_) | Values::BF16(_) => 16,
+            Values::Int { bits, .. } => u32::from(*bits),
+            Values::Shared { codebook, .. } => {
+                let entries = self.entries_of_a_row().unwrap_or(codebook.len());
+                usize::BITS - entries.saturating_sub(1).leading_zeros()
+            }
+        }
+    }
+
+    /// Entries of the codebook that each row has to itself, the rows' one behind the other: a codebook
+    /// per channel. `None` where rows share entries.
+    pub fn entries_of_a_row(&self) -> Option<usize> {
+        let Values::Shared { codebook, codes } = &self.parts.values else {
+            return None;
+        };
+        let (rows, columns) = self.matrix();
+        if rows < 2 || codebook.is_empty() || !codebook.len().is_multiple_of(rows) {
+            return None;
+        }
+        let entries = codebook.len() / rows;
+        let own =
+            |(position, &code): (usize, &u16)| usize::from(code) / entries == position / columns;
+        self.positions().zip(codes).all(own).then_some(entries)
     }
 
     /// Number of kept positions whose value is not zero.

@@ -266,7 +266,7 @@ mod tests {
             for weight in forms(dims, &bits) {
                 let cut = take_weight(&weight, &taken).unwrap();
                 prop_assert_eq!(cut.to_f32(), naive(&weight.to_f32(), dims, &taken));
-                prop_assert_eq!(cut.values().bits(), weight.values().bits());
+                prop_assert_eq!(cut.bits(), weight.bits());
                 let same = std::mem::discriminant(cut.support()) == std::mem::discriminant(weight.support());
                 let rows_only = taken[1].is_none();
                 prop_assert!(same || !rows_only);

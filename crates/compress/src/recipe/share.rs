@@ -15,6 +15,9 @@ pub struct ShareStep {
     /// that fit, the one that says most counts.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub layers: BTreeMap<String, usize>,
+    /// Which weights share the values.
+    #[serde(default)]
+    pub codebooks: crate::Codebooks,
     /// Where the centroids start.
     #[serde(default)]
     pub init: crate::Init,

@@ -14,7 +14,7 @@ impl Stage<'_> {
         for name in prune::prunable(graph) {
             let levels = step.levels_of(&name);
             replace_weights(graph, vec![name], |weight| {
-                share::share(weight, levels, step.init, self.seed)
+                share::share(weight, levels, step.codebooks, step.init, self.seed)
             })?;
         }
         let retrain = step.resolve(&graph.name);

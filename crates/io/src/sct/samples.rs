@@ -78,6 +78,28 @@ pub(super) fn values(kept: usize) -> Vec<Values> {
     ]
 }
 
+/// Three values for each row of a matrix of 8 by 6.
+fn codebooks_of_rows(support: &Support) -> [Values; 2] {
+    let positions: Vec<usize> = match support.mask() {
+        None => (0..48).collect(),
+        Some(mask) => mask.ones().collect(),
+    };
+    let codes = positions.iter().map(|p| (p / 6 * 3 + p % 3) as u16);
+    let codes: Vec<u16> = codes.collect();
+    let entries = 1..25i8;
+    [
+        Codebook::F32(entries.clone().map(f32::from).collect()),
+        Codebook::Int {
+            codes: entries.collect(),
+            scale: 0.5,
+        },
+    ]
+    .map(|codebook| Values::Shared {
+        codebook,
+        codes: codes.clone(),
+    })
+}
+
 fn all_weights() -> Vec<Constant> {
     let shape = shape_of(&[8, 2, 3]);
     let mut weights = Vec::new();
@@ -85,6 +107,11 @@ fn all_weights() -> Vec<Constant> {
         let kept = support.mask().map_or(48, Bitmask::count_ones);
         for values in values(kept) {
             let weight = Weight::new(shape.clone(), support.clone(), values).unwrap();
+            weights.push(Constant::Weight(weight));
+        }
+        for values in codebooks_of_rows(&support) {
+            let weight = Weight::new(shape.clone(), support.clone(), values).unwrap();
+            assert_eq!(weight.entries_of_a_row(), Some(3));
             weights.push(Constant::Weight(weight));
         }
     }

@@ -98,7 +98,7 @@ impl WeightSummary {
                 Values::Int { .. } => "int",
                 Values::Shared { .. } => "shared",
             },
-            bits: weight.values().bits(),
+            bits: weight.bits(),
             kept: weight.kept(),
             bytes: span.bytes,
             parts: Parts::of(weight, span, blob),

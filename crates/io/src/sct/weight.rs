@@ -13,7 +13,7 @@ use std::ops::Range;
 
 /// What a weight is made of: support in the lowest three bits (from 1, so that
 /// 0 is left for plain tensors), then kind of values, then kind of scale or
-/// codebook.
+/// codebook; the highest bit says that each row has a codebook of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Form(u8);
 
@@ -36,10 +36,14 @@ impl Form {
                 Scale::PerGroup { .. } => (3, 2),
                 Scale::PerColumn(_) => (3, 3),
             },
-            Values::Shared { codebook, .. } => match codebook {
-                Codebook::F32(_) => (4, 0),
-                Codebook::Int { .. } => (4, 1),
-            },
+            Values::Shared { codebook, .. } => {
+                let kind = match codebook {
+                    Codebook::F32(_) => 0,
+                    Codebook::Int { .. } => 1,
+                };
+                let of_rows = u8::from(weight.entries_of_a_row().is_some());
+                (4, kind | of_rows << 1)
+            }
         };
         Self(support | values << 3 | detail << 6)
     }
@@ -106,8 +110,9 @@ pub(super) fn with_plane<T>(weight: &Weight, lend: impl FnOnce(&Plane<'_>) -> T)
             (Alphabet::Signed { bits }, symbols)
         }
         Values::Shared { codebook, codes } => {
-            let symbols = codes.iter().map(|&c| c.into()).collect();
-            (indexed(codebook.len()), symbols)
+            let entries = weight.entries_of_a_row().unwrap_or(codebook.len());
+            let symbol = |&code: &u16| (usize::from(code) % entries.max(1)) as i32;
+            (indexed(entries), codes.iter().map(symbol).collect())
         }
         Values::F32(_) | Values::F16(_) | Values::BF16(_) => (indexed(1), vec![0; weight.kept()]),
     };
@@ -186,18 +191,23 @@ pub(super) fn read_weight<'a>(r: &mut Reader<'a>, form: u8) -> Result<Found<'a>,
                 blob: Some(at..at + bytes.len()),
             });
         }
-        (4, detail @ 0..=1) => {
+        (4, detail) => {
             let start = r.offset();
-            let codebook = read_codebook(r, detail)?;
+            let codebook = read_codebook(r, detail & 1)?;
             let parameters = r.offset() - start;
+            let entries = match detail >> 1 {
+                0 => codebook.len(),
+                _ => entries_of_a_row(start, codebook.len(), rows)?,
+            };
             let (at, bytes) = read_blob(r)?;
             let decode: Pending<'a> = Box::new(move || {
-                let layout = layout(indexed(codebook.len()));
-                let Decoded { mask, symbols } = decode_at(at, bytes, &layout)?;
-                let values = Values::Shared {
-                    codebook,
-                    codes: symbols,
+                let layout = layout(indexed(entries));
+                let Decoded { mask, symbols } = decode_at::<u16>(at, bytes, &layout)?;
+                let codes = match entries == codebook.len() {
+                    true => symbols,
+                    false => of_rows(symbols, mask.as_ref(), entries, cols),
                 };
+                let values = Values::Shared { codebook, codes };
                 join(at, form, shape, pattern, mask, values)
             });
             return Ok(Found {
@@ -231,6 +241,34 @@ pub(super) fn read_weight<'a>(r: &mut Reader<'a>, form: u8) -> Result<Found<'a>,
         parameters: 0,
         blob,
     })
+}
+
+/// Entries of a row's own codebook, where the codebooks of all rows are `all` entries.
+fn entries_of_a_row(at: usize, all: usize, rows: usize) -> Result<usize, Damage> {
+    match rows > 0 && all.is_multiple_of(rows) && all <= 1 << 16 {
+        true => Ok(all / rows),
+        false => Err(damage(
+            at,
+            format!("{all} entries are no codebooks of {rows} rows, together at most 65536"),
+        )),
+    }
+}
+
+/// Indices into the codebooks of rows as indices into all of them, one behind the other.
+fn of_rows(
+    mut symbols: Vec<u16>,
+    mask: Option<&Bitmask>,
+    entries: usize,
+    columns: usize,
+) -> Vec<u16> {
+    let shift = |(position, symbol): (usize, &mut u16)| {
+        *symbol = symbol.saturating_add((position / columns * entries) as u16);
+    };
+    match mask {
+        Some(mask) => mask.ones().zip(&mut symbols).for_each(shift),
+        None => (0..).zip(&mut symbols).for_each(shift),
+    }
+    symbols
 }
 
 /// What a coder wrote, and its offset.

@@ -131,7 +131,7 @@ pub fn run(args: &Inspect) -> Result<()> {
 
 fn layer(name: &str, weight: &Weight, stored: Option<&WeightSummary>, macs: u64) -> Layer {
     let nonzeros = weight.nonzeros();
-    let bits = weight.values().bits();
+    let bits = weight.bits();
     let elements = weight.shape().elements();
     // ONNX has whole bytes for every element, zero or not.
     let whole = match bits {

@@ -16,7 +16,7 @@ pub fn kept(run: &Run<'_>) -> Option<Section> {
     }
     let bars = rows(all.iter().take(MOST_LAYERS).map(|(name, weight)| {
         let kept = weight.nonzeros() as f64 / weight.shape().elements().max(1) as f64;
-        let bits = f64::from(weight.values().bits());
+        let bits = f64::from(weight.bits());
         let picture = format!(
             "{}{}",
             bar(
@@ -46,7 +46,7 @@ pub fn kept(run: &Run<'_>) -> Option<Section> {
                 units::count(all),
                 units::count(left),
                 share(left as f64 / all.max(1) as f64),
-                weight.values().bits().to_string(),
+                weight.bits().to_string(),
             ]
         })
         .collect();
