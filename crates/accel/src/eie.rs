@@ -9,6 +9,7 @@ pub use columns::{Columns, Entry};
 pub use cycles::{ElementCycles, Run};
 
 use crate::AccelError;
+use serde::{Deserialize, Serialize};
 
 /// The engine's extents.
 ///
@@ -23,7 +24,8 @@ use crate::AccelError;
 /// assert_eq!(run.multiplies, 2);
 /// # Ok::<(), secateur_accel::AccelError>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Eie {
     /// Processing elements; row r lies on element r mod this.
     pub elements: usize,

@@ -1,8 +1,18 @@
 //! What can be wrong with a machine or with what it is to run.
 
+use secateur_plan::PlanError;
+
 /// What can be wrong with a machine or with what it is to run.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum AccelError {
+    /// A file that is no machine: unknown keys, missing ones, wrong types.
+    #[error("machine {name}: {reason}")]
+    File {
+        /// The machine's name, or its file.
+        name: String,
+        /// What is wrong, and where.
+        reason: String,
+    },
     /// A machine that cannot be built.
     #[error("machine: {setting}: needed {needed}, found {found}")]
     Machine {
@@ -12,6 +22,20 @@ pub enum AccelError {
         needed: String,
         /// What was given.
         found: String,
+    },
+    /// A layer that does not fit, however it is tiled.
+    #[error("layer `{layer}`: {what} needs {needed_bytes} bytes at least, {setting} has {bytes}")]
+    TileTooLarge {
+        /// The layer.
+        layer: String,
+        /// The operand.
+        what: &'static str,
+        /// Bytes that it cannot do without.
+        needed_bytes: usize,
+        /// The memory's name in the machine's file.
+        setting: &'static str,
+        /// What there is of it.
+        bytes: usize,
     },
     /// Operands that do not belong together.
     #[error("{what}: needed {needed}, found {found}")]
@@ -23,4 +47,10 @@ pub enum AccelError {
         /// What was there.
         found: String,
     },
+    /// A network that a machine of this kind does not run at all.
+    #[error("{0}")]
+    Network(String),
+    /// The network itself.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
 }

@@ -1,10 +1,21 @@
-//! What a network would cost on a machine: cycles and what they were spent on.
+//! What a network would cost on a machine: it is computed bit by bit on a real input, and every cycle is
+//! accounted for.
 //!
-//! Invariant: reads a network and a machine, never the clock or this processor. Every cycle of every
-//! processing element is accounted for, and the parts sum to the whole.
+//! A [`Machine`] is a file; [`simulate`] runs a lowered network on it. The parts stand alone as well: the
+//! sparse array ([`sparse`]), dense systolic arrays ([`systolic`]), EIE's engine for matrix and vector ([`eie`]).
+//!
+//! Invariant: reads a network, an input and a machine, never the clock or this processor. Sums are those of the
+//! engine, to the bit. The cycles of the parts of a machine sum to the whole.
 
 pub mod eie;
 mod error;
+mod image;
+mod machine;
+mod network;
+pub mod sparse;
 pub mod systolic;
 
 pub use error::AccelError;
+pub use image::Image;
+pub use machine::{Array, Machine, Memory};
+pub use network::{Kind, LayerCost, NetworkCost, simulate};

@@ -1,6 +1,9 @@
 //! Dense systolic arrays (SCALE-Sim; Samajdar et al., ISPASS 2020): no zero is skipped, and cycles follow
 //! from the extents alone.
 
+use crate::AccelError;
+use serde::{Deserialize, Serialize};
+
 /// A grid of multiply-accumulate cells that pass operands on to their neighbours.
 ///
 /// ```
@@ -9,7 +12,8 @@
 /// let layer = Product { pixels: 100, depth: 64, outputs: 32 };
 /// assert_eq!(array.cycles(&layer).total(), (32 + 32 + 64 - 2) * 4);
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Systolic {
     /// Cells from top to bottom.
     pub rows: usize,
@@ -20,7 +24,8 @@ pub struct Systolic {
 }
 
 /// What stays in a cell while the rest moves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Dataflow {
     /// A sum: pixels enter from the left, outputs' weights from above.
     OutputStationary,
@@ -81,10 +86,24 @@ impl Cycles {
 }
 
 impl Systolic {
+    /// Whether it can be built.
+    pub(crate) fn check(&self) -> Result<(), AccelError> {
+        for (setting, cells) in [("rows", self.rows), ("columns", self.columns)] {
+            if !(1..=1 << 12).contains(&cells) {
+                return Err(AccelError::Machine {
+                    setting,
+                    needed: "1 to 4096".into(),
+                    found: cells.to_string(),
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// Cycles of a layer that never waits for memory: folds one behind the other, each filled and drained,
     /// and a fold that fills only part of the cells takes as long as a whole one.
     pub fn cycles(&self, layer: &Product) -> Cycles {
-        let (rows, columns) = (self.rows.max(1), self.columns.max(1));
+        let (rows, columns) = (self.rows, self.columns);
         let of_columns = layer.outputs.div_ceil(columns) as u64;
         let (folds, load, stream) = match self.dataflow {
             Dataflow::OutputStationary => (layer.pixels.div_ceil(rows) as u64, 0, layer.depth),

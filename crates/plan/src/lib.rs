@@ -22,6 +22,7 @@ pub mod draft;
 mod error;
 mod geometry;
 mod integer;
+mod integer_layer;
 mod layer;
 pub mod lower;
 pub mod memory;
@@ -33,6 +34,8 @@ mod weights;
 
 pub use cost::{Costs, KernelCost, Level, Load, TileCost};
 pub use error::PlanError;
+pub use integer::Integers;
+pub use integer_layer::IntegerLayer;
 pub use plan::{
     Action, Addend, BLOCK, Buffer, Choice, Layout, Operand, Operands, Plan, Port, Product,
     Recurrent, Refused, Step, Tail,

@@ -34,19 +34,7 @@ impl Draft {
         nodes: &[Node],
         mut values: HashMap<String, Tensor>,
     ) -> Result<Vec<Tensor>, PlanError> {
-        let given = self.graph.outputs.iter().map(|o| o.name.as_str());
-        let read: HashSet<&str> = nodes.iter().flat_map(|n| n.reads()).chain(given).collect();
-        for name in read {
-            if let Some(constant) = self.graph.constants.get(name) {
-                values.insert(name.to_owned(), constant.to_tensor());
-            }
-        }
-        for node in nodes {
-            let results = self.evaluate_node(node, &values)?;
-            for (output, tensor) in node.outputs.iter().zip(results) {
-                values.insert(output.clone(), tensor);
-            }
-        }
+        self.evaluate_into(nodes, &mut values)?;
         self.graph
             .outputs
             .iter()
@@ -55,6 +43,41 @@ impl Draft {
                 found.ok_or_else(|| missing(&o.name).into())
             })
             .collect()
+    }
+
+    /// Evaluates the draft and gives every value by its name, constants that nodes read included.
+    ///
+    /// # Errors
+    /// As [`Draft::evaluate`].
+    pub fn evaluate_all(
+        &self,
+        inputs: &[(&str, &Tensor)],
+    ) -> Result<HashMap<String, Tensor>, PlanError> {
+        let given = inputs.iter().map(|&(name, t)| (name.to_owned(), t.clone()));
+        let mut values = given.collect();
+        self.evaluate_into(&self.graph.nodes, &mut values)?;
+        Ok(values)
+    }
+
+    fn evaluate_into(
+        &self,
+        nodes: &[Node],
+        values: &mut HashMap<String, Tensor>,
+    ) -> Result<(), PlanError> {
+        let given = self.graph.outputs.iter().map(|o| o.name.as_str());
+        let read: HashSet<&str> = nodes.iter().flat_map(|n| n.reads()).chain(given).collect();
+        for name in read {
+            if let Some(constant) = self.graph.constants.get(name) {
+                values.insert(name.to_owned(), constant.to_tensor());
+            }
+        }
+        for node in nodes {
+            let results = self.evaluate_node(node, values)?;
+            for (output, tensor) in node.outputs.iter().zip(results) {
+                values.insert(output.clone(), tensor);
+            }
+        }
+        Ok(())
     }
 
     fn evaluate_node(

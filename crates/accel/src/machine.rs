@@ -1,0 +1,184 @@
+//! Machines as files.
+
+use crate::AccelError;
+use crate::eie::Eie;
+use crate::sparse::SparseArray;
+use crate::systolic::Systolic;
+use serde::{Deserialize, Serialize};
+
+/// A machine: an array that multiplies, the memories that feed it, a clock.
+///
+/// ```
+/// # use secateur_accel::{Array, Machine};
+/// let machine = Machine::builtin("secateur-1tops")?;
+/// assert_eq!(machine.cells(), 512);
+/// assert_eq!(machine.peak_tops(), 1.024);
+/// assert!(matches!(machine.array, Array::Sparse(_)));
+/// # Ok::<(), secateur_accel::AccelError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Machine {
+    /// Its name.
+    pub name: String,
+    /// Where its figures come from.
+    pub source: String,
+    /// Cycles of a microsecond.
+    pub clock_mhz: f64,
+    /// What multiplies.
+    pub array: Array,
+    /// What feeds the array; a machine that holds all of its weights has none.
+    pub memory: Option<Memory>,
+}
+
+/// What multiplies.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Array {
+    /// Groups that skip weights that are zero.
+    Sparse(SparseArray),
+    /// A dense grid.
+    Systolic(Systolic),
+    /// Elements that skip inputs that are zero, too, for products of matrix and vector.
+    Eie(Eie),
+}
+
+/// Scratchpads, managed by the compiler, and what lies beyond them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Memory {
+    /// Bytes for inputs and outputs of layers.
+    pub activation_bytes: usize,
+    /// Bytes for weights that are under way or to come.
+    pub weight_bytes: usize,
+    /// Bytes a cycle from the activations to the array.
+    pub activation_bytes_a_cycle: f64,
+    /// Bytes a cycle from beyond the chip, each way.
+    pub dram_bytes_a_cycle: f64,
+    /// Elements a cycle of operators without weights.
+    pub vector_elements_a_cycle: f64,
+}
+
+/// The machines that come with the program, by name.
+const BUILTIN: [(&str, &str); 3] = [
+    (
+        "secateur-1tops",
+        include_str!("../../../machines/secateur-1tops.toml"),
+    ),
+    (
+        "systolic-32x32",
+        include_str!("../../../machines/systolic-32x32.toml"),
+    ),
+    ("eie-64", include_str!("../../../machines/eie-64.toml")),
+];
+
+impl Machine {
+    /// The names of the machines that come with the program.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        BUILTIN.iter().map(|(name, _)| *name)
+    }
+
+    /// A machine that comes with the program.
+    ///
+    /// # Errors
+    /// A name that none has.
+    pub fn builtin(name: &str) -> Result<Self, AccelError> {
+        let found = BUILTIN.iter().find(|(builtin, _)| *builtin == name);
+        let (_, text) = found.ok_or_else(|| AccelError::File {
+            name: name.into(),
+            reason: format!("none of {}", Self::names().collect::<Vec<_>>().join(", ")),
+        })?;
+        Self::from_toml(text, name)
+    }
+
+    /// A machine from the text of its file; `place` is what errors call it.
+    ///
+    /// # Errors
+    /// Text that is no machine, a machine that cannot be built.
+    pub fn from_toml(text: &str, place: &str) -> Result<Self, AccelError> {
+        let wrong = |reason: String| AccelError::File {
+            name: place.into(),
+            reason,
+        };
+        let machine: Self = toml::from_str(text).map_err(|e| wrong(e.to_string()))?;
+        machine.check().map_err(|e| wrong(e.to_string()))?;
+        Ok(machine)
+    }
+
+    /// Cells that multiply.
+    pub fn cells(&self) -> usize {
+        match &self.array {
+            Array::Sparse(array) => array.groups * array.lanes,
+            Array::Systolic(array) => array.rows * array.columns,
+            Array::Eie(array) => array.elements,
+        }
+    }
+
+    /// Operations a second if every cell multiplied and added in every cycle, in 10¹².
+    pub fn peak_tops(&self) -> f64 {
+        2.0 * self.cells() as f64 * self.clock_mhz / 1e6
+    }
+
+    fn check(&self) -> Result<(), AccelError> {
+        let positive = |setting, value: f64| match value > 0.0 && value.is_finite() {
+            true => Ok(()),
+            false => Err(AccelError::Machine {
+                setting,
+                needed: "a number above 0".into(),
+                found: value.to_string(),
+            }),
+        };
+        positive("clock_mhz", self.clock_mhz)?;
+        if let Some(memory) = &self.memory {
+            positive("activation_bytes", memory.activation_bytes as f64)?;
+            positive("weight_bytes", memory.weight_bytes as f64)?;
+            positive("activation_bytes_a_cycle", memory.activation_bytes_a_cycle)?;
+            positive("dram_bytes_a_cycle", memory.dram_bytes_a_cycle)?;
+            positive("vector_elements_a_cycle", memory.vector_elements_a_cycle)?;
+        }
+        match &self.array {
+            Array::Sparse(array) => array.check(),
+            Array::Systolic(array) => array.check(),
+            Array::Eie(array) => array.check(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_machine_that_comes_along_can_be_built() {
+        for name in Machine::names() {
+            let machine = Machine::builtin(name).unwrap();
+            assert_eq!(machine.name, name);
+            let text = toml::to_string(&machine).unwrap();
+            assert_eq!(Machine::from_toml(&text, name).unwrap(), machine);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_machine_is_told() {
+        let (_, text) = BUILTIN[0];
+        let told = |from: &str, to: &str| {
+            assert!(text.contains(from));
+            let wrong = Machine::from_toml(&text.replace(from, to), "m.toml");
+            wrong.unwrap_err().to_string()
+        };
+        let unknown = told("lanes = 32", "lanes = 32\nlane = 3");
+        assert!(
+            unknown.contains("m.toml") && unknown.contains("`lane`"),
+            "{unknown}"
+        );
+        let none = told("lanes = 32", "lanes = 0");
+        assert!(none.contains("lanes: needed 1 to 64, found 0"), "{none}");
+        let clock = told("clock_mhz = 1000", "clock_mhz = -1");
+        assert!(
+            clock.contains("clock_mhz: needed a number above 0"),
+            "{clock}"
+        );
+        let other = Machine::builtin("tpu").unwrap_err().to_string();
+        assert!(other.contains("eie-64"), "{other}");
+    }
+}

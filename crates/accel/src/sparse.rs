@@ -1,0 +1,74 @@
+//! An array that never spends a cycle on a weight that is zero.
+//!
+//! A *group* works on one output channel at a time: each cycle one of its weights, which all *lanes* multiply by
+//! the inputs of their own pixels. What lies under the pixels of a tile, the *patch*, is filled into a buffer of
+//! each group while the one before is worked off; as many channels at a time as it holds. Groups wait for each
+//! other where a patch ends. Sums stay in the lanes until the tile is done, and are turned into codes while the
+//! next is under way. A lane whose input is zero neither fetches nor multiplies: that saves energy, not time.
+
+mod cycles;
+mod layout;
+mod sums;
+
+pub use cycles::{Activity, GroupCycles, Run};
+pub use layout::Tiling;
+pub use sums::sums;
+
+use crate::AccelError;
+use serde::{Deserialize, Serialize};
+
+/// The array's extents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SparseArray {
+    /// Groups, each with weights of its own.
+    pub groups: usize,
+    /// Cells of a group: pixels side by side.
+    pub lanes: usize,
+    /// Bytes of one of a group's two buffers for patches.
+    pub patch_bytes: usize,
+    /// Sums that a lane keeps: output channels of a group that are under way.
+    pub sums_a_lane: usize,
+    /// Bits beside each weight that say how many zeros lie before it; longer gaps take entries of their own.
+    pub gap_bits: u32,
+    /// Sums that a group turns into codes a cycle.
+    pub requantized_a_cycle: usize,
+    /// What takes no cycle.
+    pub skips: Skips,
+}
+
+/// What takes no cycle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Skips {
+    /// Nothing: every weight is multiplied, as in a dense array.
+    Nothing,
+    /// Weights that are zero.
+    Weights,
+    /// Those, and weights whose inputs are zero under all pixels of the tile.
+    WeightsAndVectors,
+}
+
+impl SparseArray {
+    /// Whether it can be built.
+    pub(crate) fn check(&self) -> Result<(), AccelError> {
+        let settings = [
+            ("groups", self.groups, 1..=4096),
+            ("lanes", self.lanes, 1..=64),
+            ("patch_bytes", self.patch_bytes, 1..=1 << 30),
+            ("sums_a_lane", self.sums_a_lane, 1..=1 << 20),
+            ("gap_bits", self.gap_bits as usize, 1..=24),
+            ("requantized_a_cycle", self.requantized_a_cycle, 1..=4096),
+        ];
+        for (setting, found, may) in settings {
+            if !may.contains(&found) {
+                return Err(AccelError::Machine {
+                    setting,
+                    needed: format!("{} to {}", may.start(), may.end()),
+                    found: found.to_string(),
+                });
+            }
+        }
+        Ok(())
+    }
+}

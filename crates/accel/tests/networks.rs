@@ -1,0 +1,182 @@
+//! Whole networks on machines: sums to the bit, and every cycle and multiply accounted for.
+
+#[path = "../../engine/tests/support/mod.rs"]
+mod support;
+
+use secateur_accel::sparse::{Activity, Skips, SparseArray};
+use secateur_accel::{Array, Image, Kind, Machine, NetworkCost, simulate};
+use secateur_model::Tensor;
+use secateur_plan::IntegerLayer;
+use secateur_plan::draft::Draft;
+use secateur_plan::lower::lower;
+use support::{Form, NETWORKS, images, network};
+
+fn lowered(name: &str, input: [usize; 3], form: Form) -> (Draft, Tensor) {
+    let images = images(1, input, 7);
+    let graph = network(name, input, form, &images);
+    (lower(&graph).unwrap().0, images)
+}
+
+fn on(machine: &Machine, (draft, images): &(Draft, Tensor)) -> NetworkCost {
+    simulate(machine, draft, &[("input", images)]).unwrap()
+}
+
+/// Our machine with another array.
+fn with(change: impl FnOnce(&mut SparseArray)) -> Machine {
+    let mut machine = Machine::builtin("secateur-1tops").unwrap();
+    if let Array::Sparse(array) = &mut machine.array {
+        change(array);
+    }
+    machine
+}
+
+#[test]
+fn sums_are_exact_and_cycles_are_accounted_for() {
+    let machines = [
+        Machine::builtin("secateur-1tops").unwrap(),
+        Machine::builtin("systolic-32x32").unwrap(),
+        with(|a| a.patch_bytes = 700),
+        with(|a| (a.groups, a.lanes, a.sums_a_lane, a.gap_bits) = (3, 8, 2, 2)),
+        with(|a| a.skips = Skips::Nothing),
+    ];
+    for (name, input) in NETWORKS {
+        for form in [Form::Int8, Form::PrunedInt8, Form::Shared] {
+            let net = lowered(name, input, form);
+            for machine in &machines {
+                let cost = on(machine, &net);
+                let layers: Vec<_> = cost
+                    .layers
+                    .iter()
+                    .filter(|l| l.kind == Kind::Array)
+                    .collect();
+                assert!(!layers.is_empty(), "{name} {form:?}");
+                let mut cycles = 0;
+                for layer in &cost.layers {
+                    let place = format!("{name} {form:?} {} {}", machine.name, layer.name);
+                    cycles += layer.cycles + layer.dram_wait_cycles;
+                    if layer.kind != Kind::Array {
+                        continue;
+                    }
+                    assert_eq!(layer.exact, Some(true), "{place}");
+                    let Activity {
+                        dense,
+                        weight_zero,
+                        input_zero,
+                        done,
+                        ..
+                    } = layer.activity;
+                    assert_eq!(dense, weight_zero + input_zero + done, "{place}");
+                    if let (Some(groups), Array::Sparse(array)) = (&layer.groups, &machine.array) {
+                        assert_eq!(
+                            groups.total(),
+                            layer.cycles * array.groups as u64,
+                            "{place}"
+                        );
+                    }
+                }
+                let rounding = cost.layers.len() as u64;
+                assert!(
+                    cost.cycles.abs_diff(cycles) <= rounding,
+                    "{name}: {} {cycles}",
+                    cost.cycles
+                );
+            }
+        }
+    }
+}
+
+/// What is done and what is left out, counted one by one.
+fn counted(draft: &Draft, node: usize, inputs: &Tensor) -> Option<Activity> {
+    let values = draft.evaluate_all(&[("input", inputs)]).unwrap();
+    let node = &draft.graph.nodes[node];
+    let layer = IntegerLayer::of(draft, node).unwrap()?;
+    let output = values[node.output(0)?].shape().dims();
+    let image = Image::of(&layer, &values[node.input(0)?], output)?;
+    let (rows, window) = (layer.weights.rows(), &image.window);
+    let of_group = window.channels / layer.groups;
+    let mut count = Activity::default();
+    for at in 0..image.pixels() {
+        let pixel = [at / window.output[1], at % window.output[1]];
+        for o in 0..rows {
+            let first = o / (rows / layer.groups) * of_group;
+            for k in 0..layer.weights.cols() as u32 {
+                let tap = k as usize / of_group;
+                let under = image.under(0, pixel, [tap / window.kernel[1], tap % window.kernel[1]]);
+                let x = under.map_or(0, |start| {
+                    image.values[start + first + k as usize % of_group]
+                });
+                count.dense += 1;
+                match (layer.weights.row(o).0.contains(&k), x) {
+                    (false, _) => count.weight_zero += 1,
+                    (true, 0) => count.input_zero += 1,
+                    (true, _) => count.done += 1,
+                }
+            }
+        }
+    }
+    Some(count)
+}
+
+#[test]
+fn multiplies_are_those_of_two_operands_that_are_not_zero() {
+    for (name, input) in [("resnet-20", [3, 7, 9]), ("mobilenet-small", [3, 8, 8])] {
+        let net = lowered(name, input, Form::PrunedInt8);
+        let cost = on(&Machine::builtin("secateur-1tops").unwrap(), &net);
+        let mut compared = 0;
+        for (index, node) in net.0.graph.nodes.iter().enumerate() {
+            let Some(expected) = counted(&net.0, index, &net.1) else {
+                continue;
+            };
+            let layer = cost.layers.iter().find(|l| l.name == node.name).unwrap();
+            let found = Activity {
+                no_pixel: 0,
+                ..layer.activity
+            };
+            assert_eq!(found, expected, "{name} {}", node.name);
+            compared += 1;
+        }
+        assert!(compared > 10, "{compared}");
+    }
+}
+
+#[test]
+fn each_kind_of_zero_saves_cycles() {
+    let net = lowered("resnet-20", [3, 32, 32], Form::PrunedInt8);
+    let cycles = [Skips::Nothing, Skips::Weights, Skips::WeightsAndVectors]
+        .map(|skips| on(&with(|a| a.skips = skips), &net).cycles);
+    assert!(
+        cycles[0] > 3 * cycles[1] && cycles[1] >= cycles[2],
+        "{cycles:?}"
+    );
+}
+
+#[test]
+fn eie_runs_shared_weights_of_products() {
+    let net = lowered("lenet-300-100", [1, 12, 12], Form::Shared);
+    let cost = on(&Machine::builtin("eie-64").unwrap(), &net);
+    let run: Vec<_> = cost
+        .layers
+        .iter()
+        .filter(|l| l.kind == Kind::Array)
+        .collect();
+    assert_eq!(run.len(), 3, "{:?}", cost.layers);
+    assert!(run.iter().all(|l| l.exact == Some(true) && l.cycles > 0));
+}
+
+#[test]
+fn what_does_not_fit_is_told_with_layer_need_and_capacity() {
+    let net = lowered("lenet-5", [1, 28, 28], Form::Int8);
+    let refused = |machine: &Machine| {
+        let run = simulate(machine, &net.0, &[("input", &net.1)]);
+        run.unwrap_err().to_string()
+    };
+    let patch = refused(&with(|a| a.patch_bytes = 20));
+    assert!(
+        patch.contains("conv1") && patch.contains("patch_bytes has 20"),
+        "{patch}"
+    );
+    let mut machine = Machine::builtin("secateur-1tops").unwrap();
+    machine.memory.as_mut().unwrap().weight_bytes = 100;
+    let weights = refused(&machine);
+    assert!(weights.contains("weight_bytes has 100"), "{weights}");
+}
