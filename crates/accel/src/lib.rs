@@ -8,6 +8,7 @@
 //! engine, to the bit. The cycles of the parts of a machine sum to the whole.
 
 pub mod eie;
+pub mod energy;
 mod error;
 mod image;
 mod machine;

@@ -2,6 +2,7 @@
 
 use crate::AccelError;
 use crate::eie::Eie;
+use crate::energy::Process;
 use crate::sparse::SparseArray;
 use crate::systolic::Systolic;
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,9 @@ pub struct Machine {
     pub source: String,
     /// Cycles of a microsecond.
     pub clock_mhz: f64,
+    /// Whose energies operations and bytes have.
+    #[serde(default)]
+    pub process: Process,
     /// What multiplies.
     pub array: Array,
     /// What feeds the array; a machine that holds all of its weights has none.

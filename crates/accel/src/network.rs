@@ -1,6 +1,7 @@
 //! A whole network on a machine: layers one behind the other, weights fetched ahead.
 
 use crate::eie::Columns;
+use crate::energy::EnergyParts;
 use crate::sparse::{self, Activity, GroupCycles, Tiling};
 use crate::systolic::Product;
 use crate::{AccelError, Array, Image, Machine, Memory};
@@ -29,6 +30,10 @@ pub struct NetworkCost {
     pub peak_tops: f64,
     /// Bytes from and to memory beyond the chip.
     pub dram_bytes: u64,
+    /// Where the energy goes, of what the model knows the energy of.
+    pub energy: EnergyParts,
+    /// Operations of the dense network for a watt: a joule's worth, in 10¹².
+    pub effective_tops_a_watt: f64,
 }
 
 /// Who runs a step.
@@ -60,10 +65,14 @@ pub struct LayerCost {
     pub dram_bytes: u64,
     /// Multiply-accumulates.
     pub activity: Activity,
+    /// Where its energy goes.
+    pub energy: EnergyParts,
     /// How it was cut.
     pub tiling: Option<Tiling>,
     /// Where cycles went, the groups' together, on a sparse array.
     pub groups: Option<GroupCycles>,
+    /// Cells that had two operands, were it for the weights alone, over all cells in its cycles.
+    pub cells_busy: f64,
     /// Whether its sums gave what the reference gives, to the bit.
     pub exact: Option<bool>,
 }
@@ -78,6 +87,7 @@ pub fn simulate(
     inputs: &[(&str, &Tensor)],
 ) -> Result<NetworkCost, AccelError> {
     let values = draft.evaluate_all(inputs)?;
+    let energies = machine.process.energies();
     let mut timeline = Timeline::default();
     let mut layers = Vec::new();
     for node in &draft.graph.nodes {
@@ -92,12 +102,19 @@ pub fn simulate(
         };
         layer.dram_wait_cycles = timeline.run(machine, &loads, layer.cycles);
         layer.dram_bytes = loads.iter().sum();
+        layer.energy.dram_pj = layer.dram_bytes as f64 * energies.dram_byte_pj();
+        let multiplied = layer.activity.dense - layer.activity.weight_zero;
+        let cells = machine.cells() as u64 * layer.cycles;
+        layer.cells_busy = multiplied as f64 / cells.max(1) as f64;
         layers.push(layer);
     }
     // The answers leave the chip.
     let cycles = timeline.end.ceil() as u64;
     let microseconds = cycles as f64 / machine.clock_mhz;
     let macs = layers.iter().map(|l| l.activity.dense).sum();
+    let energy = layers
+        .iter()
+        .fold(EnergyParts::default(), |sum, layer| sum.plus(&layer.energy));
     Ok(NetworkCost {
         machine: machine.name.clone(),
         cycles,
@@ -106,6 +123,8 @@ pub fn simulate(
         effective_tops: 2.0 * macs as f64 / microseconds.max(1e-9) / 1e6,
         peak_tops: machine.peak_tops(),
         dram_bytes: layers.iter().map(|l| l.dram_bytes).sum(),
+        effective_tops_a_watt: 2.0 * macs as f64 / energy.total_pj().max(1e-9),
+        energy,
         layers,
     })
 }
@@ -166,8 +185,10 @@ impl Step<'_> {
             dram_wait_cycles: 0,
             dram_bytes: 0,
             activity: Activity::default(),
+            energy: EnergyParts::default(),
             tiling: None,
             groups: None,
+            cells_busy: 0.0,
             exact: None,
         };
         let tensor = |name: Option<&str>| name.and_then(|name| self.values.get(name));
@@ -216,15 +237,19 @@ impl Step<'_> {
                 (cost.cycles, cost.activity, cost.tiling) =
                     (run.cycles, run.activity, Some(run.tiling));
                 cost.groups = Some(sum(&run.groups));
+                cost.energy = run.energy(array, memory, &self.machine.process.energies());
                 run.block_bytes.iter().map(|&b| b as u64).collect()
             }
-            (Array::Systolic(array), Some(_)) => {
+            (Array::Systolic(array), Some(memory)) => {
                 let product = Product {
                     pixels: image.batch * image.pixels(),
                     depth,
                     outputs: outputs / layer.groups.max(1),
                 };
-                cost.cycles = array.cycles(&product).total() * layer.groups as u64;
+                let cycles = array.cycles(&product);
+                cost.cycles = cycles.total() * layer.groups as u64;
+                cost.energy = array.energy(&product, memory, &self.machine.process.energies());
+                cost.energy = cost.energy.times(layer.groups as f64);
                 cost.activity = Activity {
                     dense,
                     done: dense,

@@ -1,5 +1,7 @@
 //! Whole networks on machines: sums to the bit, and every cycle and multiply accounted for.
 
+#![allow(clippy::unwrap_used)] // helpers of tests
+
 #[path = "../../engine/tests/support/mod.rs"]
 mod support;
 

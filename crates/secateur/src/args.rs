@@ -108,6 +108,22 @@ Examples:
   secateur bench small.sct --explain --html roofline.html
   SECATEUR_ISA=avx2 secateur bench small.sct --json bench.json")]
     Bench(Bench),
+    /// Run a network on the model of a machine, cycle by cycle
+    #[command(after_help = "\
+Examples:
+  secateur simulate small.sct --machine secateur-1tops --input digit.png
+  secateur simulate small.sct --compare systolic-32x32          the same network on a dense array
+  secateur simulate small.sct --machine mine.toml --json cost.json
+
+Layers of integers run on the machine; what it lacks is a host's, whose time is not counted. docs/machines.md
+says what a machine's file holds.")]
+    Simulate(Simulate),
+    /// List the machines that come along
+    #[command(after_help = "\
+Examples:
+  secateur machines
+  secateur machines --json -")]
+    Machines(Machines),
     /// Write a network as ONNX or .sct
     #[command(after_help = "\
 Examples:

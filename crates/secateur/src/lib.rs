@@ -1,6 +1,7 @@
 //! Makes trained networks small and fast, and runs them: every crate of the
 //! workspace under one name.
 
+pub use secateur_accel as accel;
 pub use secateur_compress as compress;
 pub use secateur_data as data;
 pub use secateur_engine as engine;

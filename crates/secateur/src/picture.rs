@@ -7,8 +7,9 @@
 use crate::args::Scaling;
 use crate::network;
 use anyhow::{Result, bail};
-use secateur_data::{Dataset, Normalize, Split};
+use secateur_data::{Dataset, Normalize, Split, image};
 use secateur_model::Graph;
+use std::path::Path;
 
 /// Sees a data set through the network's eyes; its images have to fit it.
 pub fn adapt(data: &mut Split, graph: &Graph, scaling: &Scaling) -> Result<()> {
@@ -63,6 +64,25 @@ pub fn class(graph: &Graph, index: usize) -> String {
 /// say, else what the network says, else that they are divided by 255.
 pub fn normalize(graph: &Graph, scaling: &Scaling, channels: usize) -> Result<Normalize> {
     Ok(chosen(graph, scaling, channels)?.unwrap_or_else(|| Normalize::unit(channels)))
+}
+
+/// A picture file, scaled to the network's input and as it sees it: `[1, channels, height, width]` numbers.
+pub fn read(
+    graph: &Graph,
+    file: &Path,
+    invert: bool,
+    scaling: &Scaling,
+) -> Result<(Vec<f32>, [usize; 4])> {
+    let (channels, height, width) = match network::input_shape(graph, 1, None)?.as_slice() {
+        &[1, channels @ (1 | 3), height, width] => (channels, height, width),
+        dims => bail!("a picture needs an input of [1, 1 or 3, height, width], there is {dims:?}"),
+    };
+    let normalize = normalize(graph, scaling, channels)?;
+    let mut raw = image::load_gray_or_rgb(file, channels, height, width)?;
+    if invert {
+        raw.iter_mut().for_each(|p| *p = 255 - *p);
+    }
+    Ok((normalize.planes(&raw), [1, channels, height, width]))
 }
 
 fn chosen(graph: &Graph, scaling: &Scaling, channels: usize) -> Result<Option<Normalize>> {

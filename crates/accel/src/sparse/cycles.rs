@@ -2,6 +2,7 @@
 
 use super::layout::{Layout, Part, Visits, patch};
 use super::{Skips, SparseArray, Tiling};
+use crate::energy::{Energies, EnergyParts};
 use crate::{AccelError, Image, Memory};
 use secateur_plan::IntegerLayer;
 use serde::Serialize;
@@ -21,6 +22,28 @@ pub struct Run {
     pub block_bytes: Vec<usize>,
     /// Bytes from the scratchpad into patches.
     pub patch_bytes: u64,
+    /// Bytes of codes into the scratchpad.
+    pub output_bytes: u64,
+}
+
+impl Run {
+    /// Where its energy goes but for what comes from beyond the chip. A lane fetches a byte of its patch where its
+    /// input is not zero; a patch goes from the scratchpad into the buffers of all groups.
+    pub fn energy(&self, array: &SparseArray, memory: &Memory, energies: &Energies) -> EnergyParts {
+        let buffer = energies.sram_byte_pj(array.patch_bytes);
+        let scratchpad = energies.sram_byte_pj(memory.activation_bytes);
+        let of_group = energies.sram_byte_pj(memory.weight_bytes / array.groups);
+        let entries: u64 = self.groups.iter().map(|g| g.busy + g.filler).sum();
+        let entry_bytes = f64::from(8 + array.gap_bits) / 8.0;
+        let filled = scratchpad + array.groups as f64 * buffer;
+        EnergyParts {
+            multiply_pj: self.activity.done as f64 * energies.mac_pj(),
+            inputs_pj: self.activity.done as f64 * buffer + self.patch_bytes as f64 * filled,
+            weights_pj: entries as f64 * entry_bytes * of_group,
+            outputs_pj: self.output_bytes as f64 * scratchpad,
+            dram_pj: 0.0,
+        }
+    }
 }
 
 /// Where the cycles of a group went; together they are those of the array.
@@ -97,6 +120,7 @@ impl SparseArray {
             activity: Activity::default(),
             block_bytes: layout.blocks.iter().map(|b| b.weight_bytes).collect(),
             patch_bytes: 0,
+            output_bytes: (image.batch * image.pixels() * layer.weights.rows()) as u64,
         };
         let load = |tile: &Tile, part: &Part| {
             let channels = part.conv_groups.len() * part.channels.len();

@@ -336,6 +336,37 @@ pub struct Export {
 }
 
 #[derive(ClapArgs)]
+pub struct Simulate {
+    /// .onnx or .sct, with integer layers
+    #[arg(value_parser = parse::network)]
+    pub network: PathBuf,
+    /// A machine by its name, or its .toml file
+    #[arg(long, value_name = "MACHINE", default_value = "secateur-1tops")]
+    pub machine: String,
+    /// Other machines to run it on
+    #[arg(long, value_name = "MACHINE,..", value_delimiter = ',')]
+    pub compare: Vec<String>,
+    /// A PNG or JPEG picture; without one, the network sees noise
+    #[arg(long, value_name = "PICTURE")]
+    pub input: Option<PathBuf>,
+    /// Swap dark and light first: the digits of MNIST are light on dark
+    #[arg(long)]
+    pub invert: bool,
+    #[command(flatten)]
+    pub scaling: Scaling,
+    #[command(flatten)]
+    pub shape: ShapeArg,
+    #[command(flatten)]
+    pub json: JsonArg,
+}
+
+#[derive(ClapArgs)]
+pub struct Machines {
+    #[command(flatten)]
+    pub json: JsonArg,
+}
+
+#[derive(ClapArgs)]
 pub struct Cpu {
     /// Measure what kernels cost here once more, and keep that
     #[arg(long)]

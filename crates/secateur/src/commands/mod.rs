@@ -9,9 +9,11 @@ mod demo;
 mod eval;
 mod export;
 mod inspect;
+mod machines;
 mod one_shot;
 mod run;
 mod sensitivity;
+mod simulate;
 mod train;
 
 use crate::args::{Args, Command};
@@ -29,6 +31,8 @@ pub fn run(args: Args) -> Result<()> {
         Command::Eval(args) => eval::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
+        Command::Machines(args) => machines::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Cpu(args) => cpu::run(&args),
         Command::Completions { shell } => completions::run(shell),

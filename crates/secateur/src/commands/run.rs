@@ -7,7 +7,6 @@ use crate::classifier::probabilities;
 use crate::out::Out;
 use crate::{detector, network, picture, score, units};
 use anyhow::{Context, Result, bail};
-use secateur_data::image;
 use secateur_engine::{Session, SessionOptions};
 use secateur_model::{Graph, Shape};
 use serde::Serialize;
@@ -97,22 +96,9 @@ fn answer_of(args: &Run, graph: &Graph) -> Result<Answers> {
 /// The network's first output for the picture, and the median time of a run.
 fn first_output(args: &Run, graph: &Graph) -> Result<(Vec<f32>, f64)> {
     let place = || args.network.display().to_string();
-    let [channels, height, width] = image_shape(graph).with_context(place)?;
-    let normalize = picture::normalize(graph, &args.scaling, channels).with_context(place)?;
-    let mut raw = image::load_gray_or_rgb(&args.input, channels, height, width)?;
-    if args.invert {
-        raw.iter_mut().for_each(|p| *p = 255 - *p);
-    }
-    let pixels = normalize.planes(&raw);
-    timed(graph, &pixels, &[1, channels, height, width]).with_context(place)
-}
-
-/// `[channels, height, width]` of the pictures that a network takes.
-fn image_shape(graph: &Graph) -> Result<[usize; 3]> {
-    match network::input_shape(graph, 1, None)?.as_slice() {
-        &[1, channels @ (1 | 3), height, width] => Ok([channels, height, width]),
-        dims => bail!("a picture needs an input of [1, 1 or 3, height, width], there is {dims:?}"),
-    }
+    let seen = picture::read(graph, &args.input, args.invert, &args.scaling);
+    let (pixels, dims) = seen.with_context(place)?;
+    timed(graph, &pixels, &dims).with_context(place)
 }
 
 fn timed(graph: &Graph, pixels: &[f32], dims: &[usize]) -> Result<(Vec<f32>, f64)> {
