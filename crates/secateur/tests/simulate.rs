@@ -44,15 +44,9 @@ fn what_a_machine_cannot_do_is_told() {
     let place = Place::new();
     place.ok("train lenet-5 --data digits --epochs 1 --batch 32 -o dense.onnx");
     let floats = fails(&place, "simulate dense.onnx");
-    assert!(
-        floats.stderr.contains("layers of integers are needed"),
-        "{floats:?}"
-    );
+    assert!(floats.contains("layers of integers are needed"), "{floats}");
     let unknown = fails(&place, "simulate dense.onnx --machine tpu");
-    assert!(
-        unknown.stderr.contains("none of secateur-1tops"),
-        "{unknown:?}"
-    );
+    assert!(unknown.contains("none of secateur-1tops"), "{unknown}");
     place.write("m.toml", "name = \"m\"\n");
     let file = fails(&place, "simulate dense.onnx --machine m.toml");
     assert!(file.contains("m.toml"), "{file}");
