@@ -1,6 +1,8 @@
 //! The engine beside what EIE's own simulator gives (github.com/RalphMao/EIE-simulator, run) on one real layer,
 //! and beside its figures on random layers of the paper's extents.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
+
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use secateur_accel::eie::{Columns, Eie, Run};

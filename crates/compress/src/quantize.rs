@@ -215,7 +215,14 @@ mod tests {
     #[test]
     fn a_codebook_becomes_integers() {
         let weight = Weight::dense(Shape::new(&[4]).unwrap(), vec![1.0, 1.1, -2.0, -2.1]).unwrap();
-        let shared = crate::share(&weight, 2, crate::Init::Linear, 0).unwrap();
+        let shared = crate::share(
+            &weight,
+            2,
+            crate::Codebooks::PerLayer,
+            crate::Init::Linear,
+            0,
+        )
+        .unwrap();
         let q = quantize_weights(&shared, 8, Granularity::PerTensor, Range::MinMax).unwrap();
         assert!(matches!(
             q.values(),
