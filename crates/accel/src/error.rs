@@ -47,9 +47,6 @@ pub enum AccelError {
         /// What was there.
         found: String,
     },
-    /// A network that a machine of this kind does not run at all.
-    #[error("{0}")]
-    Network(String),
     /// The network itself.
     #[error(transparent)]
     Plan(#[from] PlanError),

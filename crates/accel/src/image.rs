@@ -16,8 +16,8 @@ pub struct Image {
 }
 
 impl Image {
-    /// What a layer reads, for the extents of what it gives. `None` for more than two dimensions, and values that
-    /// are no codes.
+    /// What a layer reads, for the extents of what it gives. `None` for convolutions of other than two dimensions, and
+    /// values that are no codes.
     pub fn of(layer: &IntegerLayer<'_>, input: &Tensor, output: &[usize]) -> Option<Self> {
         let zero_point = layer.x.zero_point as i16;
         let values: Vec<i16> = match input.data() {
@@ -27,26 +27,25 @@ impl Image {
         };
         let dims = input.shape().dims();
         let window = layer.window(dims, output)?;
-        let &[batch, c, h, w] = dims else {
+        let (true, &[batch, c, h, w]) = (layer.is_conv(), dims) else {
             return Some(Self {
                 batch: 1,
                 window,
                 values,
             });
         };
-        let mut lasting = vec![0; values.len()];
+        let mut last = vec![0; values.len()];
         for n in 0..batch {
             for channel in 0..c {
                 for at in 0..h * w {
-                    lasting[(n * h * w + at) * c + channel] =
-                        values[(n * c + channel) * h * w + at];
+                    last[(n * h * w + at) * c + channel] = values[(n * c + channel) * h * w + at];
                 }
             }
         }
         Some(Self {
             batch,
             window,
-            values: lasting,
+            values: last,
         })
     }
 
@@ -55,8 +54,8 @@ impl Image {
         self.window.output[0] * self.window.output[1]
     }
 
-    /// Where the channels under a tap of an output pixel begin; `None` in the padding.
-    pub fn under(&self, image: usize, pixel: [usize; 2], tap: [usize; 2]) -> Option<usize> {
+    /// The channels under a tap of an output pixel; `None` in the padding.
+    pub fn under(&self, image: usize, pixel: [usize; 2], tap: [usize; 2]) -> Option<&[i16]> {
         let w = &self.window;
         let place = |axis: usize| {
             let at = pixel[axis] * w.stride[axis] + tap[axis] * w.dilation[axis];
@@ -64,6 +63,23 @@ impl Image {
             (at < w.input[axis]).then_some(at)
         };
         let (y, x) = (place(0)?, place(1)?);
-        Some(((image * w.input[0] + y) * w.input[1] + x) * w.channels)
+        let start = ((image * w.input[0] + y) * w.input[1] + x) * w.channels;
+        Some(&self.values[start..start + w.channels])
+    }
+
+    /// The only input vector there is, zeros where it is padded; `None` for several output pixels or groups.
+    pub fn vector(&self, layer: &IntegerLayer<'_>) -> Option<Vec<i16>> {
+        if self.batch * self.pixels() != 1 || layer.groups != 1 {
+            return None;
+        }
+        let [kh, kw] = self.window.kernel;
+        let mut vector = Vec::with_capacity(layer.weights.cols());
+        for tap in 0..kh * kw {
+            match self.under(0, [0, 0], [tap / kw, tap % kw]) {
+                Some(values) => vector.extend(values),
+                None => vector.resize(vector.len() + self.window.channels, 0),
+            }
+        }
+        Some(vector)
     }
 }

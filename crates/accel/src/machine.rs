@@ -57,7 +57,7 @@ pub struct Memory {
     pub weight_bytes: usize,
     /// Bytes a cycle from the activations to the array.
     pub activation_bytes_a_cycle: f64,
-    /// Bytes a cycle from beyond the chip, each way.
+    /// Bytes a cycle from beyond the chip and to it, together.
     pub dram_bytes_a_cycle: f64,
     /// Elements a cycle of operators without weights.
     pub vector_elements_a_cycle: f64,
@@ -123,22 +123,41 @@ impl Machine {
         2.0 * self.cells() as f64 * self.clock_mhz / 1e6
     }
 
-    fn check(&self) -> Result<(), AccelError> {
-        let positive = |setting, value: f64| match value > 0.0 && value.is_finite() {
+    /// Whether it can be built.
+    pub(crate) fn check(&self) -> Result<(), AccelError> {
+        let within = |setting, range: std::ops::RangeInclusive<f64>, found: f64| match range
+            .contains(&found)
+        {
             true => Ok(()),
             false => Err(AccelError::Machine {
                 setting,
-                needed: "a number above 0".into(),
-                found: value.to_string(),
+                needed: format!("{} to {}", range.start(), range.end()),
+                found: found.to_string(),
             }),
         };
-        positive("clock_mhz", self.clock_mhz)?;
-        if let Some(memory) = &self.memory {
-            positive("activation_bytes", memory.activation_bytes as f64)?;
-            positive("weight_bytes", memory.weight_bytes as f64)?;
-            positive("activation_bytes_a_cycle", memory.activation_bytes_a_cycle)?;
-            positive("dram_bytes_a_cycle", memory.dram_bytes_a_cycle)?;
-            positive("vector_elements_a_cycle", memory.vector_elements_a_cycle)?;
+        let rate = 1e-3..=1e6;
+        let bytes = 1.0..=2f64.powi(40);
+        within("clock_mhz", rate.clone(), self.clock_mhz)?;
+        match (&self.memory, &self.array) {
+            (Some(m), _) => {
+                within("activation_bytes", bytes.clone(), m.activation_bytes as f64)?;
+                within("weight_bytes", bytes, m.weight_bytes as f64)?;
+                within(
+                    "activation_bytes_a_cycle",
+                    rate.clone(),
+                    m.activation_bytes_a_cycle,
+                )?;
+                within("dram_bytes_a_cycle", rate.clone(), m.dram_bytes_a_cycle)?;
+                within("vector_elements_a_cycle", rate, m.vector_elements_a_cycle)?;
+            }
+            (None, Array::Eie(_)) => {}
+            (None, _) => {
+                return Err(AccelError::Machine {
+                    setting: "memory",
+                    needed: "a table of this name".into(),
+                    found: "none".into(),
+                });
+            }
         }
         match &self.array {
             Array::Sparse(array) => array.check(),
@@ -179,9 +198,14 @@ mod tests {
         assert!(none.contains("lanes: needed 1 to 64, found 0"), "{none}");
         let clock = told("clock_mhz = 1000", "clock_mhz = -1");
         assert!(
-            clock.contains("clock_mhz: needed a number above 0"),
+            clock.contains("clock_mhz: needed 0.001 to 1000000"),
             "{clock}"
         );
+        let none = told("[memory]", "[energy]");
+        assert!(none.contains("`energy`"), "{none}");
+        let bare = text.split("[memory]").next().unwrap();
+        let bare = Machine::from_toml(bare, "m.toml").unwrap_err().to_string();
+        assert!(bare.contains("memory: needed a table"), "{bare}");
         let other = Machine::builtin("tpu").unwrap_err().to_string();
         assert!(other.contains("eie-64"), "{other}");
     }

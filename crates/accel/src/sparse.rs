@@ -8,11 +8,10 @@
 
 mod cycles;
 mod layout;
-mod sums;
+mod patch;
 
 pub use cycles::{Activity, GroupCycles, Run};
 pub use layout::Tiling;
-pub use sums::sums;
 
 use crate::AccelError;
 use serde::{Deserialize, Serialize};
@@ -50,10 +49,18 @@ pub enum Skips {
 }
 
 impl SparseArray {
+    /// Bits of a weight as the array holds it.
+    pub(crate) fn entry_bits(&self) -> usize {
+        match self.skips {
+            Skips::Nothing => 8,
+            Skips::Weights | Skips::WeightsAndVectors => 8 + self.gap_bits as usize,
+        }
+    }
+
     /// Whether it can be built.
     pub(crate) fn check(&self) -> Result<(), AccelError> {
         let settings = [
-            ("groups", self.groups, 1..=4096),
+            ("groups", self.groups, 1..=1024),
             ("lanes", self.lanes, 1..=64),
             ("patch_bytes", self.patch_bytes, 1..=1 << 30),
             ("sums_a_lane", self.sums_a_lane, 1..=1 << 20),

@@ -25,7 +25,7 @@ pub enum Codebooks {
     /// Those of a layer.
     #[default]
     PerLayer,
-    /// Those of an output channel: nearer values, and so many times the bytes of codebooks.
+    /// Those of a row, an output channel: nearer values, and so many times the bytes of codebooks.
     PerChannel,
 }
 
@@ -85,6 +85,9 @@ fn of_rows(
     centroids: impl Fn(&[f32]) -> Vec<f32>,
 ) -> Result<(Vec<f32>, Vec<u16>), CompressError> {
     let (rows, columns) = weight.matrix();
+    if values.is_empty() {
+        return Ok((Vec::new(), Vec::new()));
+    }
     let mut members = vec![0; rows];
     weight.positions().for_each(|p| members[p / columns] += 1);
     let mut rest = values;

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use secateur_compress::{Observer, Recipe, run};
-use secateur_model::{Values, zoo};
+use secateur_model::{Constant, Op, Shape, Values, Weight, zoo};
 use secateur_train::{FitOptions, Quiet, evaluate, fit};
 
 struct Silent;
@@ -65,4 +65,37 @@ fn a_network_is_pruned_shared_and_quantized_with_little_loss() {
     assert!(matches!(weight.values(), Values::Shared { codebook, .. } if codebook.len() <= 16));
     let ops: Vec<&str> = small.nodes.iter().map(|n| n.op.name()).collect();
     assert_eq!(ops.iter().filter(|o| **o == "QuantizeLinear").count(), 3);
+}
+
+#[test]
+fn codebooks_of_output_channels_are_of_their_rows() {
+    let data = secateur_data::load("digits").unwrap();
+    let mut net = zoo::build("lenet-300-100", [1, 8, 8], 10, 5).unwrap();
+    let text =
+        "name = \"own\"\n[[step]]\nkind = \"share\"\nlevels = 4\ncodebooks = \"per-channel\"\n";
+    let recipe = Recipe::from_toml(text, "own.toml").unwrap();
+    let go = |net| run(net, &data.test, &data.test, &recipe, 1, &mut Silent);
+    let (shared, _) = go(net.clone()).unwrap();
+    let weight = shared.weight("fc3.weight").unwrap();
+    assert_eq!(weight.entries_of_a_row(), Some(4));
+
+    // The last layer as [inputs, outputs], whose rows are inputs.
+    let turned: Vec<f32> = (0..1000)
+        .map(|i| net.weight("fc3.weight").unwrap().to_f32()[i % 10 * 100 + i / 10])
+        .collect();
+    let turned = Weight::dense(Shape::new(&[100, 10]).unwrap(), turned).unwrap();
+    let name = "fc3.weight".to_owned();
+    net.constants.insert(name, Constant::Weight(turned));
+    let last = net
+        .nodes
+        .iter_mut()
+        .find(|n| n.reads().any(|i| i == "fc3.weight"));
+    if let Op::Gemm { trans_b, .. } = &mut last.unwrap().op {
+        *trans_b = false;
+    }
+    let refused = go(net).unwrap_err().to_string();
+    assert!(
+        refused.contains("`fc3.weight` lies as [inputs, outputs]"),
+        "{refused}"
+    );
 }

@@ -82,7 +82,7 @@ impl Eie {
     /// Multiplies a matrix by a vector: `y[r] = Σ codebook[code[r, c]] · x[c]`, x: `[columns]` -> `[rows]`.
     ///
     /// # Errors
-    /// Operands whose extents do not agree; a codebook that is too short.
+    /// An engine that cannot be built, operands whose extents do not agree, a codebook that is too short.
     pub fn run(&self, matrix: &Columns, codebook: &[f32], x: &[f32]) -> Result<Run, AccelError> {
         self.fits(matrix, codebook, x)?;
         let nonzero: Vec<usize> = (0..x.len()).filter(|&i| x[i] != 0.0).collect();
@@ -122,6 +122,7 @@ impl Eie {
     }
 
     fn fits(&self, matrix: &Columns, codebook: &[f32], x: &[f32]) -> Result<(), AccelError> {
+        self.check()?;
         let wrong = |what, needed: usize, found: usize| {
             Err(AccelError::Operands {
                 what,

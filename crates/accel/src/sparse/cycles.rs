@@ -1,6 +1,7 @@
-//! The array, cycle by cycle.
+//! The array, cycle by cycle and sum by sum.
 
-use super::layout::{Layout, Part, Visits, patch};
+use super::layout::{Layout, Visit, Work, patch};
+use super::patch::{Tile, Under, tiles};
 use super::{Skips, SparseArray, Tiling};
 use crate::energy::{Energies, EnergyParts};
 use crate::{AccelError, Image, Memory};
@@ -10,6 +11,8 @@ use serde::Serialize;
 /// What a layer takes, its weights being there.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Run {
+    /// The sums that the lanes had in the end: `[n · pixels, outputs]`.
+    pub sums: Vec<i32>,
     /// How it was cut.
     pub tiling: Tiling,
     /// Cycles from the first patch to the last code.
@@ -22,28 +25,6 @@ pub struct Run {
     pub block_bytes: Vec<usize>,
     /// Bytes from the scratchpad into patches.
     pub patch_bytes: u64,
-    /// Bytes of codes into the scratchpad.
-    pub output_bytes: u64,
-}
-
-impl Run {
-    /// Where its energy goes but for what comes from beyond the chip. A lane fetches a byte of its patch where its
-    /// input is not zero; a patch goes from the scratchpad into the buffers of all groups.
-    pub fn energy(&self, array: &SparseArray, memory: &Memory, energies: &Energies) -> EnergyParts {
-        let buffer = energies.sram_byte_pj(array.patch_bytes);
-        let scratchpad = energies.sram_byte_pj(memory.activation_bytes);
-        let of_group = energies.sram_byte_pj(memory.weight_bytes / array.groups);
-        let entries: u64 = self.groups.iter().map(|g| g.busy + g.filler).sum();
-        let entry_bytes = f64::from(8 + array.gap_bits) / 8.0;
-        let filled = scratchpad + array.groups as f64 * buffer;
-        EnergyParts {
-            multiply_pj: self.activity.done as f64 * energies.mac_pj(),
-            inputs_pj: self.activity.done as f64 * buffer + self.patch_bytes as f64 * filled,
-            weights_pj: entries as f64 * entry_bytes * of_group,
-            outputs_pj: self.output_bytes as f64 * scratchpad,
-            dram_pj: 0.0,
-        }
-    }
 }
 
 /// Where the cycles of a group went; together they are those of the array.
@@ -70,12 +51,21 @@ pub struct Activity {
     pub dense: u64,
     /// Left out because the weight is zero.
     pub weight_zero: u64,
-    /// Not done because the input is zero: gated, or skipped with its whole vector.
+    /// Not done because the input is zero.
     pub input_zero: u64,
+    /// Of these, those that took no cycle either.
+    pub skipped: u64,
     /// Done.
     pub done: u64,
     /// Cells beyond the edge of the output while others multiply.
     pub no_pixel: u64,
+}
+
+impl Activity {
+    /// Those that a cell had a cycle for.
+    pub fn in_cells(&self) -> u64 {
+        self.done + self.input_zero - self.skipped
+    }
 }
 
 impl GroupCycles {
@@ -91,171 +81,173 @@ impl GroupCycles {
         } = self;
         busy + filler + pointer + imbalance + patch + drain
     }
-}
 
-/// A tile of an image, and which inputs under it are not zero.
-struct Tile {
-    extent: [usize; 2],
-    /// Pixels whose input is not zero, `[conv group, depth]`.
-    live: Vec<u8>,
+    /// These and those of another group.
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            busy: self.busy + other.busy,
+            filler: self.filler + other.filler,
+            pointer: self.pointer + other.pointer,
+            imbalance: self.imbalance + other.imbalance,
+            patch: self.patch + other.patch,
+            drain: self.drain + other.drain,
+        }
+    }
 }
 
 impl SparseArray {
-    /// Runs a layer.
+    /// Runs a layer: `acc[n, pixel, o] = bias[o] + Σ w[o, k] · x[pixel, k]`.
     ///
     /// # Errors
-    /// A patch or weights that no tiling fits into the memories.
+    /// An array that cannot be built; a patch or weights that no tiling fits into the memories.
     pub fn run(
         &self,
         layer: &IntegerLayer<'_>,
         image: &Image,
         memory: &Memory,
     ) -> Result<Run, AccelError> {
+        self.check()?;
         let layout = Layout::new(self, layer, image, memory.weight_bytes)?;
-        let tiles = tiles(image, layout.tiling.tile, layer.groups);
+        let outputs = layer.weights.rows();
+        let tiles = tiles(image, layout.tiling.tile);
         let mut run = Run {
+            sums: vec![0; image.batch * image.pixels() * outputs],
             tiling: layout.tiling,
             cycles: 0,
             groups: vec![GroupCycles::default(); self.groups],
             activity: Activity::default(),
             block_bytes: layout.blocks.iter().map(|b| b.weight_bytes).collect(),
             patch_bytes: 0,
-            output_bytes: (image.batch * image.pixels() * layer.weights.rows()) as u64,
         };
-        let load = |tile: &Tile, part: &Part| {
-            let channels = part.conv_groups.len() * part.channels.len();
-            (channels * patch(image, tile.extent)) as u64
-        };
-        let depth = layer.weights.cols();
-        // Each step is a part of a tile for a block of outputs; its patch arrives during the step before.
-        let mut steps = layout
-            .blocks
-            .iter()
-            .flat_map(|block| {
-                let parts = layout.parts.iter().zip(&block.parts).enumerate();
-                tiles.iter().flat_map(move |tile| {
-                    let parts = parts.clone();
-                    parts.map(move |(i, (part, visits))| (block, tile, part, visits, i))
-                })
-            })
-            .peekable();
+        let load = |tile: &Tile, work: &Work| (work.channels * patch(image, tile.extent)) as u64;
         let cycles_of = |bytes: u64| (bytes as f64 / memory.activation_bytes_a_cycle).ceil() as u64;
-        if let Some((_, tile, part, ..)) = steps.peek() {
-            run.wait(cycles_of(load(tile, part)), |g| &mut g.patch);
-        }
-        // Cycles that the codes of the tile before still take, less those that went by since.
+        // A patch arrives while the one before is worked off, whatever tile or block it is of.
+        let mut loads = layout.blocks.iter().flat_map(|block| {
+            let of_tile = move |tile| block.works.iter().map(move |work| load(tile, work));
+            tiles.iter().flat_map(of_tile)
+        });
+        let first = loads.next().unwrap_or(0);
+        run.patch_bytes += first;
+        run.wait(cycles_of(first), |g| &mut g.patch);
+        // Cycles that the codes of the tile before still take.
         let mut draining = 0u64;
-        while let Some((block, tile, part, visits, index)) = steps.next() {
-            run.patch_bytes += load(tile, part);
-            let works: Vec<GroupCycles> = visits
-                .iter()
-                .map(|v| self.work(v, tile, &mut run.activity))
-                .collect();
-            let longest = works.iter().map(GroupCycles::total).max().unwrap_or(0);
-            let next = steps
-                .peek()
-                .map_or(0, |(_, tile, part, ..)| cycles_of(load(tile, part)));
-            let length = longest.max(next);
-            for (group, work) in run.groups.iter_mut().zip(&works) {
-                group.busy += work.busy;
-                group.filler += work.filler;
-                group.pointer += work.pointer;
-                group.imbalance += longest - work.total();
-                group.patch += length - longest;
-            }
-            run.cycles += length;
-            draining = draining.saturating_sub(length);
-            if index + 1 == layout.parts.len() {
+        let mut under = Under::new(layer, image, self.lanes);
+        for block in &layout.blocks {
+            for tile in &tiles {
+                under.fill(image, tile);
+                let biases = &layer.numbers.bias[block.outputs.clone()];
+                let mut sums: Vec<i32> = biases.iter().flat_map(|&b| vec![b; self.lanes]).collect();
+                for work in &block.works {
+                    let next = loads.next().unwrap_or(0);
+                    run.patch_bytes += next;
+                    let length = run.step(self, work, tile, &under, cycles_of(next));
+                    draining = draining.saturating_sub(length);
+                    let visits = work.groups.iter().flat_map(|(_, visits)| visits);
+                    for visit in visits {
+                        let slot = visit.output - block.outputs.start;
+                        let sums = &mut sums[slot * self.lanes..][..self.lanes];
+                        for entry in &visit.entries {
+                            under.multiply(entry.place, entry.weight, sums);
+                        }
+                    }
+                }
                 // The sums of this tile can be handed on once those of the one before are gone.
                 run.wait(draining, |g| &mut g.drain);
                 let of_output = tile.pixels().div_ceil(self.requantized_a_cycle);
                 draining = (block.outputs_a_group * of_output) as u64;
+                for (slot, o) in block.outputs.clone().enumerate() {
+                    for lane in 0..tile.pixels() {
+                        run.sums[tile.pixel(image, lane) * outputs + o] =
+                            sums[slot * self.lanes + lane];
+                    }
+                }
             }
         }
         run.wait(draining, |g| &mut g.drain);
         let activity = &mut run.activity;
-        activity.dense = (image.batch * image.pixels() * layer.weights.rows() * depth) as u64;
+        activity.dense = (image.batch * image.pixels() * outputs * layer.weights.cols()) as u64;
         activity.weight_zero = activity.dense - activity.done - activity.input_zero;
         Ok(run)
-    }
-
-    /// What one group does for a part of a tile.
-    fn work(&self, visits: &Visits, tile: &Tile, activity: &mut Activity) -> GroupCycles {
-        let pixels = tile.pixels() as u64;
-        let mut skipped = 0;
-        for &place in &visits.entries {
-            let live = u64::from(tile.live[place as usize]);
-            activity.done += live;
-            activity.input_zero += pixels - live;
-            match live == 0 && self.skips == Skips::WeightsAndVectors {
-                true => skipped += 1,
-                false => activity.no_pixel += self.lanes as u64 - pixels,
-            }
-        }
-        GroupCycles {
-            busy: visits.entries.len() as u64 - skipped,
-            filler: visits.fillers,
-            pointer: visits.empty,
-            ..GroupCycles::default()
-        }
-    }
-}
-
-impl Tile {
-    fn pixels(&self) -> usize {
-        self.extent[0] * self.extent[1]
     }
 }
 
 impl Run {
+    /// Where its energy goes but for what comes from beyond the chip. A lane fetches a byte of its patch where its
+    /// input is not zero; a patch goes from the scratchpad into the buffers of all groups.
+    pub fn energy(&self, array: &SparseArray, memory: &Memory, energies: &Energies) -> EnergyParts {
+        let buffer = energies.sram_byte_pj(array.patch_bytes);
+        let scratchpad = energies.sram_byte_pj(memory.activation_bytes);
+        let of_group = energies.sram_byte_pj(memory.weight_bytes / array.groups);
+        let entries: u64 = self.groups.iter().map(|g| g.busy + g.filler).sum();
+        let entry_bytes = array.entry_bits() as f64 / 8.0;
+        let filled = scratchpad + array.groups as f64 * buffer;
+        EnergyParts {
+            multiply_pj: self.activity.done as f64 * energies.mac_pj(),
+            inputs_pj: self.activity.done as f64 * buffer + self.patch_bytes as f64 * filled,
+            weights_pj: entries as f64 * entry_bytes * of_group,
+            outputs_pj: self.sums.len() as f64 * scratchpad,
+            dram_pj: 0.0,
+        }
+    }
+
     fn wait(&mut self, cycles: u64, cause: impl Fn(&mut GroupCycles) -> &mut u64) {
         self.cycles += cycles;
         self.groups.iter_mut().for_each(|g| *cause(g) += cycles);
     }
-}
 
-/// The tiles of all images, in order.
-fn tiles(image: &Image, [th, tw]: [usize; 2], conv_groups: usize) -> Vec<Tile> {
-    let [height, width] = image.window.output;
-    let mut tiles = Vec::new();
-    for n in 0..image.batch {
-        for top in (0..height).step_by(th.max(1)) {
-            for left in (0..width).step_by(tw.max(1)) {
-                let extent = [th.min(height - top), tw.min(width - left)];
-                tiles.push(Tile {
-                    extent,
-                    live: live(image, n, [top, left], extent, conv_groups),
-                });
+    /// A part of a tile, while the next patch arrives; gives its cycles.
+    fn step(
+        &mut self,
+        array: &SparseArray,
+        work: &Work,
+        tile: &Tile,
+        under: &Under,
+        next_patch: u64,
+    ) -> u64 {
+        let mut works = vec![GroupCycles::default(); self.groups.len()];
+        for (group, visits) in &work.groups {
+            for visit in visits {
+                let own = self.visit(array, visit, tile, under);
+                works[*group] = works[*group].plus(&own);
             }
         }
+        let longest = works.iter().map(GroupCycles::total).max().unwrap_or(0);
+        let length = longest.max(next_patch);
+        for (group, mut own) in self.groups.iter_mut().zip(works) {
+            own.imbalance = longest - own.total();
+            own.patch = length - longest;
+            *group = group.plus(&own);
+        }
+        self.cycles += length;
+        length
     }
-    tiles
-}
 
-/// Of each place in the depth, how many of the pixels have an input there that is not zero.
-fn live(
-    image: &Image,
-    n: usize,
-    at: [usize; 2],
-    extent: [usize; 2],
-    conv_groups: usize,
-) -> Vec<u8> {
-    let w = &image.window;
-    let [kh, kw] = w.kernel;
-    let of_group = w.channels / conv_groups.max(1);
-    let mut live = vec![0u8; conv_groups * kh * kw * of_group];
-    for y in at[0]..at[0] + extent[0] {
-        for x in at[1]..at[1] + extent[1] {
-            for tap in 0..kh * kw {
-                let Some(start) = image.under(n, [y, x], [tap / kw, tap % kw]) else {
-                    continue;
-                };
-                for (c, &value) in image.values[start..start + w.channels].iter().enumerate() {
-                    let place = (c / of_group * kh * kw + tap) * of_group + c % of_group;
-                    live[place] += u8::from(value != 0);
-                }
+    /// What a group does for an output channel.
+    fn visit(
+        &mut self,
+        array: &SparseArray,
+        visit: &Visit,
+        tile: &Tile,
+        under: &Under,
+    ) -> GroupCycles {
+        let pixels = tile.pixels() as u64;
+        let mut busy = 0;
+        for entry in &visit.entries {
+            let live = under.live(entry.place);
+            self.activity.done += live;
+            self.activity.input_zero += pixels - live;
+            if live == 0 && array.skips == Skips::WeightsAndVectors {
+                self.activity.skipped += pixels;
+                continue;
             }
+            self.activity.no_pixel += array.lanes as u64 - pixels;
+            busy += 1;
+        }
+        GroupCycles {
+            busy,
+            filler: visit.fillers,
+            pointer: u64::from(visit.entries.is_empty()),
+            ..GroupCycles::default()
         }
     }
-    live
 }

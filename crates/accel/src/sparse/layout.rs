@@ -4,6 +4,7 @@ use super::{Skips, SparseArray};
 use crate::{AccelError, Image};
 use secateur_plan::IntegerLayer;
 use serde::Serialize;
+use std::cmp::Reverse;
 use std::ops::Range;
 
 /// How a layer is cut: chosen so that the fewest tiles cover the output, then by the smallest patch.
@@ -17,18 +18,20 @@ pub struct Tiling {
     pub outputs: usize,
 }
 
-/// The weights of one group for one patch.
+/// A weight, and its place in `[conv group, depth]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub place: u32,
+    pub weight: i8,
+}
+
+/// The weights of one output channel for one patch.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Visits {
-    /// Places of entries in `[conv group, depth]`, one output channel behind the other; those that only carry a
-    /// gap on left out.
-    pub entries: Vec<u32>,
-    /// Entries that only carry a gap on.
+pub(super) struct Visit {
+    pub output: usize,
+    pub entries: Vec<Entry>,
+    /// Entries beside these that only carry a gap on.
     pub fillers: u64,
-    /// Output channels that have no weights here, which take a cycle each.
-    pub empty: u64,
-    /// Output channels.
-    pub outputs: u64,
 }
 
 /// A part of the input channels: of some groups of a convolution, some channels of each.
@@ -38,11 +41,21 @@ pub(super) struct Part {
     pub channels: Range<usize>,
 }
 
-/// A block of output channels, by part and group of the array.
+/// What a block's groups do for one part: only groups that have something to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Work {
+    /// Input channels of the part, all groups of the convolution together.
+    pub channels: usize,
+    /// A group, and its visits.
+    pub groups: Vec<(usize, Vec<Visit>)>,
+}
+
+/// A block of output channels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Block {
-    /// `[part][group]`.
-    pub parts: Vec<Vec<Visits>>,
+    pub outputs: Range<usize>,
+    /// What is done for each part of which the block has outputs.
+    pub works: Vec<Work>,
     /// Most output channels of a group.
     pub outputs_a_group: usize,
     /// Bytes of its weights, biases and factors.
@@ -53,7 +66,6 @@ pub(super) struct Block {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Layout {
     pub tiling: Tiling,
-    pub parts: Vec<Part>,
     pub blocks: Vec<Block>,
 }
 
@@ -69,49 +81,54 @@ impl Layout {
         image: &Image,
         weight_bytes: usize,
     ) -> Result<Self, AccelError> {
-        let name = || layer.node.name.clone();
-        let (tile, channels) = tile(array, image).ok_or_else(|| AccelError::TileTooLarge {
-            layer: name(),
-            what: "the patch of one channel",
-            needed_bytes: image.window.kernel.iter().product(),
-            setting: "patch_bytes",
-            bytes: array.patch_bytes,
-        })?;
-        let of_group = image.window.channels / layer.groups.max(1);
-        let parts = parts(layer.groups, of_group, channels);
-        let mut outputs = layer.weights.rows().min(array.groups * array.sums_a_lane);
-        loop {
-            let blocks: Vec<Block> = (0..layer.weights.rows())
-                .step_by(outputs.max(1))
-                .map(|start| {
-                    let rows = start..(start + outputs).min(layer.weights.rows());
-                    Block::new(array, layer, of_group, &parts, rows)
-                })
-                .collect();
-            // One block is worked on while the next arrives.
-            let most = blocks.iter().map(|b| b.weight_bytes).max().unwrap_or(0);
-            if 2 * most <= weight_bytes || blocks.len() == 1 && most <= weight_bytes {
-                return Ok(Self {
-                    tiling: Tiling {
-                        tile,
-                        channels,
-                        outputs,
-                    },
-                    parts,
-                    blocks,
-                });
-            }
-            if outputs <= 1 {
-                return Err(AccelError::TileTooLarge {
-                    layer: name(),
-                    what: "the weights of one output channel, twice,",
-                    needed_bytes: 2 * most,
-                    setting: "weight_bytes",
-                    bytes: weight_bytes,
-                });
-            }
+        let too_large = |what, needed_bytes, setting, bytes| AccelError::TileTooLarge {
+            layer: layer.node.name.clone(),
+            what,
+            needed_bytes,
+            setting,
+            bytes,
+        };
+        let tile = tile(array, image);
+        let patch = patch(image, tile);
+        if patch > array.patch_bytes {
+            let what = "the patch of one channel";
+            return Err(too_large(what, patch, "patch_bytes", array.patch_bytes));
+        }
+        let channels = array.patch_bytes / patch.max(1);
+        let channels = channels.clamp(1, image.window.channels.max(1));
+        let cut = Cut::new(layer, image, channels);
+        let all = layer.weights.rows();
+        let rows: Vec<Row> = (0..all).map(|o| cut.row(array, layer, o)).collect();
+        let bytes_of = |rows: &[Row]| {
+            let bits: usize = rows.iter().map(|row| row.bits).sum();
+            bits.div_ceil(8) + rows.len() * OUTPUT_BYTES
+        };
+        // One block is worked on while the next arrives.
+        let most = |outputs: usize| rows.chunks(outputs).map(bytes_of).max().unwrap_or(0);
+        let mut outputs = all.min(array.groups * array.sums_a_lane).max(1);
+        while outputs > 1 && 2 * most(outputs) > weight_bytes {
             outputs = outputs.div_ceil(2);
         }
+        if 2 * most(outputs) > weight_bytes {
+            let what = "the weights of one output channel, twice,";
+            return Err(too_large(what, 2 * most(1), "weight_bytes", weight_bytes));
+        }
+        let sizes: Vec<usize> = rows.chunks(outputs).map(bytes_of).collect();
+        let mut rows = rows.into_iter();
+        let blocks = sizes.iter().enumerate().map(|(index, &bytes)| {
+            let start = index * outputs;
+            let range = start..(start + outputs).min(all);
+            let rows: Vec<Row> = rows.by_ref().take(range.len()).collect();
+            Block::new(array.groups, &cut.parts, range, rows, bytes)
+        });
+        Ok(Self {
+            tiling: Tiling {
+                tile,
+                channels,
+                outputs,
+            },
+            blocks: blocks.collect(),
+        })
     }
 }
 
@@ -119,129 +136,187 @@ impl Layout {
 pub(super) fn patch(image: &Image, tile: [usize; 2]) -> usize {
     let w = &image.window;
     let along = |axis: usize| {
-        let taps = w.kernel[axis].saturating_sub(1) * w.dilation[axis];
-        tile[axis].saturating_sub(1) * w.stride[axis] + taps + 1
+        let taps = (w.kernel[axis].saturating_sub(1)).saturating_mul(w.dilation[axis]);
+        let steps = (tile[axis].saturating_sub(1)).saturating_mul(w.stride[axis]);
+        steps.saturating_add(taps).saturating_add(1)
     };
-    along(0) * along(1)
+    along(0).saturating_mul(along(1))
 }
 
-/// The tile, and how many channels of its patch a buffer holds.
-fn tile(array: &SparseArray, image: &Image) -> Option<([usize; 2], usize)> {
-    let [height, width] = image.window.output;
-    (0..=array.lanes.ilog2())
-        .map(|log| [1 << log, array.lanes >> log])
-        .filter(|&tile| patch(image, tile) <= array.patch_bytes)
-        .min_by_key(|&[h, w]| (height.div_ceil(h) * width.div_ceil(w), patch(image, [h, w])))
-        .map(|tile| {
-            let fit = array.patch_bytes / patch(image, tile).max(1);
-            (tile, fit.clamp(1, image.window.channels.max(1)))
-        })
+/// The tile: of those whose patch of one channel fits, else the one with the smallest patch.
+fn tile(array: &SparseArray, image: &Image) -> [usize; 2] {
+    let [height, width] = image.window.output.map(|extent| extent.max(1));
+    let tiles = (0..=array.lanes.ilog2()).map(|log| {
+        let (h, w) = (1 << log, array.lanes >> log);
+        [h.min(height), w.min(width)]
+    });
+    let key = |&[h, w]: &[usize; 2]| {
+        let patch = patch(image, [h, w]);
+        let count = height.div_ceil(h) * width.div_ceil(w);
+        match patch <= array.patch_bytes {
+            true => (false, count, patch),
+            false => (true, patch, count),
+        }
+    };
+    tiles.min_by_key(key).unwrap_or([1, 1])
 }
 
-/// Parts of so many channels at most: of one group of the convolution, or several whole ones.
-fn parts(conv_groups: usize, of_group: usize, channels: usize) -> Vec<Part> {
-    let whole = (channels / of_group.max(1)).max(1);
-    let mut parts = Vec::new();
-    for start in (0..conv_groups).step_by(whole) {
-        for first in (0..of_group.max(1)).step_by(channels.max(1)) {
-            parts.push(Part {
-                conv_groups: start..(start + whole).min(conv_groups),
-                channels: first..(first + channels).min(of_group),
-            });
+/// A layer's depth cut into parts of so many channels at most: of one group of the convolution, or several whole ones.
+struct Cut {
+    parts: Vec<Part>,
+    /// Channels of a group of the convolution.
+    of_group: usize,
+    /// Outputs of a group of the convolution.
+    outputs: usize,
+    /// Groups of the convolution in a part.
+    whole: usize,
+    /// Channels of each in a part.
+    channels: usize,
+}
+
+/// An output channel's visits, by part, and what they take.
+struct Row {
+    visits: Vec<(usize, Visit)>,
+    weights: usize,
+    bits: usize,
+}
+
+impl Cut {
+    fn new(layer: &IntegerLayer<'_>, image: &Image, channels: usize) -> Self {
+        let groups = layer.groups.max(1);
+        let outputs = (layer.weights.rows() / groups).max(1);
+        Self::of(groups, image.window.channels / groups, outputs, channels)
+    }
+
+    fn of(groups: usize, of_group: usize, outputs: usize, channels: usize) -> Self {
+        let whole = (channels / of_group.max(1)).max(1);
+        let channels = channels.min(of_group).max(1);
+        let mut parts = Vec::new();
+        for start in (0..groups).step_by(whole) {
+            for first in (0..of_group.max(1)).step_by(channels) {
+                parts.push(Part {
+                    conv_groups: start..(start + whole).min(groups),
+                    channels: first..(first + channels).min(of_group),
+                });
+            }
+        }
+        Self {
+            parts,
+            of_group,
+            outputs,
+            whole,
+            channels,
         }
     }
-    parts
+
+    /// An output channel by part.
+    fn row(&self, array: &SparseArray, layer: &IntegerLayer<'_>, output: usize) -> Row {
+        let conv_group = output / self.outputs;
+        let parts = self.of_group.max(1).div_ceil(self.channels);
+        let first = conv_group / self.whole * parts;
+        let depth = layer.weights.cols();
+        let visit = |part| {
+            let visit = Visit {
+                output,
+                ..Visit::default()
+            };
+            (first + part, visit)
+        };
+        let mut row = Row {
+            visits: (0..parts).map(visit).collect(),
+            weights: 0,
+            bits: 0,
+        };
+        let longest = (1usize << array.gap_bits) - 1;
+        // Behind the last entry of each part, in the order in which the part holds its places.
+        let mut next = vec![0; parts];
+        let mut add = |k: usize, weight: i8| {
+            let (tap, channel) = (k / self.of_group, k % self.of_group);
+            let part = channel / self.channels;
+            let place = tap * self.parts[first + part].channels.len() + channel % self.channels;
+            let (_, visit) = &mut row.visits[part];
+            visit.fillers += ((place - next[part]) / (longest + 1)) as u64;
+            visit.entries.push(Entry {
+                place: (conv_group * depth + k) as u32,
+                weight,
+            });
+            next[part] = place + 1;
+        };
+        let (columns, weights) = layer.weights.row(output);
+        let mut kept = columns.iter().zip(weights).peekable();
+        match array.skips {
+            Skips::Nothing => (0..depth).for_each(|k| {
+                let weight = kept.next_if(|(c, _)| **c as usize == k);
+                add(k, weight.map_or(0, |(_, &w)| w));
+            }),
+            Skips::Weights | Skips::WeightsAndVectors => {
+                kept.for_each(|(&c, &w)| add(c as usize, w))
+            }
+        }
+        let pointer_bits = match array.skips {
+            Skips::Nothing => 0,
+            Skips::Weights | Skips::WeightsAndVectors => POINTER_BITS,
+        };
+        for (_, visit) in &row.visits {
+            row.weights += visit.entries.len();
+            row.bits +=
+                (visit.entries.len() + visit.fillers as usize) * array.entry_bits() + pointer_bits;
+        }
+        row
+    }
 }
 
 impl Block {
     fn new(
-        array: &SparseArray,
-        layer: &IntegerLayer<'_>,
-        of_group: usize,
+        groups: usize,
         parts: &[Part],
-        rows: Range<usize>,
+        outputs: Range<usize>,
+        mut rows: Vec<Row>,
+        weight_bytes: usize,
     ) -> Self {
-        let groups = balanced(array.groups, layer, rows.clone());
-        let of_conv_group = (layer.weights.rows() / layer.groups.max(1)).max(1);
-        let mut bits = 0;
-        let by_part = parts.iter().map(|part| {
-            let by_group = groups.iter().map(|rows| {
-                let mut visits = Visits::default();
-                for &row in rows {
-                    let conv_group = row / of_conv_group;
-                    if part.conv_groups.contains(&conv_group) {
-                        let depth = layer.weights.cols();
-                        let start = (conv_group * depth) as u32;
-                        visits.add(
-                            array,
-                            layer.weights.row(row).0,
-                            of_group,
-                            part,
-                            start..start + depth as u32,
-                        );
+        let shares = balanced(groups, &rows);
+        let outputs_a_group = shares.iter().map(Vec::len).max().unwrap_or(0);
+        let mut works: Vec<Work> = parts
+            .iter()
+            .map(|part| Work {
+                channels: part.conv_groups.len() * part.channels.len(),
+                groups: Vec::new(),
+            })
+            .collect();
+        for (group, share) in shares.iter().enumerate() {
+            for &row in share {
+                for (part, visit) in std::mem::take(&mut rows[row].visits) {
+                    match works[part].groups.last_mut() {
+                        Some((last, visits)) if *last == group => visits.push(visit),
+                        _ => works[part].groups.push((group, vec![visit])),
                     }
                 }
-                let entries = visits.entries.len() + visits.fillers as usize;
-                bits += entries * (8 + array.gap_bits as usize)
-                    + visits.outputs as usize * POINTER_BITS;
-                visits
-            });
-            by_group.collect()
-        });
-        Self {
-            parts: by_part.collect(),
-            outputs_a_group: groups.iter().map(Vec::len).max().unwrap_or(0),
-            weight_bytes: bits.div_ceil(8) + rows.len() * OUTPUT_BYTES,
-        }
-    }
-}
-
-/// Output channels by group: those with most weights first, each to the group with the fewest so far.
-fn balanced(groups: usize, layer: &IntegerLayer<'_>, rows: Range<usize>) -> Vec<Vec<usize>> {
-    let most = rows.len().div_ceil(groups);
-    let weights = |row: usize| layer.weights.row(row).0.len();
-    let mut order: Vec<usize> = rows.collect();
-    order.sort_by_key(|&row| std::cmp::Reverse(weights(row)));
-    let mut shares = vec![(0, Vec::new()); groups];
-    for row in order {
-        let least = shares.iter_mut().filter(|(_, rows)| rows.len() < most);
-        if let Some((sum, rows)) = least.min_by_key(|(sum, rows)| (*sum, rows.len())) {
-            *sum += weights(row).max(1);
-            rows.push(row);
-        }
-    }
-    shares.into_iter().map(|(_, rows)| rows).collect()
-}
-
-impl Visits {
-    /// The entries of an output channel, whose weights are at `columns` of its depth, and that at `places`.
-    fn add(
-        &mut self,
-        array: &SparseArray,
-        columns: &[u32],
-        of_group: usize,
-        part: &Part,
-        places: Range<u32>,
-    ) {
-        self.outputs += 1;
-        let before = self.entries.len();
-        let inside = |k: u32| part.channels.contains(&(k as usize % of_group.max(1)));
-        if array.skips == Skips::Nothing {
-            let all = places.clone().filter(|&k| inside(k - places.start));
-            self.entries.extend(all);
-        } else {
-            let longest = (1usize << array.gap_bits) - 1;
-            let mut next = 0;
-            for &k in columns.iter().filter(|&&k| inside(k)) {
-                let (tap, channel) = (k as usize / of_group, k as usize % of_group);
-                let place = tap * part.channels.len() + channel - part.channels.start;
-                self.fillers += ((place - next) / (longest + 1)) as u64;
-                next = place + 1;
-                self.entries.push(places.start + k);
             }
         }
-        self.empty += u64::from(self.entries.len() == before);
+        works.retain(|work| !work.groups.is_empty());
+        Self {
+            outputs,
+            works,
+            outputs_a_group,
+            weight_bytes,
+        }
     }
+}
+
+/// Rows by group: those with most weights first, each to the group with the fewest so far.
+fn balanced(groups: usize, rows: &[Row]) -> Vec<Vec<usize>> {
+    let most = rows.len().div_ceil(groups);
+    let mut order: Vec<usize> = (0..rows.len()).collect();
+    order.sort_by_key(|&row| Reverse(rows[row].weights));
+    let mut shares = vec![(0, Vec::new()); groups];
+    for row in order {
+        let free = shares.iter_mut().filter(|(_, share)| share.len() < most);
+        if let Some((sum, share)) = free.min_by_key(|(sum, share)| (*sum, share.len())) {
+            *sum += rows[row].weights.max(1);
+            share.push(row);
+        }
+    }
+    shares.into_iter().map(|(_, share)| share).collect()
 }
 
 #[cfg(test)]
@@ -250,23 +325,19 @@ mod tests {
 
     #[test]
     fn parts_cover_all_channels_once() {
-        for (conv_groups, of_group, channels) in
-            [(1, 7, 3), (1, 4, 4), (6, 1, 4), (4, 3, 2), (4, 2, 5)]
+        for (groups, of_group, channels) in [(1, 7, 3), (1, 4, 4), (6, 1, 4), (4, 3, 2), (4, 2, 5)]
         {
-            let mut seen = vec![0; conv_groups * of_group];
-            for part in parts(conv_groups, of_group, channels) {
+            let mut seen = vec![0; groups * of_group];
+            for part in Cut::of(groups, of_group, 1, channels).parts {
                 let size = part.conv_groups.len() * part.channels.len();
                 assert!(size <= channels, "{part:?}");
                 for group in part.conv_groups.clone() {
-                    part.channels
-                        .clone()
-                        .for_each(|c| seen[group * of_group + c] += 1);
+                    let own = part.channels.clone();
+                    own.for_each(|c| seen[group * of_group + c] += 1);
                 }
             }
-            assert!(
-                seen.iter().all(|&n| n == 1),
-                "{conv_groups} {of_group} {channels}"
-            );
+            let once = seen.iter().all(|&n| n == 1);
+            assert!(once, "{groups} {of_group} {channels}");
         }
     }
 }

@@ -264,7 +264,7 @@ fn weights(graph: &Graph) -> Vec<(String, bool)> {
 }
 
 /// Names of the matrices that lie as `[depth, outputs]`.
-fn with_outputs_in_columns(graph: &Graph) -> BTreeSet<String> {
+pub(super) fn with_outputs_in_columns(graph: &Graph) -> BTreeSet<String> {
     let views = prune::views(graph).into_iter();
     views
         .filter(|(_, view)| view.columns)

@@ -56,10 +56,7 @@ fn input(args: &Simulate, graph: &Graph) -> Result<Tensor> {
         let (pixels, dims) = picture::read(graph, file, args.invert, &args.scaling)?;
         return Ok(Tensor::f32(&dims, pixels)?);
     }
-    let dims = match args.shape.shape.as_slice() {
-        [] => network::input_shape(graph, 1, None)?,
-        given => given.to_vec(),
-    };
+    let dims = network::shape(graph, &args.shape.shape, None)?;
     let mut state = 1u64;
     let noise = (0..dims.iter().product()).map(|_| {
         state = state
@@ -72,7 +69,7 @@ fn input(args: &Simulate, graph: &Graph) -> Result<Tensor> {
 
 /// Tells what each layer costs, and the whole.
 fn show(out: &Out, cost: &NetworkCost) {
-    let rows: Vec<Vec<String>> = cost.layers.iter().map(row).collect();
+    let rows: Vec<Vec<String>> = cost.layers.iter().map(|layer| row(cost, layer)).collect();
     let headings = [
         "layer",
         "operator",
@@ -104,27 +101,29 @@ fn show(out: &Out, cost: &NetworkCost) {
     let hosts = cost.layers.iter().filter(|l| l.kind == Kind::Host).count();
     if hosts > 0 {
         out.line(format_args!(
-            "{hosts} steps are a host's, and what they take is not counted: floats, and operators that the machine lacks"
+            "{hosts} steps are a host's, and what they take is not counted, but what goes to and fro: floats, and operators that the machine lacks"
         ));
     }
-    out.line(format_args!(
-        "sums of {right} of {all} layers equal the reference's, to the bit"
-    ));
+    if all > 0 {
+        out.line(format_args!(
+            "sums of {right} of {all} layers equal the reference's, to the bit"
+        ));
+    }
 }
 
 /// What a run takes of energy, and where most of it goes.
 fn energy(cost: &NetworkCost) -> String {
+    let Some(energy) = cost.energy else {
+        return "energy unknown".into();
+    };
     let EnergyParts {
         multiply_pj,
         inputs_pj,
         weights_pj,
         outputs_pj,
         dram_pj,
-    } = cost.energy;
-    let all = cost.energy.total_pj();
-    if all == 0.0 {
-        return "energy unknown".into();
-    }
+    } = energy;
+    let all = energy.total_pj();
     let parts = [
         ("multiplies", multiply_pj),
         ("inputs", inputs_pj),
@@ -132,16 +131,16 @@ fn energy(cost: &NetworkCost) -> String {
         ("outputs", outputs_pj),
         ("DRAM", dram_pj),
     ];
-    let shares = parts.map(|(name, pj)| format!("{name} {:.0} %", 100.0 * pj / all));
+    let shares = parts.map(|(name, pj)| format!("{name} {:.0} %", 100.0 * pj / all.max(1e-9)));
     format!(
         "{:.1} µJ ({}), {:.2} TOPS a watt",
         all / 1e6,
         shares.join(", "),
-        cost.effective_tops_a_watt
+        cost.effective_tops_a_watt().unwrap_or(0.0)
     )
 }
 
-fn row(layer: &LayerCost) -> Vec<String> {
+fn row(cost: &NetworkCost, layer: &LayerCost) -> Vec<String> {
     let activity = &layer.activity;
     let share = |part: u64| match activity.dense {
         0 => String::new(),
@@ -150,7 +149,7 @@ fn row(layer: &LayerCost) -> Vec<String> {
     let host = layer.kind == Kind::Host;
     let busy = match activity.dense {
         0 => String::new(),
-        _ => format!("{:.1} %", 100.0 * layer.cells_busy),
+        _ => format!("{:.1} %", 100.0 * cost.cells_busy(layer)),
     };
     vec![
         layer.name.clone(),
@@ -197,30 +196,37 @@ fn bound(layer: &LayerCost) -> &'static str {
 
 /// Tells what the machines make of the same network.
 fn compare(out: &Out, costs: &[NetworkCost]) {
-    let first = costs[0].microseconds;
     let rows: Vec<Vec<String>> = costs
         .iter()
         .map(|cost| {
-            vec![
+            let layers = cost.layers.iter();
+            let run = layers.filter(|l| l.kind == Kind::Array).count();
+            let mut row = vec![
                 cost.machine.clone(),
-                units::count(cost.cycles as usize),
-                units::short(cost.microseconds / 1e3),
-                format!("{:.2}", cost.microseconds / first),
-                format!("{:.2}", cost.effective_tops),
-                format!("{:.2}", cost.peak_tops),
-                match cost.energy.total_pj() {
-                    0.0 => "-".into(),
-                    pj => format!("{:.1}", pj / 1e6),
-                },
-                units::bytes(cost.dram_bytes),
-            ]
+                run.to_string(),
+                units::rounded(cost.macs),
+            ];
+            row.extend(match run {
+                0 => vec!["-".into(); 6],
+                _ => vec![
+                    units::count(cost.cycles as usize),
+                    units::short(cost.microseconds / 1e3),
+                    format!("{:.2}", cost.effective_tops),
+                    format!("{:.2}", cost.peak_tops),
+                    cost.energy
+                        .map_or("-".into(), |e| format!("{:.1}", e.total_pj() / 1e6)),
+                    units::bytes(cost.dram_bytes),
+                ],
+            });
+            row
         })
         .collect();
     let headings = [
         "machine",
+        "layers",
+        "MACs",
         "cycles",
         "time",
-        "times the first",
         "TOPS",
         "peak TOPS",
         "µJ",

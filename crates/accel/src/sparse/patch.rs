@@ -1,0 +1,101 @@
+//! What lies under a tile of output pixels.
+
+use crate::Image;
+use secateur_plan::IntegerLayer;
+
+/// Output pixels that the lanes work on side by side.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tile {
+    image: usize,
+    at: [usize; 2],
+    pub extent: [usize; 2],
+}
+
+impl Tile {
+    pub fn pixels(&self) -> usize {
+        self.extent[0] * self.extent[1]
+    }
+
+    /// The output pixel of a lane, of all images.
+    pub fn pixel(&self, image: &Image, lane: usize) -> usize {
+        let [y, x] = self.place(lane);
+        self.image * image.pixels() + y * image.window.output[1] + x
+    }
+
+    fn place(&self, lane: usize) -> [usize; 2] {
+        let [_, width] = self.extent;
+        [self.at[0] + lane / width, self.at[1] + lane % width]
+    }
+}
+
+/// The tiles of all images, in order.
+pub(super) fn tiles(image: &Image, [th, tw]: [usize; 2]) -> Vec<Tile> {
+    let [height, width] = image.window.output;
+    let mut tiles = Vec::new();
+    for n in 0..image.batch {
+        for top in (0..height).step_by(th) {
+            for left in (0..width).step_by(tw) {
+                tiles.push(Tile {
+                    image: n,
+                    at: [top, left],
+                    extent: [th.min(height - top), tw.min(width - left)],
+                });
+            }
+        }
+    }
+    tiles
+}
+
+/// The inputs of all lanes by place, `[conv group · depth, lanes]`: zeros beyond the edges.
+pub(super) struct Under {
+    lanes: usize,
+    conv_groups: usize,
+    values: Vec<i16>,
+    /// Lanes whose input is not zero, by place.
+    live: Vec<u8>,
+}
+
+impl Under {
+    pub fn new(layer: &IntegerLayer<'_>, image: &Image, lanes: usize) -> Self {
+        let [kh, kw] = image.window.kernel;
+        let places = image.window.channels * kh * kw;
+        Self {
+            lanes,
+            conv_groups: layer.groups.max(1),
+            values: vec![0; places * lanes],
+            live: vec![0; places],
+        }
+    }
+
+    /// Takes what lies under a tile.
+    pub fn fill(&mut self, image: &Image, tile: &Tile) {
+        self.values.fill(0);
+        self.live.fill(0);
+        let w = &image.window;
+        let [kh, kw] = w.kernel;
+        let of_group = w.channels / self.conv_groups;
+        for lane in 0..tile.pixels() {
+            for tap in 0..kh * kw {
+                let at = image.under(tile.image, tile.place(lane), [tap / kw, tap % kw]);
+                for (c, &value) in at.into_iter().flatten().enumerate() {
+                    let place = (c / of_group * kh * kw + tap) * of_group + c % of_group;
+                    self.values[place * self.lanes + lane] = value;
+                    self.live[place] += u8::from(value != 0);
+                }
+            }
+        }
+    }
+
+    /// Lanes whose input at a place is not zero.
+    pub fn live(&self, place: u32) -> u64 {
+        self.live[place as usize].into()
+    }
+
+    /// Adds to each lane's sum a weight times its input.
+    pub fn multiply(&self, place: u32, weight: i8, sums: &mut [i32]) {
+        let inputs = &self.values[place as usize * self.lanes..][..self.lanes];
+        for (sum, &x) in sums.iter_mut().zip(inputs) {
+            *sum += i32::from(weight) * i32::from(x);
+        }
+    }
+}
