@@ -115,8 +115,8 @@ Examples:
   secateur simulate small.sct --compare systolic-32x32          the same network on a dense array
   secateur simulate small.sct --machine mine.toml --json cost.json
 
-Layers of integers run on the machine; what it lacks is a host's, whose time is not counted. docs/machines.md
-says what a machine's file holds.")]
+Layers of integers run on the machine; what it lacks is a host's, whose time is not counted.
+docs/machines.md says what a machine's file holds.")]
     Simulate(Simulate),
     /// List the machines that come along
     #[command(after_help = "\
