@@ -12,11 +12,14 @@ pub mod energy;
 mod error;
 mod image;
 mod machine;
+pub mod mapper;
 mod network;
+pub mod row_stationary;
 pub mod sparse;
+pub mod spatial;
 pub mod systolic;
 
 pub use error::AccelError;
 pub use image::Image;
-pub use machine::{Array, Machine, Memory};
+pub use machine::{Array, Buffers, Machine, Memory};
 pub use network::{Kind, LayerCost, NetworkCost, simulate};

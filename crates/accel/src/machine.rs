@@ -3,7 +3,9 @@
 use crate::AccelError;
 use crate::eie::Eie;
 use crate::energy::Process;
+use crate::row_stationary::RowStationary;
 use crate::sparse::SparseArray;
+use crate::spatial::Spatial;
 use crate::systolic::Systolic;
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +45,10 @@ pub enum Array {
     Sparse(SparseArray),
     /// A dense grid.
     Systolic(Systolic),
+    /// A block of a dense layer a cycle.
+    Spatial(Spatial),
+    /// A row of a kernel and a row of an image in each cell.
+    RowStationary(RowStationary),
     /// Elements that skip inputs that are zero, too, for products of matrix and vector.
     Eie(Eie),
 }
@@ -61,19 +67,46 @@ pub struct Memory {
     pub dram_bytes_a_cycle: f64,
     /// Elements a cycle of operators without weights.
     pub vector_elements_a_cycle: f64,
+    /// What the two are.
+    #[serde(default)]
+    pub buffers: Buffers,
+}
+
+/// How what lies between the array and memory beyond the chip is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Buffers {
+    /// Two scratchpads: activations stay between steps where there is room, weights arrive a block ahead.
+    #[default]
+    Parted,
+    /// One scratchpad of both sizes together, parted anew for each layer; no activations stay.
+    Shared,
+    /// A cache of both sizes together: what was used least recently makes room, and nothing arrives ahead of its use.
+    Cache,
+}
+
+macro_rules! builtin {
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!("../../../machines/", $name, ".toml")))),*]
+    };
 }
 
 /// The machines that come with the program, by name.
-const BUILTIN: [(&str, &str); 3] = [
-    (
-        "secateur-1tops",
-        include_str!("../../../machines/secateur-1tops.toml"),
-    ),
-    (
-        "systolic-32x32",
-        include_str!("../../../machines/systolic-32x32.toml"),
-    ),
-    ("eie-64", include_str!("../../../machines/eie-64.toml")),
+const BUILTIN: &[(&str, &str)] = builtin![
+    "secateur-1tops",
+    "systolic-32x32",
+    "eie-64",
+    "arm-ml",
+    "nvdla-64",
+    "nvdla-256",
+    "nvdla-512",
+    "nvdla-1024",
+    "nvdla-2048",
+    "xdnn-28x32",
+    "xdnn-56x32",
+    "eyeriss-like",
+    "a100-2to4-tile",
+    "cascade-lake-core",
 ];
 
 impl Machine {
@@ -114,7 +147,17 @@ impl Machine {
         match &self.array {
             Array::Sparse(array) => array.groups * array.lanes,
             Array::Systolic(array) => array.rows * array.columns,
+            Array::Spatial(array) => array.cells(),
+            Array::RowStationary(array) => array.rows * array.columns,
             Array::Eie(array) => array.elements,
+        }
+    }
+
+    /// Bytes of a weight and of an activation.
+    pub(crate) fn operand_bytes(&self) -> u64 {
+        match &self.array {
+            Array::Sparse(array) => array.operand_bytes(),
+            _ => 1,
         }
     }
 
@@ -159,9 +202,17 @@ impl Machine {
                 });
             }
         }
+        let buffers = self.memory.as_ref().map(|m| m.buffers);
         match &self.array {
+            Array::Sparse(_) if buffers == Some(Buffers::Shared) => Err(AccelError::Machine {
+                setting: "buffers",
+                needed: "parted or cache, for a sparse array".into(),
+                found: "shared".into(),
+            }),
             Array::Sparse(array) => array.check(),
             Array::Systolic(array) => array.check(),
+            Array::Spatial(array) => array.check(),
+            Array::RowStationary(array) => array.check(),
             Array::Eie(array) => array.check(),
         }
     }

@@ -1,14 +1,21 @@
 //! A whole network on a machine: layers one behind the other, weights fetched ahead.
 
+mod cache;
+mod placement;
+mod residency;
 mod step;
 mod timeline;
 
-use crate::energy::EnergyParts;
+use crate::energy::{EnergyParts, Moved};
+use crate::mapper::Mapping;
 use crate::sparse::{Activity, GroupCycles, Tiling};
 use crate::{AccelError, Machine};
+use placement::Placement;
+use residency::Need;
 use secateur_model::Tensor;
 use secateur_plan::draft::Draft;
 use serde::Serialize;
+use step::Step;
 use timeline::Timeline;
 
 /// What a network costs on a machine.
@@ -32,8 +39,10 @@ pub struct NetworkCost {
     pub effective_tops: f64,
     /// Operations a second if every cell worked in every cycle.
     pub peak_tops: f64,
-    /// Bytes from and to memory beyond the chip.
-    pub dram_bytes: u64,
+    /// Bytes that it moves, by level.
+    pub moved: Moved,
+    /// Bytes from and to beyond the chip at least, whatever the scratchpads: weights, inputs and answers once.
+    pub dram_least_bytes: u64,
     /// Where the energy goes; `None` for machines of which the model knows none.
     pub energy: Option<EnergyParts>,
 }
@@ -64,14 +73,18 @@ pub struct LayerCost {
     pub cycles: u64,
     /// Cycles beside them in which the machine waited for bytes from beyond the chip.
     pub dram_wait_cycles: u64,
-    /// Bytes from and to memory beyond the chip.
-    pub dram_bytes: u64,
+    /// Bytes from and to beyond the chip at least, whatever the scratchpads: weights once, what a host gives and takes once.
+    pub dram_least_bytes: u64,
+    /// Bytes that it moves, by level.
+    pub moved: Moved,
     /// Multiply-accumulates.
     pub activity: Activity,
     /// Where its energy goes; `None` where the model knows none.
     pub energy: Option<EnergyParts>,
     /// How it was cut, on a sparse array.
     pub tiling: Option<Tiling>,
+    /// How it goes through the scratchpads; `None` where there are none.
+    pub mapping: Option<Mapping>,
     /// Where cycles went, the groups' together, on a sparse array.
     pub groups: Option<GroupCycles>,
     /// Whether the sums that the machine's cells had are what the reference gives, to the bit; `None` where cycles
@@ -106,11 +119,19 @@ pub fn simulate(
     machine.check()?;
     let values = draft.evaluate_all(inputs)?;
     let steps = step::of_network(machine, draft, &values)?;
+    let runs: Vec<(LayerCost, Option<Need>)> =
+        steps.iter().map(Step::run).collect::<Result<_, _>>()?;
+    let needs: Vec<Need> = runs.iter().filter_map(|(_, need)| need.clone()).collect();
+    let mut placement = Placement::new(machine, &needs);
     let mut timeline = Timeline::new(machine);
-    let layers: Vec<LayerCost> = steps
-        .iter()
-        .map(|step| step.cost(&mut timeline))
-        .collect::<Result<_, _>>()?;
+    let mut layers = Vec::new();
+    for (step, (mut cost, need)) in steps.iter().zip(runs) {
+        if let Some(need) = need {
+            placement.place(&need, &mut timeline, &mut cost)?;
+            cost.energy = step.energy(&cost);
+        }
+        layers.push(cost);
+    }
     let of_layers: u64 = layers.iter().map(|l| l.cycles + l.dram_wait_cycles).sum();
     let answer_cycles = (timeline.finish().ceil() as u64).saturating_sub(of_layers);
     let cycles = of_layers + answer_cycles;
@@ -129,7 +150,10 @@ pub fn simulate(
             _ => 2.0 * macs as f64 / microseconds / 1e6,
         },
         peak_tops: machine.peak_tops(),
-        dram_bytes: layers.iter().map(|l| l.dram_bytes).sum(),
+        moved: layers
+            .iter()
+            .fold(Moved::default(), |sum, l| sum.plus(&l.moved)),
+        dram_least_bytes: layers.iter().map(|l| l.dram_least_bytes).sum(),
         energy: energies.reduce(|sum, layer| sum.plus(&layer)),
         layers,
     })

@@ -34,6 +34,20 @@ pub struct SparseArray {
     pub requantized_a_cycle: usize,
     /// What takes no cycle.
     pub skips: Skips,
+    /// Whether a lane whose input is zero neither fetches nor multiplies.
+    #[serde(default = "yes")]
+    pub gates_inputs: bool,
+    /// Bits of a weight and of an activation: 8, or 16 for what the same codes would cost in wider cells.
+    #[serde(default = "eight")]
+    pub operand_bits: u32,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn eight() -> u32 {
+    8
 }
 
 /// What takes no cycle.
@@ -52,9 +66,24 @@ impl SparseArray {
     /// Bits of a weight as the array holds it.
     pub(crate) fn entry_bits(&self) -> usize {
         match self.skips {
-            Skips::Nothing => 8,
-            Skips::Weights | Skips::WeightsAndVectors => 8 + self.gap_bits as usize,
+            Skips::Nothing => self.operand_bits as usize,
+            Skips::Weights | Skips::WeightsAndVectors => {
+                (self.operand_bits + self.gap_bits) as usize
+            }
         }
+    }
+
+    /// Multiply-accumulates that take energy.
+    pub(crate) fn multiplies(&self, activity: &Activity) -> u64 {
+        match self.gates_inputs {
+            true => activity.done,
+            false => activity.in_cells(),
+        }
+    }
+
+    /// Bytes of a weight and of an activation.
+    pub(crate) fn operand_bytes(&self) -> u64 {
+        u64::from(self.operand_bits / 8)
     }
 
     /// Whether it can be built.
@@ -76,6 +105,13 @@ impl SparseArray {
                 });
             }
         }
-        Ok(())
+        match self.operand_bits {
+            8 | 16 => Ok(()),
+            found => Err(AccelError::Machine {
+                setting: "operand_bits",
+                needed: "8 or 16".into(),
+                found: found.to_string(),
+            }),
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! Dense systolic arrays (SCALE-Sim; Samajdar et al., ISPASS 2020): no zero is skipped, and cycles follow
 //! from the extents alone.
 
-use crate::energy::{Energies, EnergyParts};
-use crate::{AccelError, Memory};
+use crate::AccelError;
+use crate::energy::Moved;
 use serde::{Deserialize, Serialize};
 
 /// A grid of multiply-accumulate cells that pass operands on to their neighbours.
@@ -118,30 +118,26 @@ impl Systolic {
         }
     }
 
-    /// Where the energy of a layer goes but for what comes from beyond the chip: every cell multiplies what it is
-    /// given, and each fold fetches its operands anew.
-    pub fn energy(&self, layer: &Product, memory: &Memory, energies: &Energies) -> EnergyParts {
-        let activations = energies.sram_byte_pj(memory.activation_bytes);
-        let weights = energies.sram_byte_pj(memory.weight_bytes);
+    /// What a layer moves within the chip: each fold fetches its operands anew.
+    pub fn moved(&self, layer: &Product) -> Moved {
         let (pixels, depth, outputs) = (
-            layer.pixels as f64,
-            layer.depth as f64,
-            layer.outputs as f64,
+            layer.pixels as u64,
+            layer.depth as u64,
+            layer.outputs as u64,
         );
-        let of_columns = layer.outputs.div_ceil(self.columns) as f64;
-        let of_rows = layer.pixels.div_ceil(self.rows) as f64;
-        let of_depth = layer.depth.div_ceil(self.rows) as f64;
-        let (weight_bytes, sums) = match self.dataflow {
-            Dataflow::OutputStationary => (depth * outputs * of_rows, 0.0),
+        let of_columns = layer.outputs.div_ceil(self.columns) as u64;
+        let of_rows = layer.pixels.div_ceil(self.rows) as u64;
+        let of_depth = layer.depth.div_ceil(self.rows) as u64;
+        let (weights, sums) = match self.dataflow {
+            Dataflow::OutputStationary => (depth * outputs * of_rows, 0),
             // Sums of 4 bytes go out and come in again between folds along the depth.
-            Dataflow::WeightStationary => (depth * outputs, 8.0 * (of_depth - 1.0).max(0.0)),
+            Dataflow::WeightStationary => (depth * outputs, 4 * of_depth.saturating_sub(1)),
         };
-        EnergyParts {
-            multiply_pj: layer.macs() as f64 * energies.mac_pj(),
-            inputs_pj: pixels * depth * of_columns * activations,
-            weights_pj: weight_bytes * weights,
-            outputs_pj: pixels * outputs * (1.0 + sums) * activations,
-            dram_pj: 0.0,
+        Moved {
+            activations_read_bytes: pixels * depth * of_columns + pixels * outputs * sums,
+            activations_written_bytes: pixels * outputs * (1 + sums),
+            weights_read_bytes: weights,
+            ..Moved::default()
         }
     }
 

@@ -1,12 +1,14 @@
 //! One step of a network: who runs it, what it takes, what it moves.
 
-use super::timeline::{Timeline, Traffic};
+use super::residency::{Need, Value};
 use super::{Kind, LayerCost};
 use crate::eie::{Columns, Eie};
-use crate::energy::{Energies, EnergyParts};
+use crate::energy::{BytePrices, EnergyParts, Moved};
+use crate::mapper::Extents;
 use crate::sparse::Activity;
+use crate::spatial::{self, Shape};
 use crate::systolic::Product;
-use crate::{AccelError, Array, Image, Machine};
+use crate::{AccelError, Array, Buffers, Image, Machine, Memory};
 use secateur_model::{DType, Data, Node, Op, Tensor, quant};
 use secateur_plan::IntegerLayer;
 use secateur_plan::draft::Draft;
@@ -18,10 +20,10 @@ pub(super) struct Step<'a> {
     node: &'a Node,
     work: Work<'a>,
     output: &'a Tensor,
-    /// Elements of what it reads on the chip.
-    reads: usize,
-    /// Of these, bytes that a host gives.
-    from_host: usize,
+    /// Values that it reads, each once, and their bytes.
+    reads: Vec<(Value, u64)>,
+    gives: Value,
+    given_bytes: u64,
     /// Whether a host reads what it gives, or it is an answer.
     to_host: bool,
 }
@@ -44,39 +46,46 @@ pub(super) fn of_network<'a>(
     draft: &'a Draft,
     values: &'a HashMap<String, Tensor>,
 ) -> Result<Vec<Step<'a>>, AccelError> {
-    let mut on_chip: HashSet<&str> = HashSet::new();
+    // Reshaped values are those that they were.
+    let mut values_by_name: HashMap<&str, Value> = HashMap::new();
     let mut steps = Vec::new();
     for node in &draft.graph.nodes {
         let tensor = |name: Option<&str>| name.and_then(|name| values.get(name));
         let (Some(input), Some(output)) = (tensor(node.input(0)), tensor(node.output(0))) else {
             continue;
         };
-        if reshapes(&node.op) {
-            if node.input(0).is_some_and(|name| on_chip.contains(name)) {
-                on_chip.extend(node.output(0));
-            }
-            continue;
-        }
-        let work = Work::of(machine, draft, node, input, output)?;
         let computed = node
             .reads()
             .filter(|name| !draft.graph.constants.contains_key(*name));
-        let read: Vec<&str> = computed.collect();
-        let elements = |name: &&str| values.get(*name).map_or(0, |t| t.shape().elements());
-        let from_host = read.iter().filter(|name| !on_chip.contains(**name));
-        let step = Step {
+        let mut reads = Vec::new();
+        for name in computed {
+            let next = values_by_name.len();
+            let value = *values_by_name.entry(name).or_insert(next);
+            let bytes = values.get(name).map_or(0, |t| bytes(machine, t));
+            if !reads.contains(&(value, bytes)) {
+                reads.push((value, bytes));
+            }
+        }
+        let gives = match (reshapes(&node.op), reads.first()) {
+            (true, Some((value, _))) => *value,
+            _ => values_by_name.len(),
+        };
+        if let Some(name) = node.output(0) {
+            values_by_name.insert(name, gives);
+        }
+        if reshapes(&node.op) {
+            continue;
+        }
+        steps.push(Step {
             machine,
             node,
+            work: Work::of(machine, draft, node, input, output)?,
             output,
-            reads: read.iter().map(elements).sum(),
-            from_host: from_host.map(elements).sum(),
+            reads,
+            gives,
+            given_bytes: bytes(machine, output),
             to_host: false,
-            work,
-        };
-        if step.kind() != Kind::Host {
-            on_chip.extend(node.output(0));
-        }
-        steps.push(step);
+        });
     }
     // What leaves: answers, and what a host reads, reshaped or not.
     let mut leaving: HashSet<&str> = draft
@@ -103,6 +112,15 @@ pub(super) fn of_network<'a>(
             .is_some_and(|name| leaving.contains(name));
     }
     Ok(steps)
+}
+
+/// What a value takes on the chip and beyond it.
+fn bytes(machine: &Machine, tensor: &Tensor) -> u64 {
+    let of_element = match tensor.data() {
+        Data::U8(_) | Data::I8(_) => machine.operand_bytes(),
+        _ => 4,
+    };
+    tensor.shape().elements() as u64 * of_element
 }
 
 /// Whether an operator gives what it is given, under another shape.
@@ -141,7 +159,8 @@ impl<'a> Work<'a> {
 }
 
 impl Step<'_> {
-    fn kind(&self) -> Kind {
+    /// Who runs it.
+    pub fn kind(&self) -> Kind {
         match self.work {
             Work::Layer(..) | Work::Vector(..) => Kind::Array,
             Work::Codes => Kind::Vector,
@@ -149,43 +168,68 @@ impl Step<'_> {
         }
     }
 
-    /// What it costs; goes on in time.
-    pub fn cost(&self, timeline: &mut Timeline) -> Result<LayerCost, AccelError> {
-        let energies = self.machine.process.energies();
+    /// What it costs with its operands there, and what it needs to have there; `None` for a host's.
+    pub fn run(&self) -> Result<(LayerCost, Option<Need>), AccelError> {
         let mut cost = LayerCost {
             name: self.node.name.clone(),
             operator: self.node.op.name().to_owned(),
             kind: self.kind(),
             cycles: 0,
             dram_wait_cycles: 0,
-            dram_bytes: 0,
+            dram_least_bytes: 0,
+            moved: Moved::default(),
             activity: Activity::default(),
             energy: None,
             tiling: None,
+            mapping: None,
             groups: None,
             exact: None,
         };
-        let weights = match &self.work {
-            Work::Layer(layer, image) => self.multiply(layer, image, &energies, &mut cost)?,
+        let extents = match &self.work {
+            Work::Layer(layer, image) => Extents {
+                blocks: self.multiply(layer, image, &mut cost)?,
+                ..self.rows_of(image)
+            },
             Work::Vector(layer, x, columns, codebook) => {
                 self.multiply_vector(layer, x, columns, codebook, &mut cost)?;
-                Vec::new()
+                return Ok((cost, None));
             }
             Work::Codes => {
-                self.pass(&energies, &mut cost);
-                Vec::new()
+                self.pass(&mut cost);
+                self.rows_of_codes()
             }
-            Work::Host => return Ok(cost),
+            Work::Host => return Ok((cost, None)),
         };
-        let traffic = self.traffic(&weights);
-        let share = cost.cycles as f64 / traffic.len() as f64;
-        let waited: f64 = traffic.iter().map(|t| timeline.block(t, share)).sum();
-        cost.dram_wait_cycles = waited.round() as u64;
-        cost.dram_bytes = traffic.iter().map(Traffic::total).sum();
-        if let Some(energy) = &mut cost.energy {
-            energy.dram_pj = cost.dram_bytes as f64 * energies.dram_byte_pj();
-        }
-        Ok(cost)
+        let need = Need {
+            extents,
+            reads: self.reads.clone(),
+            gives: self.gives,
+            leaves: self.to_host,
+        };
+        Ok((cost, Some(need)))
+    }
+
+    /// Where the energy of a step that has run and been placed goes.
+    pub fn energy(&self, cost: &LayerCost) -> Option<EnergyParts> {
+        let memory = self.machine.memory.as_ref()?;
+        let energies = self.machine.process.energies();
+        let (multiplies, bits, weight_bytes, buffer_bytes) = match &self.machine.array {
+            Array::Sparse(array) => (
+                array.multiplies(&cost.activity),
+                array.operand_bits,
+                memory.weight_bytes / array.groups,
+                array.patch_bytes,
+            ),
+            _ => (cost.activity.done, 8, memory.weight_bytes, 1),
+        };
+        let prices = BytePrices {
+            activations_pj: energies.sram_byte_pj(memory.activation_bytes),
+            weights_pj: energies.sram_byte_pj(weight_bytes),
+            buffers_pj: energies.sram_byte_pj(buffer_bytes),
+            dram_pj: energies.dram_byte_pj(),
+        };
+        let mac_pj = energies.mac_pj(bits);
+        Some(EnergyParts::of(multiplies, mac_pj, &cost.moved, &prices))
     }
 
     /// A layer on an array of ours or a dense one; gives the bytes of its blocks.
@@ -193,45 +237,74 @@ impl Step<'_> {
         &self,
         layer: &IntegerLayer<'_>,
         image: &Image,
-        energies: &Energies,
         cost: &mut LayerCost,
     ) -> Result<Vec<u64>, AccelError> {
-        let (outputs, depth) = (layer.weights.rows(), layer.weights.cols());
-        let pixels = image.batch * image.pixels();
-        match (&self.machine.array, &self.machine.memory) {
-            (Array::Sparse(array), Some(memory)) => {
+        let Some(memory) = &self.machine.memory else {
+            return Ok(Vec::new());
+        };
+        let shape = Shape::of(layer, image);
+        let dense = shape.macs();
+        let (cycles, moved, outputs_at_once) = match &self.machine.array {
+            Array::Sparse(array) => {
                 let run = array.run(layer, image, memory)?;
                 cost.cycles = run.cycles;
                 cost.activity = run.activity;
                 cost.tiling = Some(run.tiling);
                 cost.groups = run.groups.iter().copied().reduce(|a, b| a.plus(&b));
-                cost.energy = Some(run.energy(array, memory, energies));
-                cost.exact = Some(self.agrees(layer, &run.sums, pixels / image.batch.max(1)));
-                Ok(run.block_bytes.iter().map(|&b| b as u64).collect())
+                cost.moved = run.moved(array);
+                cost.exact = Some(self.agrees(layer, &run.sums, image.pixels()));
+                return Ok(run.block_bytes.iter().map(|&b| b as u64).collect());
             }
-            (Array::Systolic(array), Some(memory)) => {
-                let groups = layer.groups.max(1);
+            Array::Systolic(array) => {
                 let product = Product {
-                    pixels,
-                    depth,
-                    outputs: outputs / groups,
+                    pixels: shape.pixels,
+                    depth: layer.weights.cols(),
+                    outputs: shape.outputs,
                 };
-                let dense = product.macs() * groups as u64;
-                cost.cycles = array.cycles(&product).total() * groups as u64;
-                let energy = array.energy(&product, memory, energies);
-                cost.energy = Some(energy.times(groups as f64));
-                cost.activity = Activity {
-                    dense,
-                    done: dense,
-                    ..Activity::default()
-                };
-                // Weights of 8 bits, biases and factors, in blocks of half the scratchpad.
-                let bytes = (depth * outputs + 8 * outputs) as u64;
-                let block = (memory.weight_bytes as u64 / 2).max(1);
-                Ok(shares(bytes, bytes.div_ceil(block).max(1)))
+                let groups = shape.groups as u64;
+                let cycles = array.cycles(&product).total() * groups;
+                (cycles, array.moved(&product).times(groups), array.columns)
             }
-            _ => Ok(Vec::new()),
-        }
+            Array::Spatial(array) => {
+                let two_of_four = spatial::is_two_of_four(layer, shape.channels);
+                let moved = array.moved(&shape, image.window.output[1]);
+                (array.cycles(&shape, two_of_four), moved, array.outputs)
+            }
+            Array::RowStationary(array) => {
+                let moved = array.moved(&shape, image.window.output);
+                (array.cycles(&shape, image.window.output), moved, 1)
+            }
+            Array::Eie(_) => return Ok(Vec::new()),
+        };
+        cost.cycles = cycles;
+        cost.moved = moved;
+        cost.activity = Activity {
+            dense,
+            done: dense,
+            ..Activity::default()
+        };
+        Ok(self.dense_blocks(layer, outputs_at_once, memory))
+    }
+
+    /// The weights of a dense layer, their biases and factors, in as few blocks as fit half of
+    /// their scratchpad each.
+    fn dense_blocks(
+        &self,
+        layer: &IntegerLayer<'_>,
+        outputs_at_once: usize,
+        memory: &Memory,
+    ) -> Vec<u64> {
+        let (outputs, depth) = (layer.weights.rows(), layer.weights.cols());
+        let bytes = (outputs * (depth + OUTPUT_BYTES)) as u64;
+        let passes = outputs.div_ceil(outputs_at_once.max(1)) as u64;
+        let blocks = match memory.buffers {
+            // They are joined where it is parted.
+            Buffers::Shared => passes,
+            Buffers::Parted | Buffers::Cache => {
+                bytes.div_ceil((memory.weight_bytes as u64 / 2).max(1))
+            }
+        };
+        shares(bytes, blocks.max(1))
     }
 
     /// A layer on EIE, which holds its weights.
@@ -266,46 +339,48 @@ impl Step<'_> {
     }
 
     /// An operator without weights.
-    fn pass(&self, energies: &Energies, cost: &mut LayerCost) {
-        if let Some(memory) = &self.machine.memory {
-            let given = self.output.shape().elements();
-            let moved = self.reads.max(given) as f64;
-            cost.cycles = (moved / memory.vector_elements_a_cycle).ceil() as u64;
-            let byte = energies.sram_byte_pj(memory.activation_bytes);
-            cost.energy = Some(EnergyParts {
-                inputs_pj: self.reads as f64 * byte,
-                outputs_pj: given as f64 * byte,
-                ..EnergyParts::default()
-            });
+    fn pass(&self, cost: &mut LayerCost) {
+        let Some(memory) = &self.machine.memory else {
+            return;
+        };
+        let read: u64 = self.reads.iter().map(|(_, bytes)| bytes).sum();
+        let elements = read.max(self.given_bytes) / self.machine.operand_bytes();
+        cost.cycles = (elements as f64 / memory.vector_elements_a_cycle).ceil() as u64;
+        cost.moved = Moved {
+            activations_read_bytes: read,
+            activations_written_bytes: self.given_bytes,
+            ..Moved::default()
+        };
+    }
+
+    /// What a layer reads and gives, row by row of its outputs.
+    fn rows_of(&self, image: &Image) -> Extents {
+        let window = &image.window;
+        let inputs: u64 = self.reads.iter().map(|(_, bytes)| bytes).sum();
+        let taps = (window.kernel[0].saturating_sub(1) * window.dilation[0] + 1) as u64;
+        let row = inputs / (image.batch * window.input[0]).max(1) as u64;
+        Extents {
+            blocks: Vec::new(),
+            inputs,
+            outputs: self.given_bytes,
+            rows: (image.batch * window.output[0]) as u64,
+            halo: row * taps.saturating_sub(window.stride[0] as u64),
         }
     }
 
-    /// What each block moves. Where the scratchpad does not hold a step's inputs and outputs, the former come anew for
-    /// every block and the latter leave.
-    fn traffic(&self, weights: &[u64]) -> Vec<Traffic> {
-        let width = match self.output.data() {
-            Data::U8(_) | Data::I8(_) => 1,
-            _ => 4,
+    /// What an operator without weights reads and gives, in rows of its outputs.
+    fn rows_of_codes(&self) -> Extents {
+        let rows = match self.output.shape().dims() {
+            &[n, _, h, _] => n * h,
+            dims => dims.iter().product::<usize>().min(64),
         };
-        let given = self.output.shape().elements() * width;
-        let memory = self.machine.memory.as_ref();
-        let spills = memory.is_some_and(|m| self.reads + given > m.activation_bytes);
-        let blocks = weights.len().max(1);
-        let leaving = match memory.is_some() && (self.to_host || spills) {
-            true => shares(given as u64, blocks as u64),
-            false => vec![0; blocks],
-        };
-        (0..blocks)
-            .map(|block| Traffic {
-                weights: weights.get(block).copied().unwrap_or(0),
-                inputs: match (memory, spills, block) {
-                    (Some(_), true, _) => self.reads as u64,
-                    (Some(_), false, 0) => self.from_host as u64,
-                    _ => 0,
-                },
-                outputs: leaving[block],
-            })
-            .collect()
+        Extents {
+            blocks: Vec::new(),
+            inputs: self.reads.iter().map(|(_, bytes)| bytes).sum(),
+            outputs: self.given_bytes,
+            rows: rows as u64,
+            halo: 0,
+        }
     }
 
     /// Whether sums, `[n · pixels, outputs]`, are what the reference gave, as codes or reals.
@@ -331,6 +406,9 @@ impl Step<'_> {
         })
     }
 }
+
+/// Bytes of a bias and a factor.
+const OUTPUT_BYTES: usize = 8;
 
 /// A number in so many parts as equal as can be.
 fn shares(all: u64, parts: u64) -> Vec<u64> {

@@ -1,6 +1,6 @@
 //! When memory beyond the chip and the array are busy.
 
-use crate::Machine;
+use crate::{Buffers, Machine};
 
 /// Bytes of a block of a step from and to beyond the chip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -35,6 +35,8 @@ pub(super) struct Timeline {
     memory_free: f64,
     /// Bytes that the block before gave and that have not left yet.
     leaving: u64,
+    /// Whether bytes move while the array works.
+    overlaps: bool,
 }
 
 impl Timeline {
@@ -47,12 +49,17 @@ impl Timeline {
             other_half_free: 0.0,
             memory_free: 0.0,
             leaving: 0,
+            overlaps: memory.is_none_or(|m| m.buffers != Buffers::Cache),
         }
     }
 
     /// A block of so many cycles; gives those in which the array waited.
     pub fn block(&mut self, traffic: &Traffic, cycles: f64) -> f64 {
         let before = self.end;
+        if !self.overlaps {
+            self.end = self.move_bytes(traffic.total(), self.end) + cycles;
+            return self.end - before - cycles;
+        }
         let mut start = self.end;
         if traffic.weights > 0 {
             start = start.max(self.move_bytes(traffic.weights, self.half_free));
@@ -128,5 +135,14 @@ mod tests {
         };
         assert_eq!(timeline.block(&traffic, 50.0), 30.0);
         assert_eq!(timeline.finish(), 100.0);
+    }
+
+    #[test]
+    fn what_is_not_fetched_ahead_is_waited_for() {
+        let mut timeline = timeline();
+        timeline.overlaps = false;
+        assert_eq!(timeline.block(&weights(100), 50.0), 100.0);
+        assert_eq!(timeline.block(&weights(40), 10.0), 40.0);
+        assert_eq!(timeline.finish(), 200.0);
     }
 }

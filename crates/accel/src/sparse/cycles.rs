@@ -3,7 +3,7 @@
 use super::layout::{Layout, Visit, Work, patch};
 use super::patch::{Tile, Under, tiles};
 use super::{Skips, SparseArray, Tiling};
-use crate::energy::{Energies, EnergyParts};
+use crate::energy::Moved;
 use crate::{AccelError, Image, Memory};
 use secateur_plan::IntegerLayer;
 use serde::Serialize;
@@ -119,7 +119,10 @@ impl SparseArray {
             block_bytes: layout.blocks.iter().map(|b| b.weight_bytes).collect(),
             patch_bytes: 0,
         };
-        let load = |tile: &Tile, work: &Work| (work.channels * patch(image, tile.extent)) as u64;
+        let operand_bytes = self.operand_bytes();
+        let load = |tile: &Tile, work: &Work| {
+            (work.channels * patch(image, tile.extent)) as u64 * operand_bytes
+        };
         let cycles_of = |bytes: u64| (bytes as f64 / memory.activation_bytes_a_cycle).ceil() as u64;
         // A patch arrives while the one before is worked off, whatever tile or block it is of.
         let mut loads = layout.blocks.iter().flat_map(|block| {
@@ -172,21 +175,18 @@ impl SparseArray {
 }
 
 impl Run {
-    /// Where its energy goes but for what comes from beyond the chip. A lane fetches a byte of its patch where its
-    /// input is not zero; a patch goes from the scratchpad into the buffers of all groups.
-    pub fn energy(&self, array: &SparseArray, memory: &Memory, energies: &Energies) -> EnergyParts {
-        let buffer = energies.sram_byte_pj(array.patch_bytes);
-        let scratchpad = energies.sram_byte_pj(memory.activation_bytes);
-        let of_group = energies.sram_byte_pj(memory.weight_bytes / array.groups);
+    /// What it moves within the chip. A lane that is gated fetches a byte of its patch only where its input is not
+    /// zero; a patch goes from the scratchpad into the buffers of all groups.
+    pub fn moved(&self, array: &SparseArray) -> Moved {
         let entries: u64 = self.groups.iter().map(|g| g.busy + g.filler).sum();
-        let entry_bytes = array.entry_bits() as f64 / 8.0;
-        let filled = scratchpad + array.groups as f64 * buffer;
-        EnergyParts {
-            multiply_pj: self.activity.done as f64 * energies.mac_pj(),
-            inputs_pj: self.activity.done as f64 * buffer + self.patch_bytes as f64 * filled,
-            weights_pj: entries as f64 * entry_bytes * of_group,
-            outputs_pj: self.sums.len() as f64 * scratchpad,
-            dram_pj: 0.0,
+        let operand_bytes = array.operand_bytes();
+        Moved {
+            activations_read_bytes: self.patch_bytes,
+            activations_written_bytes: self.sums.len() as u64 * operand_bytes,
+            weights_read_bytes: entries * array.entry_bits() as u64 / 8,
+            buffers_read_bytes: array.multiplies(&self.activity) * operand_bytes,
+            buffers_written_bytes: self.patch_bytes * array.groups as u64,
+            ..Moved::default()
         }
     }
 

@@ -89,7 +89,7 @@ impl Layout {
             bytes,
         };
         let tile = tile(array, image);
-        let patch = patch(image, tile);
+        let patch = patch(image, tile) * array.operand_bytes() as usize;
         if patch > array.patch_bytes {
             let what = "the patch of one channel";
             return Err(too_large(what, patch, "patch_bytes", array.patch_bytes));
@@ -151,7 +151,7 @@ fn tile(array: &SparseArray, image: &Image) -> [usize; 2] {
         [h.min(height), w.min(width)]
     });
     let key = |&[h, w]: &[usize; 2]| {
-        let patch = patch(image, [h, w]);
+        let patch = patch(image, [h, w]) * array.operand_bytes() as usize;
         let count = height.div_ceil(h) * width.div_ceil(w);
         match patch <= array.patch_bytes {
             true => (false, count, patch),

@@ -1,0 +1,212 @@
+//! How a layer goes through the scratchpads: the order of its loops, and what of it stays on the chip, so that the
+//! fewest bytes come from beyond it.
+//!
+//! A layer is cut into *bands* of output rows and *blocks* of outputs. Either a block of weights stays while all bands
+//! pass by, or a band stays while all blocks do. All cuts are tried; of equal ones the first is taken, so that a
+//! layer is always mapped alike.
+
+use serde::Serialize;
+
+/// What a layer reads and gives, in bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Extents {
+    /// Weights of each block of outputs; none for operators without weights.
+    pub blocks: Vec<u64>,
+    /// Inputs.
+    pub inputs: u64,
+    /// Outputs.
+    pub outputs: u64,
+    /// Rows of outputs: what a band cannot be smaller than one of.
+    pub rows: u64,
+    /// Inputs that two bands share.
+    pub halo: u64,
+}
+
+/// What stays while the rest passes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// Weights come once, inputs for every block.
+    WeightsStay,
+    /// Inputs come once, weights for every band.
+    PixelsStay,
+}
+
+/// How inputs and outputs lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Held {
+    /// Both whole on the chip.
+    Both,
+    /// Inputs whole on the chip, outputs leave band by band.
+    Inputs,
+    /// Outputs whole on the chip, inputs come band by band.
+    Outputs,
+    /// Neither: both pass by in bands.
+    Neither,
+}
+
+/// How a layer goes through the scratchpads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Mapping {
+    /// The order of its loops.
+    pub order: Order,
+    /// What of it is on the chip.
+    pub held: Held,
+    /// Bands of output rows.
+    pub bands: u64,
+    /// Blocks of outputs.
+    pub blocks: u64,
+    /// Bytes that it needs of the scratchpad for activations.
+    pub activation_bytes: u64,
+}
+
+impl Held {
+    /// All there are, the best first.
+    pub(crate) const ALL: [Self; 4] = [Self::Both, Self::Inputs, Self::Outputs, Self::Neither];
+
+    /// Whether the inputs are whole on the chip.
+    pub fn inputs(self) -> bool {
+        matches!(self, Self::Both | Self::Inputs)
+    }
+
+    /// Whether the outputs are.
+    pub fn outputs(self) -> bool {
+        matches!(self, Self::Both | Self::Outputs)
+    }
+}
+
+impl Extents {
+    /// All weights.
+    pub fn weights(&self) -> u64 {
+        self.blocks.iter().sum()
+    }
+
+    /// Bytes of the scratchpad that a layer cannot do without.
+    pub fn least_activation_bytes(&self) -> u64 {
+        self.activation_bytes(Held::Neither, self.rows.max(1))
+    }
+
+    /// Bytes of the scratchpad for activations: what passes by in bands is there twice, the band that is worked on and
+    /// the next.
+    fn activation_bytes(&self, held: Held, bands: u64) -> u64 {
+        let band = |all: u64, halo: u64| match bands {
+            1 => all,
+            _ => (2 * (all.div_ceil(bands) + halo)).min(all),
+        };
+        let inputs = match held.inputs() {
+            true => self.inputs,
+            false => band(self.inputs, self.halo),
+        };
+        let outputs = match held.outputs() {
+            true => self.outputs,
+            false => band(self.outputs, 0),
+        };
+        inputs + outputs
+    }
+
+    /// The mapping with the fewest bytes from beyond the chip of those that hold so much on it; `None` where none fits.
+    pub fn map(&self, held: Held, free_bytes: u64) -> Option<Mapping> {
+        let most = match held {
+            Held::Both => 1,
+            _ => self.rows.max(1),
+        };
+        // The fewest bands that fit: more only add halos and passes over weights.
+        let fits = |bands: &u64| self.activation_bytes(held, *bands) <= free_bytes;
+        let bands = (1..=most).find(fits)?;
+        let mapping = |order| Mapping {
+            order,
+            held,
+            bands,
+            blocks: self.blocks.len().max(1) as u64,
+            activation_bytes: self.activation_bytes(held, bands),
+        };
+        let orders = [Order::WeightsStay, Order::PixelsStay].map(mapping);
+        let total = |m: &Mapping| m.weights(self) + m.inputs(self);
+        orders.into_iter().min_by_key(total)
+    }
+}
+
+impl Mapping {
+    /// Bytes of weights from beyond the chip: one block stays there whole, of several each comes for each band.
+    pub fn weights(&self, extents: &Extents) -> u64 {
+        match (self.order, self.blocks) {
+            (Order::PixelsStay, 2..) => self.bands * extents.weights(),
+            _ => extents.weights(),
+        }
+    }
+
+    /// Bytes of inputs that pass by; none where they are held.
+    pub fn inputs(&self, extents: &Extents) -> u64 {
+        if self.held.inputs() {
+            return 0;
+        }
+        let once = extents.inputs + (self.bands - 1) * extents.halo;
+        match (self.order, self.bands) {
+            (Order::WeightsStay, 2..) => self.blocks * once,
+            _ => once,
+        }
+    }
+
+    /// How many times the blocks are gone through.
+    pub fn passes(&self) -> u64 {
+        match self.order {
+            Order::WeightsStay => 1,
+            Order::PixelsStay => self.bands,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layer() -> Extents {
+        Extents {
+            blocks: vec![300, 300, 200],
+            inputs: 1000,
+            outputs: 2000,
+            rows: 10,
+            halo: 20,
+        }
+    }
+
+    #[test]
+    fn what_fits_is_held() {
+        let both = layer().map(Held::Both, 3000).unwrap();
+        assert_eq!((both.bands, both.inputs(&layer())), (1, 0));
+        assert_eq!(layer().map(Held::Both, 2999), None);
+        let inputs = layer().map(Held::Inputs, 2000).unwrap();
+        assert_eq!((inputs.bands, inputs.activation_bytes), (4, 2000));
+    }
+
+    #[test]
+    fn the_order_with_fewer_bytes_is_taken() {
+        // Two bands: weights twice are 1600 + 1020, inputs three times 800 + 3060.
+        let wide = layer().map(Held::Neither, 3000 - 1).unwrap();
+        assert_eq!((wide.order, wide.bands), (Order::PixelsStay, 3));
+        assert_eq!(
+            (wide.weights(&layer()), wide.inputs(&layer())),
+            (2400, 1040)
+        );
+        // Ten bands: weights ten times are 8000.
+        let narrow = layer().map(Held::Neither, 640).unwrap();
+        assert_eq!((narrow.order, narrow.bands), (Order::WeightsStay, 10));
+        assert_eq!(
+            narrow.weights(&layer()) + narrow.inputs(&layer()),
+            800 + 3 * 1180
+        );
+        assert_eq!(layer().least_activation_bytes(), 640);
+        assert_eq!(layer().map(Held::Neither, 639), None);
+    }
+
+    #[test]
+    fn one_block_comes_once_whatever_the_order() {
+        let one = Extents {
+            blocks: vec![800],
+            ..layer()
+        };
+        let mapping = one.map(Held::Neither, 640).unwrap();
+        assert_eq!(mapping.weights(&one) + mapping.inputs(&one), 800 + 1180);
+    }
+}
