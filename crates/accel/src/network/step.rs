@@ -24,6 +24,8 @@ pub(super) struct Step<'a> {
     from_host: usize,
     /// Whether a host reads what it gives, or it is an answer.
     to_host: bool,
+    /// Spans of a layer that are recorded.
+    most_spans: usize,
 }
 
 /// What is to be done.
@@ -43,6 +45,7 @@ pub(super) fn of_network<'a>(
     machine: &'a Machine,
     draft: &'a Draft,
     values: &'a HashMap<String, Tensor>,
+    most_spans: usize,
 ) -> Result<Vec<Step<'a>>, AccelError> {
     let mut on_chip: HashSet<&str> = HashSet::new();
     let mut steps = Vec::new();
@@ -71,6 +74,7 @@ pub(super) fn of_network<'a>(
             reads: read.iter().map(elements).sum(),
             from_host: from_host.map(elements).sum(),
             to_host: false,
+            most_spans,
             work,
         };
         if step.kind() != Kind::Host {
@@ -163,7 +167,10 @@ impl Step<'_> {
             energy: None,
             tiling: None,
             groups: None,
+            folds: None,
+            elements: None,
             exact: None,
+            spans: Vec::new(),
         };
         let weights = match &self.work {
             Work::Layer(layer, image) => self.multiply(layer, image, &energies, &mut cost)?,
@@ -200,13 +207,14 @@ impl Step<'_> {
         let pixels = image.batch * image.pixels();
         match (&self.machine.array, &self.machine.memory) {
             (Array::Sparse(array), Some(memory)) => {
-                let run = array.run(layer, image, memory)?;
+                let run = array.run_recording(layer, image, memory, self.most_spans)?;
                 cost.cycles = run.cycles;
                 cost.activity = run.activity;
                 cost.tiling = Some(run.tiling);
                 cost.groups = run.groups.iter().copied().reduce(|a, b| a.plus(&b));
                 cost.energy = Some(run.energy(array, memory, energies));
                 cost.exact = Some(self.agrees(layer, &run.sums, pixels / image.batch.max(1)));
+                cost.spans = run.spans;
                 Ok(run.block_bytes.iter().map(|&b| b as u64).collect())
             }
             (Array::Systolic(array), Some(memory)) => {
@@ -217,7 +225,9 @@ impl Step<'_> {
                     outputs: outputs / groups,
                 };
                 let dense = product.macs() * groups as u64;
-                cost.cycles = array.cycles(&product).total() * groups as u64;
+                let folds = array.cycles(&product).times(groups as u64);
+                cost.cycles = folds.total();
+                cost.folds = Some(folds);
                 let energy = array.energy(&product, memory, energies);
                 cost.energy = Some(energy.times(groups as f64));
                 cost.activity = Activity {
@@ -251,6 +261,7 @@ impl Step<'_> {
         let weights = layer.weights.len() as u64;
         let dense = (layer.weights.rows() * layer.weights.cols()) as u64;
         cost.cycles = run.cycles;
+        cost.elements = run.elements.iter().copied().reduce(|a, b| a.plus(&b));
         cost.activity = Activity {
             dense,
             weight_zero: dense - weights,
