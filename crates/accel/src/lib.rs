@@ -22,4 +22,4 @@ pub mod systolic;
 pub use error::AccelError;
 pub use image::Image;
 pub use machine::{Array, Buffers, Machine, Memory};
-pub use network::{Kind, LayerCost, NetworkCost, simulate};
+pub use network::{Busy, Cause, Evaluated, Kind, Lane, LayerCost, NetworkCost, simulate};

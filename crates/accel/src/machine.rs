@@ -1,5 +1,7 @@
 //! Machines as files.
 
+mod settings;
+
 use crate::AccelError;
 use crate::eie::Eie;
 use crate::energy::Process;

@@ -18,7 +18,7 @@ pub struct Extents {
     pub outputs: u64,
     /// Rows of outputs: what a band cannot be smaller than one of.
     pub rows: u64,
-    /// Inputs that two bands share.
+    /// Inputs that a band shares with the next: they are still there when it comes.
     pub halo: u64,
 }
 
@@ -92,7 +92,7 @@ impl Extents {
     fn activation_bytes(&self, held: Held, bands: u64) -> u64 {
         let band = |all: u64, halo: u64| match bands {
             1 => all,
-            _ => (2 * (all.div_ceil(bands) + halo)).min(all),
+            _ => (2 * all.div_ceil(bands) + halo).min(all),
         };
         let inputs = match held.inputs() {
             true => self.inputs,
@@ -125,6 +125,29 @@ impl Extents {
         let total = |m: &Mapping| m.weights(self) + m.inputs(self);
         orders.into_iter().min_by_key(total)
     }
+
+    /// Parts one scratchpad among weights and what passes by: blocks are joined, as many as make the fewest bytes from
+    /// beyond the chip. Two lie there, the one that is worked on and the next, or one where there is no more room. `None`
+    /// where not even that fits.
+    pub fn part(&self, bytes: u64) -> Option<(Self, Mapping)> {
+        let joined = |at_once: usize, there: u64| {
+            let blocks = self.blocks.chunks(at_once).map(|c| c.iter().sum());
+            let joined = Self {
+                blocks: blocks.collect(),
+                ..self.clone()
+            };
+            let there = there.min(joined.blocks.len() as u64);
+            let weights = there * joined.blocks.iter().max().copied().unwrap_or(0);
+            let mapping = joined.map(Held::Neither, bytes.checked_sub(weights)?)?;
+            Some((joined, mapping))
+        };
+        let best = |there| {
+            let ways = (1..=self.blocks.len().max(1)).rev();
+            let ways = ways.filter_map(|at_once| joined(at_once, there));
+            ways.min_by_key(|(extents, mapping)| mapping.weights(extents) + mapping.inputs(extents))
+        };
+        best(2).or_else(|| best(1))
+    }
 }
 
 impl Mapping {
@@ -141,10 +164,9 @@ impl Mapping {
         if self.held.inputs() {
             return 0;
         }
-        let once = extents.inputs + (self.bands - 1) * extents.halo;
         match (self.order, self.bands) {
-            (Order::WeightsStay, 2..) => self.blocks * once,
-            _ => once,
+            (Order::WeightsStay, 2..) => self.blocks * extents.inputs,
+            _ => extents.inputs,
         }
     }
 
@@ -182,22 +204,22 @@ mod tests {
 
     #[test]
     fn the_order_with_fewer_bytes_is_taken() {
-        // Two bands: weights twice are 1600 + 1020, inputs three times 800 + 3060.
-        let wide = layer().map(Held::Neither, 3000 - 1).unwrap();
+        // Three bands: weights three times are 2400 + 1000, inputs three times 800 + 3000.
+        let wide = layer().map(Held::Neither, 2999).unwrap();
         assert_eq!((wide.order, wide.bands), (Order::PixelsStay, 3));
         assert_eq!(
             (wide.weights(&layer()), wide.inputs(&layer())),
-            (2400, 1040)
+            (2400, 1000)
         );
         // Ten bands: weights ten times are 8000.
-        let narrow = layer().map(Held::Neither, 640).unwrap();
+        let narrow = layer().map(Held::Neither, 620).unwrap();
         assert_eq!((narrow.order, narrow.bands), (Order::WeightsStay, 10));
         assert_eq!(
-            narrow.weights(&layer()) + narrow.inputs(&layer()),
-            800 + 3 * 1180
+            (narrow.weights(&layer()), narrow.inputs(&layer())),
+            (800, 3000)
         );
-        assert_eq!(layer().least_activation_bytes(), 640);
-        assert_eq!(layer().map(Held::Neither, 639), None);
+        assert_eq!(layer().least_activation_bytes(), 620);
+        assert_eq!(layer().map(Held::Neither, 619), None);
     }
 
     #[test]
@@ -206,7 +228,30 @@ mod tests {
             blocks: vec![800],
             ..layer()
         };
-        let mapping = one.map(Held::Neither, 640).unwrap();
-        assert_eq!(mapping.weights(&one) + mapping.inputs(&one), 800 + 1180);
+        let mapping = one.map(Held::Neither, 620).unwrap();
+        assert_eq!(mapping.weights(&one) + mapping.inputs(&one), 1800);
+    }
+
+    #[test]
+    fn a_shared_scratchpad_is_parted_for_the_fewest_bytes() {
+        let layer = Extents {
+            blocks: vec![100; 8],
+            inputs: 1000,
+            outputs: 10,
+            rows: 10,
+            halo: 0,
+        };
+        let parted = |bytes| {
+            let (extents, mapping) = layer.part(bytes).unwrap();
+            let bytes = mapping.weights(&extents) + mapping.inputs(&extents);
+            (extents.blocks.len(), mapping.bands, bytes)
+        };
+        // Everything at once; weights whole and inputs in bands; neither.
+        assert_eq!(parted(1810), (1, 1, 1800));
+        assert_eq!(parted(1300), (1, 5, 1800));
+        assert_eq!(parted(420), (8, 10, 8800));
+        // No room for the next block beside the one that is worked on.
+        assert_eq!(parted(310), (8, 10, 8800));
+        assert!(layer.part(300).is_none());
     }
 }

@@ -1,20 +1,27 @@
 //! A whole network on a machine: layers one behind the other, weights fetched ahead.
 
 mod cache;
+mod causes;
 mod placement;
 mod residency;
 mod step;
 mod timeline;
 
+pub use causes::Cause;
+pub use timeline::{Busy, Lane};
+
+use crate::eie::ElementCycles;
 use crate::energy::{EnergyParts, Moved};
 use crate::mapper::Mapping;
-use crate::sparse::{Activity, GroupCycles, Tiling};
+use crate::sparse::{Activity, GroupCycles, Span, Tiling};
+use crate::systolic::Cycles;
 use crate::{AccelError, Machine};
 use placement::Placement;
 use residency::Need;
 use secateur_model::Tensor;
 use secateur_plan::draft::Draft;
 use serde::Serialize;
+use std::collections::HashMap;
 use step::Step;
 use timeline::Timeline;
 
@@ -45,6 +52,9 @@ pub struct NetworkCost {
     pub dram_least_bytes: u64,
     /// Where the energy goes; `None` for machines of which the model knows none.
     pub energy: Option<EnergyParts>,
+    /// What was busy when; empty unless it was [recorded](Evaluated::recorded).
+    #[serde(skip)]
+    pub busy: Vec<Busy>,
 }
 
 /// Who runs a step.
@@ -87,9 +97,16 @@ pub struct LayerCost {
     pub mapping: Option<Mapping>,
     /// Where cycles went, the groups' together, on a sparse array.
     pub groups: Option<GroupCycles>,
+    /// Where cycles went, on a systolic array.
+    pub folds: Option<Cycles>,
+    /// Where cycles went, the elements' together, on EIE.
+    pub elements: Option<ElementCycles>,
     /// Whether the sums that the machine's cells had are what the reference gives, to the bit; `None` where cycles
     /// follow from the extents and nothing is summed.
     pub exact: Option<bool>,
+    /// What the groups of a sparse array did first; empty unless it was [recorded](Evaluated::recorded).
+    #[serde(skip)]
+    pub spans: Vec<Span>,
 }
 
 impl NetworkCost {
@@ -106,6 +123,93 @@ impl NetworkCost {
     }
 }
 
+/// A network with what each of its steps gives for an input: what any number of machines are costed on.
+#[derive(Debug)]
+pub struct Evaluated<'a> {
+    draft: &'a Draft,
+    values: HashMap<String, Tensor>,
+}
+
+/// Spans of a layer that are recorded.
+const MOST_SPANS: usize = 64;
+
+impl<'a> Evaluated<'a> {
+    /// Evaluates a network by the reference.
+    ///
+    /// # Errors
+    /// An input that the network does not take.
+    pub fn new(draft: &'a Draft, inputs: &[(&str, &Tensor)]) -> Result<Self, AccelError> {
+        let values = draft.evaluate_all(inputs)?;
+        Ok(Self { draft, values })
+    }
+
+    /// Runs it on a machine, layer by layer.
+    ///
+    /// # Errors
+    /// A machine that cannot be built; a layer that the machine's memories cannot hold.
+    pub fn cost(&self, machine: &Machine) -> Result<NetworkCost, AccelError> {
+        self.run(machine, false)
+    }
+
+    /// [Runs](Self::cost) it, and records what is busy when: memory, the array, and at the beginning of each layer its
+    /// groups.
+    ///
+    /// # Errors
+    /// As [`cost`](Self::cost).
+    pub fn recorded(&self, machine: &Machine) -> Result<NetworkCost, AccelError> {
+        self.run(machine, true)
+    }
+
+    fn run(&self, machine: &Machine, recording: bool) -> Result<NetworkCost, AccelError> {
+        machine.check()?;
+        let spans = match recording {
+            true => MOST_SPANS,
+            false => 0,
+        };
+        let steps = step::of_network(machine, self.draft, &self.values, spans)?;
+        let runs: Vec<(LayerCost, Option<Need>)> =
+            steps.iter().map(Step::run).collect::<Result<_, _>>()?;
+        let needs: Vec<Need> = runs.iter().filter_map(|(_, need)| need.clone()).collect();
+        let mut placement = Placement::new(machine, &needs);
+        let mut timeline = Timeline::new(machine, recording);
+        let mut layers = Vec::with_capacity(steps.len());
+        for (index, (step, (mut cost, need))) in steps.iter().zip(runs).enumerate() {
+            timeline.begin(index);
+            if let Some(need) = need {
+                placement.place(&need, &mut timeline, &mut cost)?;
+                cost.energy = step.energy(&cost);
+            }
+            layers.push(cost);
+        }
+        let of_layers: u64 = layers.iter().map(|l| l.cycles + l.dram_wait_cycles).sum();
+        let answer_cycles = (timeline.finish().ceil() as u64).saturating_sub(of_layers);
+        let cycles = of_layers + answer_cycles;
+        let microseconds = cycles as f64 / machine.clock_mhz;
+        let macs = layers.iter().map(|l| l.activity.dense).sum();
+        let energies = layers.iter().filter_map(|layer| layer.energy);
+        Ok(NetworkCost {
+            machine: machine.name.clone(),
+            cells: machine.cells(),
+            answer_cycles,
+            cycles,
+            microseconds,
+            macs,
+            effective_tops: match cycles {
+                0 => 0.0,
+                _ => 2.0 * macs as f64 / microseconds / 1e6,
+            },
+            peak_tops: machine.peak_tops(),
+            moved: layers
+                .iter()
+                .fold(Moved::default(), |sum, l| sum.plus(&l.moved)),
+            dram_least_bytes: layers.iter().map(|l| l.dram_least_bytes).sum(),
+            energy: energies.reduce(|sum, layer| sum.plus(&layer)),
+            layers,
+            busy: timeline.recorded(),
+        })
+    }
+}
+
 /// Runs a network on an input, layer by layer.
 ///
 /// # Errors
@@ -117,44 +221,5 @@ pub fn simulate(
     inputs: &[(&str, &Tensor)],
 ) -> Result<NetworkCost, AccelError> {
     machine.check()?;
-    let values = draft.evaluate_all(inputs)?;
-    let steps = step::of_network(machine, draft, &values)?;
-    let runs: Vec<(LayerCost, Option<Need>)> =
-        steps.iter().map(Step::run).collect::<Result<_, _>>()?;
-    let needs: Vec<Need> = runs.iter().filter_map(|(_, need)| need.clone()).collect();
-    let mut placement = Placement::new(machine, &needs);
-    let mut timeline = Timeline::new(machine);
-    let mut layers = Vec::new();
-    for (step, (mut cost, need)) in steps.iter().zip(runs) {
-        if let Some(need) = need {
-            placement.place(&need, &mut timeline, &mut cost)?;
-            cost.energy = step.energy(&cost);
-        }
-        layers.push(cost);
-    }
-    let of_layers: u64 = layers.iter().map(|l| l.cycles + l.dram_wait_cycles).sum();
-    let answer_cycles = (timeline.finish().ceil() as u64).saturating_sub(of_layers);
-    let cycles = of_layers + answer_cycles;
-    let microseconds = cycles as f64 / machine.clock_mhz;
-    let macs = layers.iter().map(|l| l.activity.dense).sum();
-    let energies = layers.iter().filter_map(|layer| layer.energy);
-    Ok(NetworkCost {
-        machine: machine.name.clone(),
-        cells: machine.cells(),
-        answer_cycles,
-        cycles,
-        microseconds,
-        macs,
-        effective_tops: match cycles {
-            0 => 0.0,
-            _ => 2.0 * macs as f64 / microseconds / 1e6,
-        },
-        peak_tops: machine.peak_tops(),
-        moved: layers
-            .iter()
-            .fold(Moved::default(), |sum, l| sum.plus(&l.moved)),
-        dram_least_bytes: layers.iter().map(|l| l.dram_least_bytes).sum(),
-        energy: energies.reduce(|sum, layer| sum.plus(&layer)),
-        layers,
-    })
+    Evaluated::new(draft, inputs)?.cost(machine)
 }

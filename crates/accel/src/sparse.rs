@@ -10,7 +10,7 @@ mod cycles;
 mod layout;
 mod patch;
 
-pub use cycles::{Activity, GroupCycles, Run};
+pub use cycles::{Activity, GroupCycles, Run, Span};
 pub use layout::Tiling;
 
 use crate::AccelError;

@@ -69,7 +69,7 @@ impl Product {
 }
 
 /// Where the cycles of a layer go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Cycles {
     /// Weights go to their cells before the first product.
     pub load: u64,
@@ -83,6 +83,15 @@ impl Cycles {
     /// All of them.
     pub fn total(&self) -> u64 {
         self.load + self.skew + self.stream
+    }
+
+    /// So many times these.
+    pub fn times(&self, n: u64) -> Self {
+        Self {
+            load: self.load * n,
+            skew: self.skew * n,
+            stream: self.stream * n,
+        }
     }
 }
 

@@ -272,7 +272,7 @@ fn what_the_scratchpad_does_not_hold_goes_beyond_the_chip() {
     let net = lowered("vgg-small", [3, 32, 32], Form::PrunedInt8);
     let ours = Machine::builtin("secateur-1tops").unwrap();
     let mut small = ours.clone();
-    small.memory.as_mut().unwrap().activation_bytes = 8192;
+    small.memory.as_mut().unwrap().activation_bytes = 32768;
     let (held, spilled) = (on(&ours, &net), on(&small, &net));
     assert!(spilled.moved.dram_bytes() > held.moved.dram_bytes() + 100_000);
     assert!(spilled.cycles > held.cycles);

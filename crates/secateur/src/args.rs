@@ -114,6 +114,9 @@ Examples:
   secateur simulate small.sct --machine secateur-1tops --input digit.png
   secateur simulate small.sct --compare systolic-32x32          the same network on a dense array
   secateur simulate small.sct --machine mine.toml --json cost.json
+  secateur simulate small.sct --compare systolic-32x32 --html machine.html
+  secateur simulate small.sct --sweep array.groups=4..64 --html groups.html
+  secateur simulate small.sct --sweep array.groups=8,16,32 --sweep memory.dram_bytes_a_cycle=6.4..51.2
 
 Layers of integers run on the machine; what it lacks is a host's, whose time is not counted.
 docs/machines.md says what a machine's file holds.")]

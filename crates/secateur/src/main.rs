@@ -19,6 +19,7 @@ mod roofline;
 mod run_folder;
 mod samples;
 mod score;
+mod sweep;
 mod units;
 
 use clap::Parser;

@@ -1,5 +1,6 @@
 //! What an argument may be; anything else is bad usage (exit status 2).
 
+use crate::sweep::Axis;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use secateur_data::KnownSet;
 use secateur_model::zoo;
@@ -28,6 +29,11 @@ pub fn html(text: &str) -> Result<PathBuf, String> {
 /// A recipe's file.
 pub fn toml(text: &str) -> Result<PathBuf, String> {
     with_extension(text, &["toml"])
+}
+
+/// A setting of a machine and its values.
+pub fn sweep(text: &str) -> Result<Axis, String> {
+    text.parse()
 }
 
 /// A length of time, in seconds.

@@ -8,6 +8,7 @@ pub mod html;
 mod layers;
 mod png;
 mod sensitivity;
+pub mod simulation;
 pub mod svg;
 mod time;
 mod weights;

@@ -7,6 +7,7 @@
 
 use super::{Columns, Eie};
 use crate::AccelError;
+use serde::Serialize;
 
 /// Cycles from the last entry to its sum in memory (code, product, sum, write), and the one in which the end is
 /// seen.
@@ -32,7 +33,7 @@ pub struct Run {
 }
 
 /// Where the cycles of one element went; together they are those of the engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct ElementCycles {
     /// It multiplied.
     pub busy: u64,
@@ -52,6 +53,18 @@ impl ElementCycles {
     /// All of them.
     pub fn total(&self) -> u64 {
         self.busy + self.filler + self.pointer + self.imbalance + self.starved + self.done
+    }
+
+    /// These and those of another element.
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            busy: self.busy + other.busy,
+            filler: self.filler + other.filler,
+            pointer: self.pointer + other.pointer,
+            imbalance: self.imbalance + other.imbalance,
+            starved: self.starved + other.starved,
+            done: self.done + other.done,
+        }
     }
 }
 

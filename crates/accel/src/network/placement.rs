@@ -4,7 +4,6 @@ use super::LayerCost;
 use super::cache::Cache;
 use super::residency::{Need, Placed, Residency, Value};
 use super::timeline::{Timeline, Traffic};
-use crate::mapper::{Extents, Held, Mapping};
 use crate::{AccelError, Buffers, Machine, Memory};
 use std::collections::BTreeSet;
 
@@ -66,7 +65,8 @@ impl<'a> Placement<'a> {
             }
             State::Shared => {
                 let both = (memory.activation_bytes + memory.weight_bytes) as u64;
-                let (extents, mapping) = part(extents, both)
+                let (extents, mapping) = extents
+                    .part(both)
                     .ok_or_else(|| too_large(need, cost, memory.activation_bytes))?;
                 (Placed::passing(mapping).traffic(&extents), Some(mapping))
             }
@@ -93,24 +93,6 @@ impl<'a> Placement<'a> {
     }
 }
 
-/// Parts a scratchpad among the weights and the activations of a layer: blocks are joined, as many as make the fewest bytes
-/// from beyond the chip. Two lie there, the one that is worked on and the next.
-fn part(extents: &Extents, bytes: u64) -> Option<(Extents, Mapping)> {
-    let joined = |at_once: usize| {
-        let blocks = extents.blocks.chunks(at_once).map(|c| c.iter().sum());
-        let joined = Extents {
-            blocks: blocks.collect(),
-            ..extents.clone()
-        };
-        let there = joined.blocks.len().min(2) as u64;
-        let weights = there * joined.blocks.iter().max().copied().unwrap_or(0);
-        let mapping = joined.map(Held::Neither, bytes.checked_sub(weights)?)?;
-        Some((joined, mapping))
-    };
-    let ways = (1..=extents.blocks.len().max(1)).rev().filter_map(joined);
-    ways.min_by_key(|(extents, mapping)| mapping.weights(extents) + mapping.inputs(extents))
-}
-
 fn too_large(need: &Need, cost: &LayerCost, bytes: usize) -> AccelError {
     AccelError::TileTooLarge {
         layer: cost.name.clone(),
@@ -118,35 +100,5 @@ fn too_large(need: &Need, cost: &LayerCost, bytes: usize) -> AccelError {
         needed_bytes: need.extents.least_activation_bytes() as usize,
         setting: "activation_bytes",
         bytes,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_shared_scratchpad_is_parted_for_the_fewest_bytes() {
-        let layer = Extents {
-            blocks: vec![100; 8],
-            inputs: 1000,
-            outputs: 10,
-            rows: 10,
-            halo: 0,
-        };
-        let parted = |bytes| {
-            let (extents, mapping) = part(&layer, bytes).unwrap();
-            (
-                extents.blocks.len(),
-                mapping.bands,
-                mapping.weights(&extents) + mapping.inputs(&extents),
-            )
-        };
-        // Everything at once; weights whole and inputs in bands; inputs whole and weights in blocks.
-        assert_eq!(parted(1810), (1, 1, 1800));
-        assert_eq!(parted(1300), (1, 5, 1800));
-        assert_eq!(parted(1010 + 200), (1, 5, 1800));
-        assert_eq!(parted(420), (8, 10, 8800));
-        assert!(part(&layer, 200).is_none());
     }
 }

@@ -26,6 +26,8 @@ pub(super) struct Step<'a> {
     given_bytes: u64,
     /// Whether a host reads what it gives, or it is an answer.
     to_host: bool,
+    /// Spans of a layer that are recorded.
+    most_spans: usize,
 }
 
 /// What is to be done.
@@ -45,6 +47,7 @@ pub(super) fn of_network<'a>(
     machine: &'a Machine,
     draft: &'a Draft,
     values: &'a HashMap<String, Tensor>,
+    most_spans: usize,
 ) -> Result<Vec<Step<'a>>, AccelError> {
     // Reshaped values are those that they were.
     let mut values_by_name: HashMap<&str, Value> = HashMap::new();
@@ -85,6 +88,7 @@ pub(super) fn of_network<'a>(
             gives,
             given_bytes: bytes(machine, output),
             to_host: false,
+            most_spans,
         });
     }
     // What leaves: answers, and what a host reads, reshaped or not.
@@ -183,7 +187,10 @@ impl Step<'_> {
             tiling: None,
             mapping: None,
             groups: None,
+            folds: None,
+            elements: None,
             exact: None,
+            spans: Vec::new(),
         };
         let extents = match &self.work {
             Work::Layer(layer, image) => Extents {
@@ -246,13 +253,14 @@ impl Step<'_> {
         let dense = shape.macs();
         let (cycles, moved, outputs_at_once) = match &self.machine.array {
             Array::Sparse(array) => {
-                let run = array.run(layer, image, memory)?;
+                let run = array.run_recording(layer, image, memory, self.most_spans)?;
                 cost.cycles = run.cycles;
                 cost.activity = run.activity;
                 cost.tiling = Some(run.tiling);
                 cost.groups = run.groups.iter().copied().reduce(|a, b| a.plus(&b));
                 cost.moved = run.moved(array);
                 cost.exact = Some(self.agrees(layer, &run.sums, image.pixels()));
+                cost.spans = run.spans;
                 return Ok(run.block_bytes.iter().map(|&b| b as u64).collect());
             }
             Array::Systolic(array) => {
@@ -262,8 +270,10 @@ impl Step<'_> {
                     outputs: shape.outputs,
                 };
                 let groups = shape.groups as u64;
-                let cycles = array.cycles(&product).total() * groups;
-                (cycles, array.moved(&product).times(groups), array.columns)
+                let folds = array.cycles(&product).times(groups);
+                cost.folds = Some(folds);
+                let moved = array.moved(&product).times(groups);
+                (folds.total(), moved, array.columns)
             }
             Array::Spatial(array) => {
                 let two_of_four = spatial::is_two_of_four(layer, shape.channels);
@@ -324,6 +334,7 @@ impl Step<'_> {
         let weights = layer.weights.len() as u64;
         let dense = (layer.weights.rows() * layer.weights.cols()) as u64;
         cost.cycles = run.cycles;
+        cost.elements = run.elements.iter().copied().reduce(|a, b| a.plus(&b));
         cost.activity = Activity {
             dense,
             weight_zero: dense - weights,

@@ -25,6 +25,21 @@ pub struct Run {
     pub block_bytes: Vec<usize>,
     /// Bytes from the scratchpad into patches.
     pub patch_bytes: u64,
+    /// What the groups did first, as far as it was to be recorded.
+    pub spans: Vec<Span>,
+    /// Spans that are recorded.
+    most_spans: usize,
+}
+
+/// A stretch of time from whose beginning to whose end no group gets ahead of the others: a part of a tile, or a wait of all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Span {
+    /// The block of output channels.
+    pub block: usize,
+    /// The cycle in which it begins.
+    pub start: u64,
+    /// What each group does in it.
+    pub groups: Vec<GroupCycles>,
 }
 
 /// Where the cycles of a group went; together they are those of the array.
@@ -106,6 +121,20 @@ impl SparseArray {
         image: &Image,
         memory: &Memory,
     ) -> Result<Run, AccelError> {
+        self.run_recording(layer, image, memory, 0)
+    }
+
+    /// [Runs](Self::run) a layer and records its first spans, so many at the most.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_recording(
+        &self,
+        layer: &IntegerLayer<'_>,
+        image: &Image,
+        memory: &Memory,
+        most_spans: usize,
+    ) -> Result<Run, AccelError> {
         self.check()?;
         let layout = Layout::new(self, layer, image, memory.weight_bytes)?;
         let outputs = layer.weights.rows();
@@ -118,6 +147,8 @@ impl SparseArray {
             activity: Activity::default(),
             block_bytes: layout.blocks.iter().map(|b| b.weight_bytes).collect(),
             patch_bytes: 0,
+            spans: Vec::new(),
+            most_spans,
         };
         let operand_bytes = self.operand_bytes();
         let load = |tile: &Tile, work: &Work| {
@@ -131,11 +162,11 @@ impl SparseArray {
         });
         let first = loads.next().unwrap_or(0);
         run.patch_bytes += first;
-        run.wait(cycles_of(first), |g| &mut g.patch);
+        run.wait(0, cycles_of(first), |g| &mut g.patch);
         // Cycles that the codes of the tile before still take.
         let mut draining = 0u64;
         let mut under = Under::new(layer, image, self.lanes);
-        for block in &layout.blocks {
+        for (index, block) in layout.blocks.iter().enumerate() {
             for tile in &tiles {
                 under.fill(image, tile);
                 let biases = &layer.numbers.bias[block.outputs.clone()];
@@ -143,7 +174,8 @@ impl SparseArray {
                 for work in &block.works {
                     let next = loads.next().unwrap_or(0);
                     run.patch_bytes += next;
-                    let length = run.step(self, work, tile, &under, cycles_of(next));
+                    let works = run.works(self, work, tile, &under);
+                    let length = run.step(index, works, cycles_of(next));
                     draining = draining.saturating_sub(length);
                     let visits = work.groups.iter().flat_map(|(_, visits)| visits);
                     for visit in visits {
@@ -155,7 +187,7 @@ impl SparseArray {
                     }
                 }
                 // The sums of this tile can be handed on once those of the one before are gone.
-                run.wait(draining, |g| &mut g.drain);
+                run.wait(index, draining, |g| &mut g.drain);
                 let of_output = tile.pixels().div_ceil(self.requantized_a_cycle);
                 draining = (block.outputs_a_group * of_output) as u64;
                 for (slot, o) in block.outputs.clone().enumerate() {
@@ -166,7 +198,8 @@ impl SparseArray {
                 }
             }
         }
-        run.wait(draining, |g| &mut g.drain);
+        let last = layout.blocks.len().saturating_sub(1);
+        run.wait(last, draining, |g| &mut g.drain);
         let activity = &mut run.activity;
         activity.dense = (image.batch * image.pixels() * outputs * layer.weights.cols()) as u64;
         activity.weight_zero = activity.dense - activity.done - activity.input_zero;
@@ -190,20 +223,50 @@ impl Run {
         }
     }
 
-    fn wait(&mut self, cycles: u64, cause: impl Fn(&mut GroupCycles) -> &mut u64) {
-        self.cycles += cycles;
-        self.groups.iter_mut().for_each(|g| *cause(g) += cycles);
+    /// All groups wait.
+    fn wait(&mut self, block: usize, cycles: u64, cause: impl Fn(&mut GroupCycles) -> &mut u64) {
+        if cycles > 0 {
+            let mut waited = GroupCycles::default();
+            *cause(&mut waited) = cycles;
+            self.pass(block, cycles, vec![waited; self.groups.len()]);
+        }
     }
 
     /// A part of a tile, while the next patch arrives; gives its cycles.
-    fn step(
+    fn step(&mut self, block: usize, mut works: Vec<GroupCycles>, next_patch: u64) -> u64 {
+        let longest = works.iter().map(GroupCycles::total).max().unwrap_or(0);
+        let length = longest.max(next_patch);
+        for own in &mut works {
+            own.imbalance = longest - own.total();
+            own.patch = length - longest;
+        }
+        self.pass(block, length, works);
+        length
+    }
+
+    /// Time passes, for each group in its own way.
+    fn pass(&mut self, block: usize, cycles: u64, works: Vec<GroupCycles>) {
+        for (group, own) in self.groups.iter_mut().zip(&works) {
+            *group = group.plus(own);
+        }
+        if self.spans.len() < self.most_spans {
+            self.spans.push(Span {
+                block,
+                start: self.cycles,
+                groups: works,
+            });
+        }
+        self.cycles += cycles;
+    }
+
+    /// What each group does for a part of a tile, but for waiting.
+    fn works(
         &mut self,
         array: &SparseArray,
         work: &Work,
         tile: &Tile,
         under: &Under,
-        next_patch: u64,
-    ) -> u64 {
+    ) -> Vec<GroupCycles> {
         let mut works = vec![GroupCycles::default(); self.groups.len()];
         for (group, visits) in &work.groups {
             for visit in visits {
@@ -211,15 +274,7 @@ impl Run {
                 works[*group] = works[*group].plus(&own);
             }
         }
-        let longest = works.iter().map(GroupCycles::total).max().unwrap_or(0);
-        let length = longest.max(next_patch);
-        for (group, mut own) in self.groups.iter_mut().zip(works) {
-            own.imbalance = longest - own.total();
-            own.patch = length - longest;
-            *group = group.plus(&own);
-        }
-        self.cycles += length;
-        length
+        works
     }
 
     /// What a group does for an output channel.

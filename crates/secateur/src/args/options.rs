@@ -2,6 +2,7 @@
 
 use super::{JsonArg, Scaling, ShapeArg};
 use crate::parse;
+use crate::sweep::Axis;
 use clap::{Args as ClapArgs, Subcommand, ValueEnum, ValueHint};
 use secateur_data::KnownSet;
 use std::path::PathBuf;
@@ -346,6 +347,10 @@ pub struct Simulate {
     /// Other machines to run it on
     #[arg(long, value_name = "MACHINE,..", value_delimiter = ',')]
     pub compare: Vec<String>,
+    /// Run it once for each of these values of a setting of the machine, by its path in the machine's file; a value
+    /// 4..64 stands for 4,8,16,32,64. Given twice, each value of one meets each of the other
+    #[arg(long, value_name = "KEY=V,..", value_parser = parse::sweep)]
+    pub sweep: Vec<Axis>,
     /// A PNG or JPEG picture; without one, the network sees noise
     #[arg(long, value_name = "PICTURE")]
     pub input: Option<PathBuf>,
@@ -356,6 +361,12 @@ pub struct Simulate {
     pub scaling: Scaling,
     #[command(flatten)]
     pub shape: ShapeArg,
+    /// Also draw where cycles and energy go as a page
+    #[arg(long, value_name = "FILE", value_parser = parse::html)]
+    pub html: Option<PathBuf>,
+    /// The layer whose time the page shows [default: the one with the most cycles]
+    #[arg(long, value_name = "LAYER", requires = "html")]
+    pub layer: Option<String>,
     #[command(flatten)]
     pub json: JsonArg,
 }

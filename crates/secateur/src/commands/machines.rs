@@ -43,6 +43,8 @@ fn kind(array: &Array) -> &'static str {
     match array {
         Array::Sparse(_) => "sparse",
         Array::Systolic(_) => "systolic",
+        Array::Spatial(_) => "spatial",
+        Array::RowStationary(_) => "row-stationary",
         Array::Eie(_) => "matrix-vector",
     }
 }

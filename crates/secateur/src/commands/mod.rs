@@ -13,7 +13,7 @@ mod machines;
 mod one_shot;
 mod run;
 mod sensitivity;
-mod simulate;
+pub mod simulate;
 mod train;
 
 use crate::args::{Args, Command};

@@ -2,27 +2,46 @@
 
 use crate::args::Simulate;
 use crate::out::Out;
-use crate::{network, picture, units};
+use crate::report::simulation::{Ran, Simulation};
+use crate::sweep::{Machines, Sweep};
+use crate::{file, network, picture, units};
 use anyhow::{Context, Result, bail};
+use rayon::prelude::*;
 use secateur_accel::energy::EnergyParts;
-use secateur_accel::{Kind, LayerCost, Machine, NetworkCost, simulate};
+use secateur_accel::{Cause, Evaluated, Kind, LayerCost, Machine, NetworkCost};
 use secateur_model::{Graph, Tensor};
 use secateur_plan::lower::lower;
+use serde_json::json;
 
 pub fn run(args: &Simulate) -> Result<()> {
     let out = Out::new(&args.json)?;
+    if let Some(path) = &args.html {
+        file::check_output(path)?;
+    }
     let place = || args.network.display().to_string();
-    let machines: Vec<Machine> = std::iter::once(&args.machine)
-        .chain(&args.compare)
-        .map(|name| machine(name))
+    let base = machine(&args.machine)?;
+    let others = args.compare.iter().map(|name| machine(name));
+    let machines: Vec<Machine> = std::iter::once(Ok(base.clone()))
+        .chain(others)
         .collect::<Result<_>>()?;
+    let swept = match args.sweep.is_empty() {
+        true => None,
+        false => Some(Machines::new(&base, &args.sweep)?),
+    };
     let graph = network::load(&args.network)?;
     let input = input(args, &graph).with_context(place)?;
     let (draft, _) = lower(&graph).with_context(place)?;
     let name = network::input(&graph)?.name.as_str();
+    let evaluated = Evaluated::new(&draft, &[(name, &input)]).with_context(place)?;
     let costs: Vec<NetworkCost> = machines
-        .iter()
-        .map(|machine| simulate(machine, &draft, &[(name, &input)]).with_context(place))
+        .par_iter()
+        .map(|machine| {
+            let cost = match &args.html {
+                Some(_) => evaluated.recorded(machine),
+                None => evaluated.cost(machine),
+            };
+            cost.with_context(|| format!("{}: {}", place(), machine.name))
+        })
         .collect::<Result<_>>()?;
     let Some(cost) = costs.first() else {
         return Ok(());
@@ -34,11 +53,58 @@ pub fn run(args: &Simulate) -> Result<()> {
             cost.machine
         );
     }
+    let layer = timed(args, cost).with_context(place)?;
     show(&out, cost);
     if costs.len() > 1 {
-        compare(&out, &costs);
+        out.line("");
+        out.table(1, &COMPARED, &compared(&costs));
     }
-    out.finish(&costs)
+    let sweep = swept.map(|machines| machines.run(&evaluated));
+    let sweep = sweep.transpose().with_context(place)?;
+    if let Some(sweep) = &sweep {
+        show_sweep(&out, cost, sweep);
+    }
+    if let Some(path) = &args.html {
+        let file_name = args.network.file_name().unwrap_or_default();
+        let page = Simulation {
+            network: &file_name.to_string_lossy(),
+            input: args.input.as_deref(),
+            runs: machines
+                .iter()
+                .zip(&costs)
+                .map(|(machine, cost)| Ran { machine, cost })
+                .collect(),
+            layer,
+            sweep: sweep.as_ref(),
+        };
+        file::write(path, page.page().as_bytes())?;
+        out.line(format_args!("page: {}", path.display()));
+    }
+    match &sweep {
+        None => out.finish(&costs),
+        Some(sweep) => out.finish(&json!({ "machines": costs, "sweep": sweep })),
+    }
+}
+
+/// The layer whose time is drawn: the one that was asked for, else the one with the most cycles.
+fn timed(args: &Simulate, cost: &NetworkCost) -> Result<usize> {
+    let on_array = || {
+        let layers = cost.layers.iter().enumerate();
+        layers.filter(|(_, layer)| layer.kind == Kind::Array)
+    };
+    let found = match &args.layer {
+        Some(name) => on_array().find(|(_, layer)| layer.name == *name),
+        None => on_array().max_by_key(|(_, layer)| layer.cycles + layer.dram_wait_cycles),
+    };
+    let Some((index, _)) = found else {
+        let names: Vec<&str> = on_array().map(|(_, layer)| layer.name.as_str()).collect();
+        bail!(
+            "--layer: needed one that {} runs: {}",
+            cost.machine,
+            names.join(", ")
+        );
+    };
+    Ok(index)
 }
 
 /// A machine that comes along, or one from a file.
@@ -67,21 +133,27 @@ fn input(args: &Simulate, graph: &Graph) -> Result<Tensor> {
     Ok(Tensor::f32(&dims, noise.collect())?)
 }
 
+/// Headings of [`steps`].
+pub const STEPS: [&str; 9] = [
+    "layer",
+    "operator",
+    "MACs",
+    "weight 0",
+    "input 0",
+    "cycles",
+    "DRAM",
+    "cells busy",
+    "bound by",
+];
+
+/// What each step of a network costs.
+pub fn steps(cost: &NetworkCost) -> Vec<Vec<String>> {
+    cost.layers.iter().map(|layer| row(cost, layer)).collect()
+}
+
 /// Tells what each layer costs, and the whole.
 fn show(out: &Out, cost: &NetworkCost) {
-    let rows: Vec<Vec<String>> = cost.layers.iter().map(|layer| row(cost, layer)).collect();
-    let headings = [
-        "layer",
-        "operator",
-        "MACs",
-        "weight 0",
-        "input 0",
-        "cycles",
-        "DRAM",
-        "cells busy",
-        "bound by",
-    ];
-    out.table(2, &headings, &rows);
+    out.table(2, &STEPS, &steps(cost));
     let exact = cost.layers.iter().filter_map(|l| l.exact);
     let (right, all) = (exact.clone().filter(|e| *e).count(), exact.count());
     out.line(format_args!(
@@ -92,11 +164,12 @@ fn show(out: &Out, cost: &NetworkCost) {
         energy(cost),
     ));
     out.line(format_args!(
-        "{:.2} TOPS by the {} operations of the dense network, {:.2} without skipping at most; {} from and to DRAM",
+        "{:.2} TOPS by the {} operations of the dense network, {:.2} without skipping at most; {} from and to DRAM, {} at least",
         cost.effective_tops,
         units::rounded(2 * cost.macs),
         cost.peak_tops,
-        units::bytes(cost.dram_bytes),
+        units::bytes(cost.moved.dram_bytes()),
+        units::bytes(cost.dram_least_bytes),
     ));
     let hosts = cost.layers.iter().filter(|l| l.kind == Kind::Host).count();
     if hosts > 0 {
@@ -111,27 +184,32 @@ fn show(out: &Out, cost: &NetworkCost) {
     }
 }
 
-/// What a run takes of energy, and where most of it goes.
-fn energy(cost: &NetworkCost) -> String {
-    let Some(energy) = cost.energy else {
-        return "energy unknown".into();
-    };
+/// Energy by what it is for, in picojoules.
+pub fn parts(energy: &EnergyParts) -> [(&'static str, f64); 5] {
     let EnergyParts {
         multiply_pj,
         inputs_pj,
         weights_pj,
         outputs_pj,
         dram_pj,
-    } = energy;
-    let all = energy.total_pj();
-    let parts = [
+    } = *energy;
+    [
         ("multiplies", multiply_pj),
         ("inputs", inputs_pj),
         ("weights", weights_pj),
         ("outputs", outputs_pj),
         ("DRAM", dram_pj),
-    ];
-    let shares = parts.map(|(name, pj)| format!("{name} {:.0} %", 100.0 * pj / all.max(1e-9)));
+    ]
+}
+
+/// What a run takes of energy, and where most of it goes.
+fn energy(cost: &NetworkCost) -> String {
+    let Some(energy) = cost.energy else {
+        return "energy unknown".into();
+    };
+    let all = energy.total_pj();
+    let share = |(name, pj)| format!("{name} {:.0} %", 100.0 * pj / f64::max(all, 1e-9));
+    let shares = parts(&energy).map(share);
     format!(
         "{:.1} µJ ({}), {:.2} TOPS a watt",
         all / 1e6,
@@ -164,74 +242,113 @@ fn row(cost: &NetworkCost, layer: &LayerCost) -> Vec<String> {
             true => "on the host".into(),
             false => units::count(layer.cycles as usize),
         },
-        units::bytes(layer.dram_bytes),
+        units::bytes(layer.moved.dram_bytes()),
         busy,
-        bound(layer).into(),
+        bound(layer),
     ]
 }
 
-/// What most of a layer's cycles went to.
-fn bound(layer: &LayerCost) -> &'static str {
-    let Some(groups) = &layer.groups else {
-        return match layer.kind {
-            Kind::Array if layer.dram_wait_cycles > layer.cycles => "DRAM",
-            Kind::Array => "multiplies",
-            Kind::Vector => "vector unit",
-            Kind::Host => "",
-        };
-    };
-    let share = groups.total() as f64 / layer.cycles.max(1) as f64;
-    let causes = [
-        (groups.busy as f64, "multiplies"),
-        (groups.filler as f64, "gaps"),
-        (groups.pointer as f64, "empty outputs"),
-        (groups.imbalance as f64, "imbalance"),
-        (groups.patch as f64, "patches"),
-        (groups.drain as f64, "requantizing"),
-        (layer.dram_wait_cycles as f64 * share, "DRAM"),
-    ];
-    let most = causes.into_iter().max_by(|a, b| a.0.total_cmp(&b.0));
-    most.map_or("", |(_, name)| name)
+/// What most of a layer's cycles went to; where that is DRAM, whether the mapping makes it move more than it has to.
+fn bound(layer: &LayerCost) -> String {
+    let causes = layer.causes().into_iter();
+    let most = causes.max_by(|a, b| a.1.total_cmp(&b.1));
+    let (moved, least) = (layer.moved.dram_bytes(), layer.dram_least_bytes);
+    match most {
+        Some((Cause::Dram, _)) if moved > least => {
+            format!("DRAM, {:.1}x the least", moved as f64 / least.max(1) as f64)
+        }
+        Some((cause, _)) => cause.name().to_owned(),
+        None => String::new(),
+    }
 }
 
-/// Tells what the machines make of the same network.
-fn compare(out: &Out, costs: &[NetworkCost]) {
-    let rows: Vec<Vec<String>> = costs
-        .iter()
-        .map(|cost| {
-            let layers = cost.layers.iter();
-            let run = layers.filter(|l| l.kind == Kind::Array).count();
-            let mut row = vec![
-                cost.machine.clone(),
-                run.to_string(),
-                units::rounded(cost.macs),
-            ];
-            row.extend(match run {
-                0 => vec!["-".into(); 6],
-                _ => vec![
-                    units::count(cost.cycles as usize),
-                    units::short(cost.microseconds / 1e3),
-                    format!("{:.2}", cost.effective_tops),
-                    format!("{:.2}", cost.peak_tops),
-                    cost.energy
-                        .map_or("-".into(), |e| format!("{:.1}", e.total_pj() / 1e6)),
-                    units::bytes(cost.dram_bytes),
-                ],
-            });
-            row
-        })
-        .collect();
-    let headings = [
-        "machine",
-        "layers",
-        "MACs",
-        "cycles",
-        "time",
-        "TOPS",
-        "peak TOPS",
-        "µJ",
-        "DRAM",
-    ];
-    out.line("");
-    out.table(1, &headings, &rows);
+/// Headings of [`compared`].
+pub const COMPARED: [&str; 9] = [
+    "machine",
+    "layers",
+    "MACs",
+    "cycles",
+    "time",
+    "TOPS",
+    "peak TOPS",
+    "µJ",
+    "DRAM",
+];
+
+/// What machines make of the same network.
+pub fn compared<'a>(costs: impl IntoIterator<Item = &'a NetworkCost>) -> Vec<Vec<String>> {
+    let row = |cost: &NetworkCost| {
+        let layers = cost.layers.iter();
+        let run = layers.filter(|l| l.kind == Kind::Array).count();
+        let mut row = vec![
+            cost.machine.clone(),
+            run.to_string(),
+            units::rounded(cost.macs),
+        ];
+        row.extend(match run {
+            0 => vec!["-".into(); 6],
+            _ => vec![
+                units::count(cost.cycles as usize),
+                units::short(cost.microseconds / 1e3),
+                format!("{:.2}", cost.effective_tops),
+                format!("{:.2}", cost.peak_tops),
+                cost.energy
+                    .map_or("-".into(), |e| format!("{:.1}", e.total_pj() / 1e6)),
+                units::bytes(cost.moved.dram_bytes()),
+            ],
+        });
+        row
+    };
+    costs.into_iter().map(row).collect()
+}
+
+/// Headings of [`swept`] behind the settings.
+pub const SWEPT: [&str; 8] = [
+    "cells",
+    "cycles",
+    "time",
+    "TOPS",
+    "peak TOPS",
+    "µJ",
+    "DRAM",
+    "layers",
+];
+
+/// What each point of a sweep comes to, behind its settings.
+pub fn swept(sweep: &Sweep) -> Vec<Vec<String>> {
+    let row = |figures: &crate::sweep::Figures| {
+        vec![
+            figures.cells.to_string(),
+            units::count(figures.cycles as usize),
+            units::short(figures.microseconds / 1e3),
+            format!("{:.2}", figures.effective_tops),
+            format!("{:.2}", figures.peak_tops),
+            figures
+                .microjoules
+                .map_or("-".into(), |uj| format!("{uj:.1}")),
+            units::bytes(figures.dram_bytes),
+            figures.layers.to_string(),
+        ]
+    };
+    let rows = sweep.points.iter().map(|point| {
+        let figures = match &point.result {
+            Ok(figures) => row(figures),
+            Err(_) => vec!["-".to_owned(); SWEPT.len()],
+        };
+        point.values.iter().cloned().chain(figures).collect()
+    });
+    rows.collect()
+}
+
+/// Tells what came of a sweep, and why points of it could not be run.
+fn show_sweep(out: &Out, cost: &NetworkCost, sweep: &Sweep) {
+    let keys = sweep.axes.iter().map(|axis| axis.key.as_str());
+    let headings: Vec<&str> = keys.chain(SWEPT).collect();
+    out.line(format_args!("\n{}, changed:", cost.machine));
+    out.table(0, &headings, &swept(sweep));
+    for point in &sweep.points {
+        if let Err(why) = &point.result {
+            out.line(format_args!("{}: {why}", sweep.settings(point)));
+        }
+    }
 }

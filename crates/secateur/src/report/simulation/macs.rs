@@ -1,0 +1,82 @@
+//! Multiply-accumulates that are done, and those that are left out.
+
+use super::super::html::{Section, legend, rows};
+use super::super::svg::bar;
+use super::{Ran, drawn, part};
+use crate::units;
+use secateur_accel::sparse::Activity;
+
+pub fn macs(ran: &Ran<'_>) -> Section {
+    let cost = ran.cost;
+    let all = cost.layers.iter().fold(Activity::default(), |sum, layer| {
+        let of = &layer.activity;
+        Activity {
+            dense: sum.dense + of.dense,
+            weight_zero: sum.weight_zero + of.weight_zero,
+            input_zero: sum.input_zero + of.input_zero,
+            skipped: sum.skipped + of.skipped,
+            done: sum.done + of.done,
+            no_pixel: sum.no_pixel + of.no_pixel,
+        }
+    });
+    let multiplying = cost
+        .layers
+        .iter()
+        .filter(|l| l.activity.dense > 0)
+        .collect();
+    let (layers, note) = drawn(multiplying, |layer| layer.activity.dense as f64);
+    let of_layers = layers
+        .iter()
+        .map(|layer| row(layer.name.clone(), &layer.activity));
+    let body = format!(
+        "{}<div class=\"sum\">{}</div>{}{note}",
+        legend(&[
+            ("support", "done"),
+            ("values", "not done: the input is zero"),
+            ("rest", "left out: the weight is zero"),
+        ]),
+        rows([row("whole network".into(), &all)]),
+        rows(of_layers),
+    );
+    let skipped = match all.skipped {
+        0 => String::new(),
+        n => format!(
+            " {} of them took no cycle, because the input was zero under all pixels of a tile.",
+            units::rounded(n)
+        ),
+    };
+    Section {
+        title: "Multiply-accumulates",
+        lead: format!(
+            "Of those of the dense layers on {}, each bar one layer's: what is done, what is not because the input is zero, \
+             and what is left out because the weight is. A weight that is left out saves time and energy, an input that \
+             is zero saves energy.{skipped}",
+            cost.machine
+        ),
+        body,
+    }
+}
+
+fn row(name: String, activity: &Activity) -> (String, String, String) {
+    let Activity {
+        dense,
+        weight_zero,
+        input_zero,
+        done,
+        ..
+    } = *activity;
+    let all = dense.max(1) as f64;
+    let parts = [
+        (done as f64 / all, "support"),
+        (input_zero as f64 / all, "values"),
+        (weight_zero as f64 / all, "rest"),
+    ];
+    let told = part(done as f64, all);
+    let description = format!(
+        "{told} done, input zero {}, weight zero {}",
+        part(input_zero as f64, all),
+        part(weight_zero as f64, all)
+    );
+    let figure = format!("{told} of {} done", units::rounded(dense));
+    (name, bar(&parts, &description), figure)
+}
