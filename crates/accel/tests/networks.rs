@@ -109,7 +109,10 @@ fn counted(draft: &Draft, node: usize, inputs: &Tensor) -> Option<Activity> {
                 let x = under.map_or(0, |values| values[first + k as usize % of_group]);
                 count.dense += 1;
                 match (layer.weights.row(o).0.contains(&k), x) {
-                    (false, _) => count.weight_zero += 1,
+                    (false, _) => {
+                        count.weight_zero += 1;
+                        count.skipped += 1;
+                    }
                     (true, 0) => count.input_zero += 1,
                     (true, _) => count.done += 1,
                 }
@@ -185,13 +188,26 @@ fn what_does_not_fit_is_told_with_layer_need_and_capacity() {
 
 /// A network of one layer that multiplies, its input and output codes: what is lowered to an integer layer.
 fn one_layer(op: Op, dims: &[usize], weight: &[usize]) -> (Draft, Tensor) {
+    let noise = support::noise(dims.iter().product(), 5);
+    let input = Tensor::f32(dims, noise).unwrap();
+    layer_of(op, input, weight, |i| (i * 5 % 7) as i16 - 3)
+}
+
+/// Such a network with codes of one's own, weights by their places.
+fn layer_of(
+    op: Op,
+    input: Tensor,
+    weight: &[usize],
+    code: impl Fn(usize) -> i16,
+) -> (Draft, Tensor) {
+    let dims = input.shape().dims().to_vec();
     let count = weight.iter().product::<usize>();
     let weight = Weight::new(
         Shape::new(weight).unwrap(),
         Support::All,
         Values::Int {
             bits: 4,
-            codes: (0..count).map(|i| (i * 5 % 7) as i16 - 3).collect(),
+            codes: (0..count).map(code).collect(),
             scale: Scale::PerTensor(0.5),
         },
     )
@@ -217,9 +233,37 @@ fn one_layer(op: Op, dims: &[usize], weight: &[usize]) -> (Draft, Tensor) {
     let zero = Tensor::new(Shape::scalar(), Data::U8(vec![128])).unwrap();
     support::insert_pair(&mut graph, "input", 1.0 / 127.0, zero);
     graph.sort().unwrap();
-    let noise = support::noise(dims.iter().product(), 5);
-    let input = Tensor::f32(dims, noise).unwrap();
     (lower(&graph).unwrap().0, input)
+}
+
+/// Sparseloop's smallest case: of sixteen products four have operands that are not zero.
+#[test]
+fn gating_saves_multiplies_and_skipping_cycles_too() {
+    type Kept = fn(usize) -> bool;
+    let (few, all): (Kept, Kept) = (|i| i % 4 == 0, |_| true);
+    let of = |weights: Kept, inputs: Kept, machine: &Machine| {
+        let input = (0..16).map(|i| if inputs(i) { 0.5 } else { 0.0 }).collect();
+        let input = Tensor::f32(&[1, 1, 1, 16], input).unwrap();
+        let net = layer_of(Op::MatMul, input, &[16, 1], |i| i16::from(weights(i)));
+        let cost = on(machine, &net);
+        let layer = cost.layers.iter().find(|l| l.name == "layer").unwrap();
+        assert_eq!(layer.exact, Some(true));
+        let Array::Sparse(array) = &machine.array else {
+            unreachable!()
+        };
+        let multiplies = match array.gates_inputs {
+            true => layer.activity.done,
+            false => layer.activity.in_cells(),
+        };
+        (layer.groups.unwrap().busy, multiplies)
+    };
+    let dense = with(|a| (a.skips, a.gates_inputs) = (Skips::Nothing, false));
+    let gated = with(|a| a.skips = Skips::Nothing);
+    let skipping = with(|_| {});
+    assert_eq!(of(all, few, &dense), (16, 16));
+    assert_eq!(of(all, few, &gated), (16, 4));
+    assert_eq!(of(few, all, &gated), (16, 4));
+    assert_eq!(of(few, all, &skipping), (4, 4));
 }
 
 #[test]

@@ -339,7 +339,7 @@ impl Step<'_> {
             dense,
             weight_zero: dense - weights,
             input_zero: weights - run.multiplies,
-            skipped: weights - run.multiplies,
+            skipped: dense - run.multiplies,
             done: run.multiplies,
             no_pixel: 0,
         };

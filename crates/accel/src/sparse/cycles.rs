@@ -64,11 +64,11 @@ pub struct GroupCycles {
 pub struct Activity {
     /// Of the dense layer.
     pub dense: u64,
-    /// Left out because the weight is zero.
+    /// Not done because the weight is zero.
     pub weight_zero: u64,
     /// Not done because the input is zero.
     pub input_zero: u64,
-    /// Of these, those that took no cycle either.
+    /// Of both, those that took no cycle either.
     pub skipped: u64,
     /// Done.
     pub done: u64,
@@ -79,7 +79,7 @@ pub struct Activity {
 impl Activity {
     /// Those that a cell had a cycle for.
     pub fn in_cells(&self) -> u64 {
-        self.done + self.input_zero - self.skipped
+        self.done + self.weight_zero + self.input_zero - self.skipped
     }
 }
 
@@ -202,7 +202,10 @@ impl SparseArray {
         run.wait(last, draining, |g| &mut g.drain);
         let activity = &mut run.activity;
         activity.dense = (image.batch * image.pixels() * outputs * layer.weights.cols()) as u64;
+        // So far these are weights that are zero and have a cell all the same.
+        let in_cells = activity.weight_zero;
         activity.weight_zero = activity.dense - activity.done - activity.input_zero;
+        activity.skipped += activity.weight_zero - in_cells;
         Ok(run)
     }
 }
@@ -289,8 +292,13 @@ impl Run {
         let mut busy = 0;
         for entry in &visit.entries {
             let live = under.live(entry.place);
-            self.activity.done += live;
-            self.activity.input_zero += pixels - live;
+            match entry.weight {
+                0 => self.activity.weight_zero += pixels,
+                _ => {
+                    self.activity.done += live;
+                    self.activity.input_zero += pixels - live;
+                }
+            }
             if live == 0 && array.skips == Skips::WeightsAndVectors {
                 self.activity.skipped += pixels;
                 continue;
