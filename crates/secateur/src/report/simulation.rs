@@ -166,10 +166,7 @@ fn took(layer: &LayerCost) -> u64 {
 }
 
 /// The layers of the most of something, in the order in which they run, and a note on the others.
-fn drawn<'a>(
-    layers: Vec<&'a LayerCost>,
-    of: impl Fn(&LayerCost) -> f64,
-) -> (Vec<&'a LayerCost>, String) {
+fn drawn(layers: Vec<&LayerCost>, of: impl Fn(&LayerCost) -> f64) -> (Vec<&LayerCost>, String) {
     let mut sizes: Vec<f64> = layers.iter().map(|layer| of(layer)).collect();
     sizes.sort_by(|a, b| b.total_cmp(a));
     let least = sizes.get(MOST_ROWS).copied().unwrap_or(-1.0);

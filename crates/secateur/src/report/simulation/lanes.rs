@@ -127,12 +127,12 @@ impl Lanes<'_> {
     }
 
     /// All stretches of a class as one path. Those between which no gap could be seen are one.
-    fn paths<'s>(
-        &'s self,
+    fn paths(
+        &self,
         along: impl Fn(f64) -> f64,
         top: impl Fn(usize) -> f64,
         height: f64,
-    ) -> Vec<(&'s str, String)> {
+    ) -> Vec<(&str, String)> {
         let mut sorted: Vec<&Stretch<'_>> = self.stretches.iter().collect();
         sorted.sort_by(|a, b| {
             let place = a.class.cmp(b.class).then(a.row.cmp(&b.row));
