@@ -6,8 +6,8 @@
 mod support;
 
 use secateur_accel::eie::{Columns, Eie};
-use secateur_accel::sparse::{Activity, Skips, SparseArray};
-use secateur_accel::{Array, Image, Kind, Machine, NetworkCost, simulate};
+use secateur_accel::sparse::{Activity, GroupCycles, Skips, SparseArray};
+use secateur_accel::{Array, Evaluated, Image, Kind, Machine, NetworkCost, simulate};
 use secateur_model::{
     Constant, DType, Data, Dim, Graph, Node, Op, Scale, Shape, Support, Tensor, ValueInfo, Values,
     Weight, Window,
@@ -60,6 +60,11 @@ fn sums_are_exact_and_cycles_are_accounted_for() {
                 for layer in &cost.layers {
                     let place = format!("{name} {form:?} {} {}", machine.name, layer.name);
                     cycles += layer.cycles + layer.dram_wait_cycles;
+                    if layer.kind != Kind::Host {
+                        let causes: f64 = layer.causes().iter().map(|(_, n)| n).sum();
+                        let all = (layer.cycles + layer.dram_wait_cycles) as f64;
+                        assert!((causes - all).abs() < 1e-6 * all, "{place}");
+                    }
                     if layer.kind != Kind::Array {
                         continue;
                     }
@@ -86,6 +91,47 @@ fn sums_are_exact_and_cycles_are_accounted_for() {
             }
         }
     }
+}
+
+#[test]
+fn what_is_recorded_changes_nothing_and_adds_up() {
+    let (draft, images) = lowered("resnet-20", [3, 16, 16], Form::PrunedInt8);
+    let network = Evaluated::new(&draft, &[("input", &images)]).unwrap();
+    let machine = with(|a| a.patch_bytes = 700);
+    let bare = network.cost(&machine).unwrap();
+    let mut cost = network.recorded(&machine).unwrap();
+    assert!(!cost.busy.is_empty() && bare.busy.is_empty());
+    for busy in &cost.busy {
+        assert!(
+            busy.from < busy.to && busy.to <= cost.cycles as f64 + 1.0,
+            "{busy:?}"
+        );
+    }
+    let mut whole = 0;
+    for layer in &mut cost.layers {
+        let spans = std::mem::take(&mut layer.spans);
+        let (Some(groups), Some(last)) = (&layer.groups, spans.last()) else {
+            continue;
+        };
+        let mut at = 0;
+        for span in &spans {
+            assert_eq!(span.start, at, "{}", layer.name);
+            let length = span.groups[0].total();
+            assert!(span.groups.iter().all(|g| g.total() == length));
+            at += length;
+        }
+        // All of a short layer is there.
+        if at == layer.cycles {
+            let of_all = spans.iter().flat_map(|span| &span.groups);
+            let sum = of_all.fold(GroupCycles::default(), |sum, g| sum.plus(g));
+            assert_eq!(sum, *groups, "{}", layer.name);
+            whole += 1;
+        }
+        assert!(spans.len() <= 64 && last.groups.len() == 16);
+    }
+    assert!(whole > 0);
+    cost.busy.clear();
+    assert_eq!(cost, bare);
 }
 
 /// What is done and what is left out, counted one by one.

@@ -218,6 +218,23 @@ impl Sweep {
         least.map(|(_, point)| point)
     }
 
+    /// The points that could not be run and why, those of one reason together.
+    pub fn refused(&self) -> Vec<(String, &str)> {
+        let mut reasons: Vec<(&Point, &str, usize)> = Vec::new();
+        for point in &self.points {
+            let Err(why) = &point.result else { continue };
+            match reasons.iter_mut().find(|(_, reason, _)| reason == why) {
+                Some((.., more)) => *more += 1,
+                None => reasons.push((point, why, 0)),
+            }
+        }
+        let told = |(point, why, more)| match more {
+            0 => (self.settings(point), why),
+            more => (format!("{}, and {more} more", self.settings(point)), why),
+        };
+        reasons.into_iter().map(told).collect()
+    }
+
     /// The settings of a point, in words.
     pub fn settings(&self, point: &Point) -> String {
         let keys = self.axes.iter().map(|axis| &axis.key);

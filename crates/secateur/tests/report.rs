@@ -248,6 +248,63 @@ fn a_sensitivity_is_a_page_that_fits_a_phone() {
 }
 
 #[test]
+fn a_machine_is_a_page_that_a_browser_draws() {
+    let place = Place::new();
+    place.compress();
+    place.ok("data sample digits --index 3 -o digit.png");
+    place.ok(
+        "simulate small.sct --input digit.png --compare systolic-32x32,eie-64 --sweep array.groups=4..16 --html machine.html",
+    );
+    let html = String::from_utf8(place.read("machine.html")).unwrap();
+    assert!(html.len() < 1_000_000, "{} bytes", html.len());
+    for outside in ["http:", "https:", "<script", "@import", "url("] {
+        assert!(!html.contains(outside), "{outside}");
+    }
+    place.ok(
+        "simulate small.sct --sweep array.groups=4,8 --sweep memory.dram_bytes_a_cycle=6.4..25.6 --html heat.html",
+    );
+    let heat = String::from_utf8(place.read("heat.html")).unwrap();
+    // Six points, their time and their energy.
+    assert_eq!(heat.matches("<td class=\"h").count(), 12);
+    let Some(browser) = Browser::find() else {
+        return;
+    };
+    for (width, dark) in [(320, false), (400, true), (1200, false)] {
+        let seen = browser.probe(&place, &html, width, dark);
+        let count = |key: &str| seen[key].as_u64().unwrap();
+        assert!(count("content") <= width as u64, "{seen}");
+        let titles = [
+            "Machines",
+            "Where cycles go",
+            "Time",
+            "Time of one layer",
+            "Roofline",
+            "Energy",
+            "Multiply-accumulates",
+            "Other settings",
+            "Steps",
+        ];
+        assert_eq!(seen["titles"], serde_json::json!(titles), "{seen}");
+        // The network's time, the layer's and its groups', the roofline, time and energy by groups.
+        assert_eq!(count("plots"), 6, "{seen}");
+        assert!(count("bars") > 20, "{seen}");
+        for wrong in ["empty", "wide", "outside"] {
+            assert_eq!(seen[wrong], serde_json::json!([]), "{width}: {seen}");
+        }
+        assert_eq!(count("unnamed"), 0, "{seen}");
+    }
+    let seen = browser.probe(&place, &heat, 320, false);
+    assert!(seen["content"].as_u64().unwrap() <= 320, "{seen}");
+    assert_eq!(seen["wide"], serde_json::json!([]), "{seen}");
+    let paper = place.path("page.pdf");
+    browser.run(
+        &[format!("--print-to-pdf={}", paper.display())],
+        &place.path("machine.html"),
+    );
+    assert!(place.read("page.pdf").starts_with(b"%PDF"));
+}
+
+#[test]
 fn names_of_others_stay_names() {
     let place = Place::new();
     place.train();
@@ -267,6 +324,11 @@ fn names_of_others_stay_names() {
         "compress hostile.onnx --data digits --recipe tiny.toml -o small.sct --html report.html",
     );
     let html = String::from_utf8(place.read("report.html")).unwrap();
-    assert!(!html.contains("<script") && html.contains("&lt;script&gt;"));
-    assert_eq!(html.matches("</style>").count(), 1);
+    let sound = |html: &str| {
+        assert!(!html.contains("<script") && html.contains("&lt;script&gt;"));
+        assert_eq!(html.matches("</style>").count(), 1);
+    };
+    sound(&html);
+    place.ok("simulate small.sct --html machine.html");
+    sound(&String::from_utf8(place.read("machine.html")).unwrap());
 }

@@ -37,6 +37,102 @@ fn a_compressed_network_runs_on_machines() {
     assert!(listed.stdout.contains("secateur-1tops"), "{listed:?}");
 }
 
+#[test]
+fn a_sweep_is_runs_of_other_machines() {
+    let place = Place::new();
+    place.compress();
+    let ran = place.ok(
+        "simulate small.sct --sweep array.groups=0,8..16 --sweep memory.weight_bytes=64,131072 --json sweep.json",
+    );
+    let told = &ran.stdout;
+    let zero = "array.groups = 0, memory.weight_bytes = 64, and 1 more: cannot be built: groups: needed 1 to 1024";
+    assert!(told.contains(zero), "{told}");
+    let small = "array.groups = 8, memory.weight_bytes = 64, and 1 more: does not fit: layer `";
+    assert!(told.contains(small), "{told}");
+    let all = place.json("sweep.json");
+    let sweep = &all["sweep"];
+    assert_eq!(
+        sweep["settings"],
+        serde_json::json!(["array.groups", "memory.weight_bytes"])
+    );
+    let points = sweep["points"].as_array().unwrap();
+    let ran = points.iter().filter(|p| p["cost"].is_object());
+    let ran: Vec<_> = ran.map(|p| p["values"].clone()).collect();
+    assert_eq!(
+        ran,
+        [
+            serde_json::json!([8, 131072]),
+            serde_json::json!([16, 131072])
+        ]
+    );
+    assert!(
+        points
+            .iter()
+            .all(|p| p["cost"].is_object() != p["error"].is_string())
+    );
+    // The same machine as a file, and by its own name.
+    let groups = |count: usize| {
+        let text = include_str!("../../../machines/secateur-1tops.toml");
+        let text = text.replace("groups = 16", &format!("groups = {count}"));
+        text.replace("weight_bytes = 262144", "weight_bytes = 131072")
+    };
+    place.write("eight.toml", groups(8));
+    place.write("sixteen.toml", groups(16));
+    place.ok("simulate small.sct --machine eight.toml --compare sixteen.toml --json files.json");
+    let files = place.json("files.json");
+    for (file, point) in files
+        .as_array()
+        .unwrap()
+        .iter()
+        .zip([&points[3], &points[5]])
+    {
+        for key in ["cycles", "dram_bytes", "cells", "effective_tops"] {
+            assert_eq!(file[key], point["cost"][key], "{key}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_swept_or_drawn_is_told() {
+    let place = Place::new();
+    place.compress();
+    let told = fails(&place, "simulate small.sct --sweep array.rows=1,2");
+    assert!(
+        told.contains("no setting `array.rows`") && told.contains("array.groups"),
+        "{told}"
+    );
+    let told = fails(&place, "simulate small.sct --sweep array.groups=many");
+    assert!(
+        told.contains("needed a whole number, found `many`"),
+        "{told}"
+    );
+    let one = "simulate small.sct --sweep array.groups=1..8";
+    let three = fails(
+        &place,
+        &format!("{one} --sweep clock_mhz=1,2 --sweep array.lanes=1,2"),
+    );
+    assert!(three.contains("one or two settings, found 3"), "{three}");
+    let layer = fails(
+        &place,
+        "simulate small.sct --html page.html --layer nothing",
+    );
+    assert!(
+        layer.contains("--layer: needed one that secateur-1tops runs"),
+        "{layer}"
+    );
+    let folder = fails(&place, "simulate small.sct --html missing/page.html");
+    assert!(folder.contains("cannot be written"), "{folder}");
+    for usage in [
+        "simulate small.sct --sweep array.groups",
+        "simulate small.sct --layer fc1",
+        "simulate small.sct --html page.txt",
+    ] {
+        let ran = place.run(usage);
+        assert_eq!(ran.code, Some(2), "{ran:?}");
+    }
+    assert!(!place.files().contains(&"page.html".to_owned()));
+}
+
 fn fails(place: &Place, words: &str) -> String {
     let ran = place.run(words);
     assert_eq!(ran.code, Some(1), "{ran:?}");

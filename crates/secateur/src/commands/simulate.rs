@@ -346,9 +346,7 @@ fn show_sweep(out: &Out, cost: &NetworkCost, sweep: &Sweep) {
     let headings: Vec<&str> = keys.chain(SWEPT).collect();
     out.line(format_args!("\n{}, changed:", cost.machine));
     out.table(0, &headings, &swept(sweep));
-    for point in &sweep.points {
-        if let Err(why) = &point.result {
-            out.line(format_args!("{}: {why}", sweep.settings(point)));
-        }
+    for (settings, why) in sweep.refused() {
+        out.line(format_args!("{settings}: {why}"));
     }
 }

@@ -13,7 +13,7 @@ use super::html::{self, Column, Section, escaped};
 use crate::commands::simulate::{COMPARED, STEPS, compared, steps};
 use crate::sweep::Sweep;
 use crate::units;
-use secateur_accel::{LayerCost, Machine, NetworkCost};
+use secateur_accel::{Kind, LayerCost, Machine, NetworkCost};
 use std::path::Path;
 
 /// Rows of a picture; tables have them all.
@@ -42,6 +42,14 @@ pub struct Ran<'a> {
     pub cost: &'a NetworkCost,
 }
 
+impl Ran<'_> {
+    /// Whether its array ran any layer.
+    fn ran(&self) -> bool {
+        let mut layers = self.cost.layers.iter();
+        layers.any(|layer| layer.kind == Kind::Array)
+    }
+}
+
 impl Simulation<'_> {
     /// The page, which needs nothing else.
     pub fn page(&self) -> String {
@@ -49,22 +57,22 @@ impl Simulation<'_> {
             return String::new();
         };
         let subtitle = format!(
-            "{} on the model of {} ({}), {}",
-            self.network,
-            first.cost.machine,
+            "on the model of a machine ({}), {}",
             first.machine.source,
             match self.input {
                 Some(path) => format!("fed {}", path.display()),
                 None => "fed noise: without --input, how many inputs are zero says nothing".into(),
             }
         );
+        // Machines that leave the whole network to a host have no bars.
+        let runs: Vec<Ran<'_>> = self.runs.iter().copied().filter(Ran::ran).collect();
         let sections = [
             self.comparison(),
-            Some(cycles::cycles(&self.runs)),
+            Some(cycles::cycles(&runs)),
             timeline::network(first),
             timeline::layer(first, self.layer),
-            Some(roof::roof(&self.runs)),
-            energy::energy(&self.runs),
+            Some(roof::roof(&runs)),
+            energy::energy(&runs),
             Some(macs::macs(first)),
             self.sweep.map(swept::swept),
             Some(self.table(first)),
@@ -158,10 +166,7 @@ fn took(layer: &LayerCost) -> u64 {
 }
 
 /// The layers of the most of something, in the order in which they run, and a note on the others.
-fn drawn<'a>(
-    layers: Vec<&'a LayerCost>,
-    of: impl Fn(&LayerCost) -> f64,
-) -> (Vec<&'a LayerCost>, String) {
+fn drawn(layers: Vec<&LayerCost>, of: impl Fn(&LayerCost) -> f64) -> (Vec<&LayerCost>, String) {
     let mut sizes: Vec<f64> = layers.iter().map(|layer| of(layer)).collect();
     sizes.sort_by(|a, b| b.total_cmp(a));
     let least = sizes.get(MOST_ROWS).copied().unwrap_or(-1.0);

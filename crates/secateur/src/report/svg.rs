@@ -196,15 +196,33 @@ impl Plot {
 
     /// Text beside a point, where it covers nothing; nowhere if there is no such place.
     pub fn label(&mut self, at: (f64, f64), away: f64, class: &str, text: &str) {
+        let [left, right, above, below] = self.beside(at, away, text);
+        self.label_at(&[right, left, above, below], class, text);
+    }
+
+    /// Text above or below a point of a line, where it covers nothing; nowhere if there is no such place.
+    pub fn label_of_line(&mut self, at: (f64, f64), away: f64, class: &str, text: &str) {
+        let [_, _, above, below] = self.beside(at, away, text);
+        self.label_at(&[above, below], class, text);
+    }
+
+    /// Where text begins that stands left of a point, right of it, above and below.
+    fn beside(&self, at: (f64, f64), away: f64, text: &str) -> [(f64, f64); 4] {
         let (x, y) = (self.along(at.0), self.across(at.1));
         let width = text.chars().count() as f64 * LETTER;
         let middle = (x - width / 2.0).clamp(2.0, (self.frame.width - 2.0 - width).max(2.0));
-        for (left, base) in [
-            (x + away + 3.0, y + 4.0),
+        [
             (x - away - 3.0 - width, y + 4.0),
+            (x + away + 3.0, y + 4.0),
             (middle, y - away - 5.0),
             (middle, y + away + TEXT),
-        ] {
+        ]
+    }
+
+    /// Text at the first of some places where it covers nothing.
+    fn label_at(&mut self, places: &[(f64, f64)], class: &str, text: &str) {
+        let width = text.chars().count() as f64 * LETTER;
+        for &(left, base) in places {
             let place = [left, base - TEXT + 2.0, left + width, base + 2.0];
             // Wide letters take more than the mean.
             let inside = left >= 2.0

@@ -41,18 +41,39 @@ pub fn told(cause: Cause) -> &'static str {
 
 /// The bars of all machines, one below the other.
 pub fn cycles(runs: &[Ran<'_>]) -> Section {
+    let longest = Longest::of(runs);
     Section {
         title: "Where cycles go",
-        lead: "Each bar is a step, as long as its time; the first is the whole network, by itself. Only what is multiplied \
-               is work: every other colour is time that another shape of the machine, or of the weights, could save. Of an \
-               array with groups it is their mean."
+        lead: "Each bar is a step, as long as its time; the first is the whole network, on a scale of its own. Only what is \
+               multiplied is work: every other colour is time that another shape of the machine, or of the weights, could \
+               save. Of an array with groups it is their mean."
             .into(),
-        body: runs.iter().map(of_machine).collect(),
+        body: runs.iter().map(|ran| of_machine(ran, &longest)).collect(),
     }
 }
 
-fn of_machine(ran: &Ran<'_>) -> String {
+/// What fills the width, in microseconds, so that bars of several machines can be compared.
+struct Longest {
+    network: f64,
+    layer: f64,
+}
+
+impl Longest {
+    fn of(runs: &[Ran<'_>]) -> Self {
+        let layers = runs.iter().flat_map(|ran| {
+            let of = |layer: &LayerCost| took(layer) as f64 / ran.machine.clock_mhz;
+            ran.cost.layers.iter().map(of)
+        });
+        Self {
+            network: runs.iter().map(|r| r.cost.microseconds).fold(0.0, f64::max),
+            layer: layers.fold(0.0, f64::max),
+        }
+    }
+}
+
+fn of_machine(ran: &Ran<'_>, longest: &Longest) -> String {
     let cost = ran.cost;
+    let clock = ran.machine.clock_mhz;
     let mut all: HashMap<Cause, f64> = HashMap::new();
     for (cause, cycles) in cost.layers.iter().flat_map(LayerCost::causes) {
         *all.entry(cause).or_default() += cycles;
@@ -65,12 +86,11 @@ fn of_machine(ran: &Ran<'_>) -> String {
     let keys: Vec<(&str, &str)> = whole.iter().map(|(c, _)| (class(*c), told(*c))).collect();
     let timed = cost.layers.iter().filter(|layer| took(layer) > 0).collect();
     let (layers, note) = drawn(timed, |layer| took(layer) as f64);
-    let longest = layers.iter().map(|layer| took(layer)).max().unwrap_or(0);
     let of_layers = layers.iter().map(|layer| {
         let causes = layer.causes();
         (
             layer.name.clone(),
-            stacked(&causes, longest as f64),
+            stacked(&causes, longest.layer * clock),
             figure(&causes, took(layer)),
         )
     });
@@ -80,7 +100,7 @@ fn of_machine(ran: &Ran<'_>) -> String {
         legend(&keys),
         rows([(
             "whole network".to_owned(),
-            stacked(&whole, cost.cycles as f64),
+            stacked(&whole, longest.network * clock),
             figure(&whole, cost.cycles)
         )]),
         rows(of_layers),

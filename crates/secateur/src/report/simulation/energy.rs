@@ -35,7 +35,9 @@ pub fn energy(runs: &[Ran<'_>]) -> Option<Section> {
             .iter()
             .map(|(ran, energy)| row(ran.cost.machine.clone(), energy, most)),
     );
-    let layers = known.iter().map(|(ran, _)| of_layers(ran));
+    let of_one = known.iter().flat_map(|(ran, _)| &ran.cost.layers).map(of);
+    let longest = of_one.fold(0.0, f64::max);
+    let layers = known.iter().map(|(ran, _)| of_layers(ran, longest));
     Some(Section {
         title: "Energy",
         lead: "Each bar is as long as its energy: above whole networks, then their steps. What is far away is dear: a byte from \
@@ -46,11 +48,15 @@ pub fn energy(runs: &[Ran<'_>]) -> Option<Section> {
     })
 }
 
-fn of_layers(ran: &Ran<'_>) -> String {
-    let of = |layer: &LayerCost| layer.energy.map_or(0.0, |e| e.total_pj());
+/// A step's energy.
+fn of(layer: &LayerCost) -> f64 {
+    layer.energy.map_or(0.0, |e| e.total_pj())
+}
+
+/// The steps of a machine; of all machines, the one with the most is as wide as there is room.
+fn of_layers(ran: &Ran<'_>, most: f64) -> String {
     let with = ran.cost.layers.iter().filter(|l| of(l) > 0.0).collect();
     let (layers, note) = drawn(with, of);
-    let most = layers.iter().map(|layer| of(layer)).fold(0.0, f64::max);
     let bars = layers.iter().filter_map(|layer| {
         let energy = layer.energy?;
         Some(row(layer.name.clone(), &energy, most))

@@ -11,6 +11,8 @@ const TOP: f64 = 6.0;
 const BOTTOM: f64 = 40.0;
 /// What the eye cannot tell apart, in units of the frame.
 const LEAST: f64 = 0.3;
+/// The mean distance of lines, at the least.
+const CLOSEST: f64 = 12.0;
 
 /// A stretch of time in a row.
 #[derive(Debug, Clone, Copy)]
@@ -87,7 +89,12 @@ impl Lanes<'_> {
         for (class, path) in self.paths(along, top, height) {
             put(format_args!("<path class=\"{class}\" d=\"{path}\"/>"));
         }
-        for &time in &self.lines {
+        // Lines that stand close would hide what is between them.
+        let lines = match self.lines.len() as f64 * CLOSEST <= width {
+            true => &self.lines[..],
+            false => &[],
+        };
+        for &time in lines {
             put(format_args!(
                 "<path class=\"meet\" d=\"M{:.1} {TOP}V{bottom:.1}\"/>",
                 along(time)
@@ -120,12 +127,12 @@ impl Lanes<'_> {
     }
 
     /// All stretches of a class as one path. Those between which no gap could be seen are one.
-    fn paths<'s>(
-        &'s self,
+    fn paths(
+        &self,
         along: impl Fn(f64) -> f64,
         top: impl Fn(usize) -> f64,
         height: f64,
-    ) -> Vec<(&'s str, String)> {
+    ) -> Vec<(&str, String)> {
         let mut sorted: Vec<&Stretch<'_>> = self.stretches.iter().collect();
         sorted.sort_by(|a, b| {
             let place = a.class.cmp(b.class).then(a.row.cmp(&b.row));

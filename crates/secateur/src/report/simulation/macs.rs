@@ -38,10 +38,15 @@ pub fn macs(ran: &Ran<'_>) -> Section {
         rows([row("whole network".into(), &all)]),
         rows(of_layers),
     );
-    let skipped = match all.skipped {
-        0 => String::new(),
-        n => format!(
-            " {} of them took no cycle, because the input was zero under all pixels of a tile.",
+    let saved = match (all.weight_zero + all.input_zero, all.skipped) {
+        (0, _) => "This machine multiplies zeros like everything else.".to_owned(),
+        (_, 0) => {
+            "A weight that is left out saves time and energy, an input that is zero saves energy."
+                .to_owned()
+        }
+        (_, n) => format!(
+            "A weight that is left out saves time and energy, an input that is zero saves energy, and {} took no cycle \
+             either, because there was no input for them that is not zero.",
             units::rounded(n)
         ),
     };
@@ -49,8 +54,7 @@ pub fn macs(ran: &Ran<'_>) -> Section {
         title: "Multiply-accumulates",
         lead: format!(
             "Of those of the dense layers on {}, each bar one layer's: what is done, what is not because the input is zero, \
-             and what is left out because the weight is. A weight that is left out saves time and energy, an input that \
-             is zero saves energy.{skipped}",
+             and what is left out because the weight is. {saved}",
             cost.machine
         ),
         body,

@@ -35,8 +35,9 @@ pub fn roof(runs: &[Ran<'_>]) -> Section {
         .collect();
     let mut lead = "Each mark is a layer, its area the time it takes. On the slope a machine waits for bytes from beyond the chip; \
                     the flat part is every cell multiplying in every cycle. Operations are those of the dense layer, so a \
-                    layer above the flat roof is one whose zeros took no time, which a dense machine cannot reach; none is \
-                    above the slope."
+                    layer above the flat roof is one whose zeros took no time, which a dense machine cannot reach. A layer \
+                    may be above the slope if its bytes come and go while others work; a whole network, the diamond, \
+                    cannot."
         .to_owned();
     if !holding.is_empty() {
         lead += &format!(
@@ -74,6 +75,13 @@ fn points<'a>((run, ran): (usize, &Ran<'a>)) -> impl Iterator<Item = Point<'a>> 
     })
 }
 
+/// Where the whole network stands on a machine.
+fn whole(ran: &Ran<'_>) -> Option<(f64, f64)> {
+    let cost = ran.cost;
+    let intensity = 2.0 * cost.macs as f64 / cost.dram_bytes as f64;
+    (cost.dram_bytes > 0 && cost.macs > 0).then_some((intensity, 1e3 * cost.effective_tops))
+}
+
 fn draw(runs: &[Ran<'_>], points: &[Point<'_>], frame: Frame) -> String {
     // Machines with memory: what it gives, in GB/s, and what the cells can do.
     let roofs: Vec<(usize, f64, f64)> = runs
@@ -95,9 +103,18 @@ fn draw(runs: &[Ran<'_>], points: &[Point<'_>], frame: Frame) -> String {
         }
     };
     let ridges = roofs.iter().map(|(_, rate, peak)| peak / rate);
-    let x = span(&mut points.iter().map(|p| p.intensity).chain(ridges));
+    let wholes: Vec<(f64, f64)> = runs.iter().filter_map(whole).collect();
+    let of_wholes = wholes.iter().map(|w| w.0);
+    let x = span(
+        &mut points
+            .iter()
+            .map(|p| p.intensity)
+            .chain(ridges)
+            .chain(of_wholes),
+    );
     let peaks = roofs.iter().map(|(_, _, peak)| *peak);
-    let y = span(&mut points.iter().map(|p| p.gops).chain(peaks));
+    let of_wholes = wholes.iter().map(|w| w.1);
+    let y = span(&mut points.iter().map(|p| p.gops).chain(peaks).chain(of_wholes));
     let write = |v: f64| format!("{}", (v * 1e6).round() / 1e6);
     let mut plot = Plot::new(
         frame,
@@ -133,7 +150,7 @@ fn draw(runs: &[Ran<'_>], points: &[Point<'_>], frame: Frame) -> String {
     let mut sorted: Vec<&Point<'_>> = points.iter().collect();
     sorted.sort_by(|a, b| seconds(b).total_cmp(&seconds(a)));
     for point in &sorted {
-        let shape = [Shape::Circle, Shape::Square, Shape::Diamond][point.run % 3];
+        let shape = [Shape::Circle, Shape::Square][point.run % 2];
         let title = format!(
             "{} on {}: {:.2} µs, {:.1} 10⁹ operations a second, {:.0} a byte",
             point.layer.name,
@@ -144,6 +161,22 @@ fn draw(runs: &[Ran<'_>], points: &[Point<'_>], frame: Frame) -> String {
         );
         let at = (point.intensity, point.gops);
         plot.mark(at, shape, radius(point), class(point.run), &title);
+    }
+    for (run, ran) in runs.iter().enumerate() {
+        let Some(at) = whole(ran) else { continue };
+        let name = &ran.cost.machine;
+        let told = format!(
+            "the whole network on {name}: {:.2} TOPS, {:.0} operations a byte",
+            at.1 / 1e3,
+            at.0
+        );
+        let class = format!("{} whole", class(run));
+        plot.mark(at, Shape::Diamond, 8.0, &class, &told);
+    }
+    for ran in runs {
+        if let Some(at) = whole(ran) {
+            plot.label(at, 8.0, "label", &ran.cost.machine);
+        }
     }
     // The longest have the first choice of a place for their name.
     for point in sorted.iter().filter(|p| p.run == 0) {

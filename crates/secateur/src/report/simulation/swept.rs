@@ -62,12 +62,10 @@ pub fn swept(sweep: &Sweep) -> Section {
         };
         let _ = write!(body, "<h3 class=\"machine\">{}</h3>{picture}", measure.name);
     }
-    let refused = sweep.points.iter().filter_map(|point| {
-        let why = point.result.as_ref().err()?;
-        let text = format!("{}: {why}.", sweep.settings(point));
-        Some(format!("<p class=\"note\">{}</p>", escaped(&text)))
-    });
-    body += &refused.collect::<String>();
+    for (settings, why) in sweep.refused() {
+        let text = escaped(&format!("{settings}: {why}."));
+        let _ = write!(body, "<p class=\"note\">{text}</p>");
+    }
     let columns = keys.iter().chain(&simulate::SWEPT);
     let headings: Vec<(&str, Column)> = columns.map(|&key| (key, Column::Figure)).collect();
     body += &table(&headings, &simulate::swept(sweep));
@@ -131,7 +129,7 @@ fn line(sweep: &Sweep, key: &str, values: &[f64], measure: &Measure, frame: Fram
         plot.mark((x, y), Shape::Circle, 4.5, "m0", &told);
     }
     for &(x, y) in &points {
-        plot.label((x, y), 5.0, "minor", &(measure.write)(y));
+        plot.label_of_line((x, y), 5.0, "minor", &(measure.write)(y));
     }
     plot.finish(&format!("{} by {key}", measure.name))
 }

@@ -25,14 +25,18 @@ pub fn network(ran: &Ran<'_>) -> Option<Section> {
         title: "Time",
         lead: format!(
             "Above, what works: steps one behind the other, in turn dark and pale. Below, what comes from DRAM and goes there. \
-             Weights come a block ahead of the array; where they are late there is a gap above: {} of all cycles.",
+             Weights come a block ahead of the array; a gap above is time in which nothing works because bytes are late: {} of \
+             all cycles.",
             part(waited as f64, cost.cycles as f64)
         ),
-        body: legend(&[
-            ("c-multiplying", "layers on the array"),
-            ("c-vector", "operators without weights"),
-            ("c-dram", "bytes from and to DRAM"),
-        ]) + &at_both_widths(|frame| {
+        body: key(
+            &lanes,
+            &[
+                ("c-multiplying", "layers on the array"),
+                ("c-vector", "operators without weights"),
+                ("c-dram", "bytes from and to DRAM"),
+            ],
+        ) + &at_both_widths(|frame| {
             lanes.draw(frame, "What is busy when, in the whole network")
         }),
     })
@@ -42,17 +46,8 @@ pub fn network(ran: &Ran<'_>) -> Option<Section> {
 pub fn layer(ran: &Ran<'_>, index: usize) -> Option<Section> {
     let cost = ran.cost;
     let layer = cost.layers.get(index)?;
-    let own = || {
-        let work = cost.busy.iter().filter(|b| b.lane == Lane::Work);
-        work.filter(|b| b.layer == index)
-    };
-    // It begins where the step before ends, whether or not it has what it needs.
-    let before = cost
-        .busy
-        .iter()
-        .filter(|b| b.lane == Lane::Work && b.layer < index);
-    let from = before.map(|b| b.to).fold(0.0, f64::max);
-    let to = own().map(|b| b.to).fold(from, f64::max);
+    let before: u64 = cost.layers.iter().take(index).map(took).sum();
+    let (from, to) = (before as f64, (before + took(layer)) as f64);
     let memory = busy(cost, from, to, Some(index));
     let groups = groups(layer);
     if memory.is_none() && groups.is_none() {
@@ -61,11 +56,14 @@ pub fn layer(ran: &Ran<'_>, index: usize) -> Option<Section> {
     let mut body = String::new();
     if let Some(lanes) = memory {
         body += "<h3>What is busy</h3>";
-        body += &legend(&[
-            ("c-multiplying", "this layer on the array"),
-            ("c-dram", "its bytes from and to DRAM"),
-            ("rest", "bytes of steps before and behind it"),
-        ]);
+        body += &key(
+            &lanes,
+            &[
+                ("c-multiplying", "this layer on the array"),
+                ("c-dram", "its bytes from and to DRAM"),
+                ("rest", "bytes of steps before and behind it"),
+            ],
+        );
         let description = format!("What is busy during {}", layer.name);
         body += &at_both_widths(|frame| lanes.draw(frame, &description));
     }
@@ -89,6 +87,13 @@ pub fn layer(ran: &Ran<'_>, index: usize) -> Option<Section> {
         ),
         body,
     })
+}
+
+/// What the colours of a picture stand for, of those that are in it.
+fn key(lanes: &Lanes<'_>, entries: &[(&str, &str)]) -> String {
+    let drawn = |class: &str| lanes.stretches.iter().any(|s| s.class.starts_with(class));
+    let entries = entries.iter().copied().filter(|(class, _)| drawn(class));
+    legend(&entries.collect::<Vec<_>>())
 }
 
 /// What is busy within a stretch of time; of a layer, what is for others is pale.
@@ -159,7 +164,7 @@ fn groups(layer: &LayerCost) -> Option<(Lanes<'static>, String, Vec<Cause>)> {
     let all = layer.spans.first()?.groups.len();
     let drawn = all.min(MOST_GROUPS);
     let mut stretches = Vec::new();
-    let mut causes = Vec::new();
+    let mut seen = Vec::new();
     let mut end = 0;
     for span in &layer.spans {
         end = span.start + length(span);
@@ -173,8 +178,8 @@ fn groups(layer: &LayerCost) -> Option<(Lanes<'static>, String, Vec<Cause>)> {
                     class: class(cause),
                 });
                 at += cycles;
-                if !causes.contains(&cause) {
-                    causes.push(cause);
+                if !seen.contains(&cause) {
+                    seen.push(cause);
                 }
             }
         }
@@ -182,8 +187,8 @@ fn groups(layer: &LayerCost) -> Option<(Lanes<'static>, String, Vec<Cause>)> {
     let blocks = layer.spans.last().map_or(0, |span| span.block + 1);
     let whole = end >= layer.cycles;
     let text = format!(
-        "{} as rows. Between two thin lines is a part of a tile: what a group does then is drawn cause by cause, not in the order \
-         in which it happens, and no group gets ahead before all are done. {}",
+        "{} as rows. At the end of each part of a tile (a thin line, where there is room) they wait for each other; within it, what a \
+         group does is drawn cause by cause, not in the order in which it happens. {}",
         match drawn < all {
             true => format!("The first {drawn} of {all} groups"),
             false => format!("The {all} groups"),
@@ -217,7 +222,8 @@ fn groups(layer: &LayerCost) -> Option<(Lanes<'static>, String, Vec<Cause>)> {
         names: Vec::new(),
         lines: layer.spans.iter().map(|span| span.start as f64).collect(),
     };
-    Some((lanes, text, causes))
+    let causes = Cause::ALL.into_iter().filter(|c| seen.contains(c));
+    Some((lanes, text, causes.collect()))
 }
 
 /// Cycles of a span: those of any of its groups.
