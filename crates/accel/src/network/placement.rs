@@ -67,7 +67,7 @@ impl<'a> Placement<'a> {
                 let both = (memory.activation_bytes + memory.weight_bytes) as u64;
                 let (extents, mapping) = extents
                     .part(both)
-                    .ok_or_else(|| too_large(need, cost, memory.activation_bytes))?;
+                    .ok_or_else(|| too_large(need, cost, both as usize))?;
                 (Placed::passing(mapping).traffic(&extents), Some(mapping))
             }
         };

@@ -78,8 +78,8 @@ fn points<'a>((run, ran): (usize, &Ran<'a>)) -> impl Iterator<Item = Point<'a>> 
 /// Where the whole network stands on a machine.
 fn whole(ran: &Ran<'_>) -> Option<(f64, f64)> {
     let cost = ran.cost;
-    let intensity = 2.0 * cost.macs as f64 / cost.dram_bytes as f64;
-    (cost.dram_bytes > 0 && cost.macs > 0).then_some((intensity, 1e3 * cost.effective_tops))
+    let intensity = 2.0 * cost.macs as f64 / cost.moved.dram_bytes() as f64;
+    (cost.moved.dram_bytes() > 0 && cost.macs > 0).then_some((intensity, 1e3 * cost.effective_tops))
 }
 
 fn draw(runs: &[Ran<'_>], points: &[Point<'_>], frame: Frame) -> String {
