@@ -94,8 +94,10 @@ impl Under {
     /// Adds to each lane's sum a weight times its input.
     pub fn multiply(&self, place: u32, weight: i8, sums: &mut [i32]) {
         let inputs = &self.values[place as usize * self.lanes..][..self.lanes];
+        let weight = i16::from(weight);
         for (sum, &x) in sums.iter_mut().zip(inputs) {
-            *sum += i32::from(weight) * i32::from(x);
+            // 128 times 255 fits, and vectors of 16 bits are twice as wide.
+            *sum += i32::from(weight * x);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `secateur simulate`: a network on the model of a machine.
 
+use super::machines;
 use crate::args::Simulate;
 use crate::out::Out;
 use crate::report::simulation::{Ran, Simulation};
@@ -19,8 +20,8 @@ pub fn run(args: &Simulate) -> Result<()> {
         file::check_output(path)?;
     }
     let place = || args.network.display().to_string();
-    let base = machine(&args.machine)?;
-    let others = args.compare.iter().map(|name| machine(name));
+    let base = machines::find(&args.machine)?;
+    let others = args.compare.iter().map(|name| machines::find(name));
     let machines: Vec<Machine> = std::iter::once(Ok(base.clone()))
         .chain(others)
         .collect::<Result<_>>()?;
@@ -105,15 +106,6 @@ fn timed(args: &Simulate, cost: &NetworkCost) -> Result<usize> {
         );
     };
     Ok(index)
-}
-
-/// A machine that comes along, or one from a file.
-fn machine(name: &str) -> Result<Machine> {
-    if !name.ends_with(".toml") {
-        return Ok(Machine::builtin(name)?);
-    }
-    let text = std::fs::read_to_string(name).with_context(|| name.to_owned())?;
-    Ok(Machine::from_toml(&text, name)?)
 }
 
 /// The picture, or noise where there is none.

@@ -33,20 +33,16 @@ pub fn macs(ran: &Ran<'_>) -> Section {
         legend(&[
             ("support", "done"),
             ("values", "not done: the input is zero"),
-            ("rest", "left out: the weight is zero"),
+            ("rest", "not done: the weight is zero"),
         ]),
         rows([row("whole network".into(), &all)]),
         rows(of_layers),
     );
     let saved = match (all.weight_zero + all.input_zero, all.skipped) {
         (0, _) => "This machine multiplies zeros like everything else.".to_owned(),
-        (_, 0) => {
-            "A weight that is left out saves time and energy, an input that is zero saves energy."
-                .to_owned()
-        }
+        (_, 0) => "Every product takes its cycle; one of a zero takes no energy.".to_owned(),
         (_, n) => format!(
-            "A weight that is left out saves time and energy, an input that is zero saves energy, and {} took no cycle \
-             either, because there was no input for them that is not zero.",
+            "{} of those that are not done took no cycle either; the others save energy only.",
             units::rounded(n)
         ),
     };
@@ -54,7 +50,7 @@ pub fn macs(ran: &Ran<'_>) -> Section {
         title: "Multiply-accumulates",
         lead: format!(
             "Of those of the dense layers on {}, each bar one layer's: what is done, what is not because the input is zero, \
-             and what is left out because the weight is. {saved}",
+             and what is not because the weight is. {saved}",
             cost.machine
         ),
         body,
