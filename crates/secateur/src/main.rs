@@ -9,6 +9,7 @@ mod detector;
 mod file;
 mod interrupt;
 mod machine;
+mod modelled;
 mod network;
 mod out;
 mod parse;

@@ -144,6 +144,9 @@ pub struct Compress {
     /// What shall be small [default: bytes]
     #[arg(long, value_enum, conflicts_with = "recipe")]
     pub minimise: Option<MinimiseArg>,
+    /// The machine whose energy counts, as for `simulate`
+    #[arg(long, value_name = "MACHINE", default_value = "secateur-1tops")]
+    pub machine: String,
     /// Percentage points that the error on held-out images may rise by [default: 0]
     #[arg(long, value_name = "POINTS", value_parser = parse::not_negative)]
     #[arg(conflicts_with_all = ["recipe", "max_bytes", "max_ms"])]
@@ -200,7 +203,7 @@ pub enum MinimiseArg {
     Bytes,
     /// Time of one sample on one thread here
     Latency,
-    /// Energy of one sample on a machine's model: none knows it yet
+    /// Energy of one sample on the model of a machine (--machine)
     Energy,
 }
 

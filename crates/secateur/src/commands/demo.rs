@@ -116,6 +116,7 @@ fn compression(args: &Demo, set: KnownSet, dense: &Path, small: &Path) -> Compre
         network: dense.to_owned(),
         data: set.name().into(),
         minimise: None,
+        machine: String::new(),
         max_drop: None,
         max_bytes: None,
         max_ms: None,

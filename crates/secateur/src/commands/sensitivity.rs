@@ -68,7 +68,7 @@ fn samples(args: &Sensitivity, graph: &Graph) -> Result<Dataset> {
 pub fn measured(graph: &Graph, samples: &Dataset) -> Result<Table> {
     let mut bar = Bar::new("measuring layers");
     let mut progress = |done, total| bar.advance(done, total);
-    let mut machine = ThisMachine::new(samples, true);
+    let mut machine = ThisMachine::new(samples);
     let choices = choices();
     Ok(measure(
         graph,

@@ -163,16 +163,26 @@ impl Searching {
     /// A network in few words.
     fn figures(&self, tried: &Tried) -> String {
         let error = units::percent(tried.error_percent);
-        match (self.goal.minimise, tried.milliseconds) {
-            (Objective::Latency, Some(ms)) => format!("{} at {error}", units::short(ms)),
-            _ => format!("{} at {error}", units::bytes(tried.bytes)),
+        match self.goal.minimise {
+            Objective::Bytes => format!("{} at {error}", units::bytes(tried.bytes)),
+            Objective::Latency | Objective::Energy => format!("{} at {error}", self.cost(tried)),
         }
     }
 
+    /// Time, or energy where that is what counts.
+    fn cost(&self, tried: &Tried) -> String {
+        let energy = |pj: f64| format!("{:.2} µJ", pj / 1e6);
+        let cost = match self.goal.minimise {
+            Objective::Energy => tried.picojoules.map(energy),
+            Objective::Bytes | Objective::Latency => tried.milliseconds.map(units::short),
+        };
+        cost.unwrap_or_else(|| "-".into())
+    }
+
     fn row(&self, number: usize, name: &str, tried: &Tried, verdict: &str) -> String {
-        let time = tried.milliseconds.map_or("-".into(), units::short);
+        let cost = self.cost(tried);
         format!(
-            "{number:>3}  {name:<20} {:>9} {:>9} {:>7.1}x {time:>8} {:>8}  {verdict}",
+            "{number:>3}  {name:<20} {:>9} {:>9} {:>7.1}x {cost:>8} {:>8}  {verdict}",
             units::long(tried.seconds),
             units::bytes(tried.bytes),
             self.dense.bytes as f64 / tried.bytes.max(1) as f64,
@@ -257,9 +267,13 @@ impl Journal for Follow<'_> {
             dense: *dense,
             best: None,
         };
+        let cost = match goal.minimise {
+            Objective::Energy => "energy",
+            Objective::Bytes | Objective::Latency => "time",
+        };
         self.out.line(format_args!(
             "{:>3}  {:<20} {:>9} {:>9} {:>8} {:>8} {:>8}",
-            "#", "aimed at", "took", "size", "smaller", "time", "error"
+            "#", "aimed at", "took", "size", "smaller", cost, "error"
         ));
         self.out.line(search.row(0, "as it is", dense, ""));
         self.folder.log.event(

@@ -2,10 +2,12 @@
 
 use super::follow::Follow;
 use super::{Done, Job, record};
-use crate::commands::sensitivity;
+use crate::commands::{machines, sensitivity};
 use crate::machine::ThisMachine;
+use crate::modelled::ModelledMachine;
 use crate::{interrupt, units};
-use anyhow::{Result, bail};
+use anyhow::Result;
+use secateur_compress::policy::{Machine, NoMachine};
 use secateur_compress::search::{
     Goal, Knob, Limit, Objective, PolicyKnob, RateKnob, Search, affordable, search,
 };
@@ -23,9 +25,6 @@ pub fn by_search<'f>(
 }
 
 fn found(job: &Job<'_>, goal: &Goal, follow: &mut Follow<'_>) -> Result<Done> {
-    if goal.minimise == Objective::Energy {
-        bail!("--minimise energy: this build has no model of a machine that knows energy");
-    }
     let budget = job.args.budget;
     let out = follow.out;
     out.line(format_args!("after the {goal}"));
@@ -54,8 +53,15 @@ fn found(job: &Job<'_>, goal: &Goal, follow: &mut Follow<'_>) -> Result<Done> {
             job.args.seed,
         )),
     };
-    let mut machine = ThisMachine::new(job.train, goal.minimise == Objective::Latency);
-    let found = search(&problem, &mut *knob, &mut machine, follow)?;
+    let mut machine: Box<dyn Machine> = match goal.minimise {
+        Objective::Energy => {
+            let model = machines::find(&job.args.machine)?;
+            Box::new(ModelledMachine::new(model, job.train))
+        }
+        Objective::Latency => Box::new(ThisMachine::new(job.train)),
+        Objective::Bytes => Box::new(NoMachine),
+    };
+    let found = search(&problem, &mut *knob, &mut *machine, follow)?;
     interrupt::check()?;
 
     let (dense, (name, best)) = (&found.dense, &found.tried[found.chosen]);
