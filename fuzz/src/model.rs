@@ -74,9 +74,17 @@ pub fn squeezenet(bytes: &[u8]) {
             Ok(read) => read,
         };
         let weights: usize = summary.weights.iter().map(|w| w.bytes).sum();
-        assert_eq!(weights + summary.rest, bytes.len(), "parts add up to the file");
+        assert_eq!(
+            weights + summary.rest,
+            bytes.len(),
+            "parts add up to the file"
+        );
         let kept: usize = graph.weights().map(|(_, weight)| weight.kept()).sum();
-        assert!(kept <= bytes.len(), "{kept} weights of {} bytes", bytes.len());
+        assert!(
+            kept <= bytes.len(),
+            "{kept} weights of {} bytes",
+            bytes.len()
+        );
         let picture = Shape::new(&[1, 3, 227, 227]).map(|shape| [("input", shape)]);
         let macs = picture.and_then(|input| infer::macs(&graph, &input));
         assert!(macs.is_ok(), "the network does not hold together: {macs:?}");
@@ -90,8 +98,15 @@ fn filled(bytes: &[u8]) -> Vec<u8> {
     const FIRES: [(usize, usize); 4] = [(16, 64), (32, 128), (48, 192), (64, 256)];
     let fires = FIRES.iter().flat_map(|&(s, e)| [s, e, e, s, e, e]);
     let outputs: Vec<usize> = std::iter::once(96).chain(fires).chain([1000]).collect();
-    let (counts, rest) = bytes.as_chunks::<2>().0.split_at(outputs.len().min(bytes.len() / 2));
-    let count = |layer: usize| counts.get(layer).map_or(0, |c| u16::from_le_bytes(*c) % 2048);
+    let (counts, rest) = bytes
+        .as_chunks::<2>()
+        .0
+        .split_at(outputs.len().min(bytes.len() / 2));
+    let count = |layer: usize| {
+        counts
+            .get(layer)
+            .map_or(0, |c| u16::from_le_bytes(*c) % 2048)
+    };
     let mut body = rest.as_flattened().iter().copied().cycle();
     let mut file: Vec<u8> = (0..outputs.len())
         .flat_map(|layer| u32::from(count(layer)).to_le_bytes())

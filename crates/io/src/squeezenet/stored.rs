@@ -158,7 +158,10 @@ fn weight(
         Support::Unstructured(Bitmask::from_bools(&bits)),
         Values::Shared {
             codebook: Codebook::F32(order.iter().map(|&code| codebook[code]).collect()),
-            codes: kept.iter().map(|(_, code)| rank[usize::from(*code)]).collect(),
+            codes: kept
+                .iter()
+                .map(|(_, code)| rank[usize::from(*code)])
+                .collect(),
         },
     )
 }

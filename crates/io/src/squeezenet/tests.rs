@@ -148,8 +148,18 @@ fn the_published_file() {
         return;
     };
     let (graph, summary) = read_and_inspect(&bytes, NAME).unwrap();
-    let entries: usize = summary.weights.iter().filter(|w| w.coder.is_some()).map(|w| w.parts.values).sum();
-    let kept: usize = summary.weights.iter().filter(|w| w.coder.is_some()).map(|w| w.kept).sum();
+    let entries: usize = summary
+        .weights
+        .iter()
+        .filter(|w| w.coder.is_some())
+        .map(|w| w.parts.values)
+        .sum();
+    let kept: usize = summary
+        .weights
+        .iter()
+        .filter(|w| w.coder.is_some())
+        .map(|w| w.kept)
+        .sum();
     assert_eq!((entries, entries - kept), (422_083, 6162));
 
     let mut at = 104;
