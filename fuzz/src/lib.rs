@@ -45,6 +45,11 @@ pub const TARGETS: &[Target] = &[
         seeds: seeds::sct,
     },
     Target {
+        name: "squeezenet",
+        check: model::squeezenet,
+        seeds: seeds::squeezenet,
+    },
+    Target {
         name: "run_onnx",
         check: model::run_onnx,
         seeds: seeds::onnx,

@@ -2,8 +2,8 @@
 
 use crate::{NAME, names_the_file};
 use secateur_engine::{Session, SessionOptions};
-use secateur_io::{onnx as onnx_format, sct as sct_format};
-use secateur_model::{DType, Dim, Graph, Op, Shape, Tensor, ValueInfo};
+use secateur_io::{onnx as onnx_format, sct as sct_format, squeezenet as squeezenet_format};
+use secateur_model::{DType, Dim, Graph, Op, Shape, Tensor, ValueInfo, infer};
 
 /// ONNX: an error that names the file, or a graph that is written and read back; what was written
 /// once comes back the same for ever.
@@ -60,6 +60,65 @@ pub fn sct(bytes: &[u8]) {
             again.iter().for_each(|again| same(&graph, again));
         }
     }
+}
+
+/// Deep Compression's SqueezeNet, for the bytes as they are and with what they lack for the entries
+/// that they count: an error that names the file, or the whole network, no larger than its entries.
+pub fn squeezenet(bytes: &[u8]) {
+    for bytes in [bytes, &filled(bytes)] {
+        let (graph, summary) = match squeezenet_format::read_and_inspect(bytes, NAME) {
+            Err(error) => {
+                names_the_file(&error);
+                continue;
+            }
+            Ok(read) => read,
+        };
+        let weights: usize = summary.weights.iter().map(|w| w.bytes).sum();
+        assert_eq!(
+            weights + summary.rest,
+            bytes.len(),
+            "parts add up to the file"
+        );
+        let kept: usize = graph.weights().map(|(_, weight)| weight.kept()).sum();
+        assert!(
+            kept <= bytes.len(),
+            "{kept} weights of {} bytes",
+            bytes.len()
+        );
+        let picture = Shape::new(&[1, 3, 227, 227]).map(|shape| [("input", shape)]);
+        let macs = picture.and_then(|input| infer::macs(&graph, &input));
+        assert!(macs.is_ok(), "the network does not hold together: {macs:?}");
+    }
+}
+
+/// Counts of entries, then a body of the length that these need: codebooks and biases of zeros, the
+/// bytes behind the counts as codes and gaps, again and again.
+fn filled(bytes: &[u8]) -> Vec<u8> {
+    // Squeezed, and expanded by each of two kernels; the first and the last convolution.
+    const FIRES: [(usize, usize); 4] = [(16, 64), (32, 128), (48, 192), (64, 256)];
+    let fires = FIRES.iter().flat_map(|&(s, e)| [s, e, e, s, e, e]);
+    let outputs: Vec<usize> = std::iter::once(96).chain(fires).chain([1000]).collect();
+    let (counts, rest) = bytes
+        .as_chunks::<2>()
+        .0
+        .split_at(outputs.len().min(bytes.len() / 2));
+    let count = |layer: usize| {
+        counts
+            .get(layer)
+            .map_or(0, |c| u16::from_le_bytes(*c) % 2048)
+    };
+    let mut body = rest.as_flattened().iter().copied().cycle();
+    let mut file: Vec<u8> = (0..outputs.len())
+        .flat_map(|layer| u32::from(count(layer)).to_le_bytes())
+        .collect();
+    for (layer, outputs) in outputs.into_iter().enumerate() {
+        file.resize(file.len() + 4 * (256 + outputs), 0);
+        let entries = usize::from(count(layer));
+        let end = file.len() + entries + entries.div_ceil(2);
+        file.extend(body.by_ref().take(entries + entries.div_ceil(2)));
+        file.resize(end, 0);
+    }
+    file
 }
 
 /// Plans and runs an ONNX network of small declared sizes.

@@ -32,6 +32,16 @@ pub fn sct() -> Seeds {
     Ok(files)
 }
 
+/// Deep Compression's SqueezeNet without entries, and counts of a few with some codes and gaps, which
+/// [`squeezenet`](crate::model::squeezenet) makes a file of.
+pub fn squeezenet() -> Seeds {
+    // 26 counts, a codebook of 256 for each of the layers, and the biases of all of them.
+    let empty = vec![0; 4 * (26 + 26 * 256 + 3976)];
+    let counts = (0..26u16).flat_map(|layer| (7 * layer).to_le_bytes());
+    let few = counts.chain([1, 0x21, 0, 0x0F, 9, 0xF0, 200]).collect();
+    Ok(vec![empty, few])
+}
+
 /// Planes from every coder, behind the header that [`codec`](crate::codec::codec) reads.
 pub fn codec() -> Seeds {
     let mask: Vec<bool> = (0..7 * 30).map(|i| i % 5 == 0 || i % 31 == 3).collect();

@@ -74,6 +74,11 @@ fn sct() {
 }
 
 #[test]
+fn squeezenet() {
+    smoke("squeezenet");
+}
+
+#[test]
 fn run_onnx() {
     smoke("run_onnx");
 }

@@ -1,4 +1,4 @@
-//! Bytes to model and back: ONNX, the .sct container and its codecs.
+//! Bytes to model and back: ONNX, the .sct container and its codecs, SqueezeNet's file of record.
 //!
 //! Invariant: no bytes make a reader panic, and no reader uses memory beyond a
 //! small multiple of what the file holds.
@@ -8,6 +8,7 @@ pub mod error;
 mod file;
 pub mod onnx;
 pub mod sct;
+pub mod squeezenet;
 
 pub use error::IoError;
 pub use file::{check_replaceable, replace};

@@ -83,7 +83,8 @@ Examples:
     #[command(after_help = "\
 Examples:
   secateur inspect small.sct
-  secateur inspect dense.onnx --json - | jq .nonzeros")]
+  secateur inspect dense.onnx --json - | jq .nonzeros
+  secateur inspect compressed_SqueezeNet.net          Deep Compression's own file")]
     Inspect(Inspect),
     /// Score a classifier or a detector on a test set
     #[command(after_help = "\
@@ -131,7 +132,8 @@ Examples:
     #[command(after_help = "\
 Examples:
   secateur export small.sct -o small-qdq.onnx     integer layers as QDQ, for any ONNX runtime
-  secateur export dense.onnx -o dense.sct")]
+  secateur export dense.onnx -o dense.sct
+  secateur export compressed_SqueezeNet.net --store smallest -o squeezenet.sct")]
     Export(Export),
     /// Show the processor, the kernels for it and what they cost
     #[command(after_help = "\

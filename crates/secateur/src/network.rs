@@ -4,30 +4,58 @@ use crate::interrupt;
 use anyhow::{Context, Result, bail};
 use secateur_data::{Dataset, Split};
 use secateur_io::codec::Store;
-use secateur_io::{onnx, sct};
+use secateur_io::{onnx, sct, squeezenet};
 use secateur_model::{Dim, Graph, ValueInfo};
 use std::path::Path;
 
 /// Reads a network by its file's extension.
 pub fn load(path: &Path) -> Result<Graph> {
-    Ok(match is_sct(path) {
-        true => sct::load(path)?,
-        false => onnx::load(path)?,
+    Ok(match Form::of(path) {
+        Form::Sct => sct::load(path)?,
+        Form::Net => squeezenet::load(path)?,
+        Form::Onnx => onnx::load(path)?,
     })
+}
+
+/// Reads a network, and where its bytes are if its file is a compressed one.
+pub fn load_and_inspect(path: &Path) -> Result<(Graph, Option<sct::Summary>)> {
+    let inspect = match Form::of(path) {
+        Form::Sct => sct::read_and_inspect,
+        Form::Net => squeezenet::read_and_inspect,
+        Form::Onnx => return Ok((load(path)?, None)),
+    };
+    let place = path.display().to_string();
+    let bytes = std::fs::read(path).with_context(|| place.clone())?;
+    let (graph, summary) = inspect(&bytes, &place)?;
+    Ok((graph, Some(summary)))
 }
 
 /// Writes a network by its file's extension.
 pub fn save(graph: &Graph, path: &Path, store: Store) -> Result<()> {
-    interrupt::whole(|| match is_sct(path) {
-        true => sct::save(graph, path, store),
-        false => onnx::save(graph, path),
-    })?;
-    Ok(())
+    interrupt::whole(|| match Form::of(path) {
+        Form::Sct => Ok(sct::save(graph, path, store)?),
+        Form::Onnx => Ok(onnx::save(graph, path)?),
+        Form::Net => bail!("{}: a .net file is only read", path.display()),
+    })
 }
 
-/// Whether a path is that of a compressed network.
-pub fn is_sct(path: &Path) -> bool {
-    path.extension().is_some_and(|e| e == "sct")
+/// What the bytes of a network's file are.
+enum Form {
+    Onnx,
+    Sct,
+    /// SqueezeNet as Deep Compression's authors published it.
+    Net,
+}
+
+impl Form {
+    /// By the file's extension.
+    fn of(path: &Path) -> Self {
+        match path.extension().and_then(|e| e.to_str()) {
+            Some("sct") => Self::Sct,
+            Some("net") => Self::Net,
+            _ => Self::Onnx,
+        }
+    }
 }
 
 /// Bytes of a file.

@@ -8,6 +8,11 @@ use std::path::{Path, PathBuf};
 
 /// A network's file.
 pub fn network(text: &str) -> Result<PathBuf, String> {
+    with_extension(text, &["onnx", "sct", "net"])
+}
+
+/// A network's file that can be written.
+pub fn written_network(text: &str) -> Result<PathBuf, String> {
     with_extension(text, &["onnx", "sct"])
 }
 
@@ -58,7 +63,7 @@ pub fn built_in_or_file(text: &str) -> Result<String, String> {
     match names.contains(&text) || network(text).is_ok() {
         true => Ok(text.to_owned()),
         false => Err(format!(
-            "needed one of {}, or an .onnx or .sct file",
+            "needed one of {}, or an .onnx, .sct or .net file",
             names.join(", ")
         )),
     }

@@ -295,6 +295,37 @@ fn networks_of_others_leave_extents_open() {
 }
 
 #[test]
+fn squeezenet_comes_in_a_file_of_its_own() {
+    let place = Place::new();
+    // No entries: 26 counts, 26 codebooks of 256 and 3976 biases, all of them zero.
+    let bytes = 4 * (26 + 26 * 256 + 3976);
+    place.write("empty.net", vec![0; bytes]);
+    place.ok("inspect empty.net --json inspect.json");
+    let inspect = place.json("inspect.json");
+    assert_eq!(inspect["bytes"], bytes);
+    assert_eq!(
+        (&inspect["parameters"], &inspect["nonzeros"]),
+        (&1_248_424.into(), &0.into())
+    );
+    assert_eq!(inspect["layers"][0]["coded"]["parameter_bytes"], 1024);
+
+    place.ok("data sample digits -o digit.png");
+    place.ok("export empty.net -o empty.sct");
+    for network in ["empty.net", "empty.sct"] {
+        place.ok(&format!("run {network} --input digit.png --json run.json"));
+        let answers = &place.json("run.json")["answers"];
+        // Nothing speaks for any of the thousand classes.
+        assert_eq!(answers.as_array().unwrap().len(), 5);
+        let probability = answers[0]["probability"].as_f64().unwrap();
+        assert!((probability - 1e-3).abs() < 1e-8, "{answers}");
+    }
+    place.write("cut.net", vec![0; bytes - 1]);
+    let ran = place.run("inspect cut.net");
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.stderr.contains("cut.net: conv10"), "{ran:?}");
+}
+
+#[test]
 fn json_alone_goes_to_standard_output() {
     let place = Place::new();
     place.train();

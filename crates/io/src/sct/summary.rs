@@ -81,6 +81,12 @@ pub(super) struct Span {
 impl WeightSummary {
     pub(super) fn new(name: &str, weight: &Weight, span: &Span, file: &[u8]) -> Self {
         let blob = span.blob.clone().and_then(|place| file.get(place));
+        let coder = blob.and_then(|blob| Coder::from_tag(*blob.first()?));
+        Self::of(name, weight, Parts::of(weight, span, blob), coder)
+    }
+
+    /// A weight whose bytes are `parts`.
+    pub(crate) fn of(name: &str, weight: &Weight, parts: Parts, coder: Option<Coder>) -> Self {
         Self {
             name: name.to_owned(),
             shape: weight.shape().clone(),
@@ -100,9 +106,9 @@ impl WeightSummary {
             },
             bits: weight.bits(),
             kept: weight.kept(),
-            bytes: span.bytes,
-            parts: Parts::of(weight, span, blob),
-            coder: blob.and_then(|blob| Coder::from_tag(*blob.first()?)),
+            bytes: parts.support + parts.values + parts.parameters + parts.rest,
+            parts,
+            coder,
         }
     }
 }

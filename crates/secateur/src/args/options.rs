@@ -107,7 +107,7 @@ pub struct Train {
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// The file to write: .onnx or .sct
-    #[arg(short, long, value_name = "FILE", value_parser = parse::network)]
+    #[arg(short, long, value_name = "FILE", value_parser = parse::written_network)]
     pub output: PathBuf,
     #[command(flatten)]
     pub json: JsonArg,
@@ -135,7 +135,7 @@ pub enum ScheduleArg {
 
 #[derive(ClapArgs)]
 pub struct Compress {
-    /// The trained network: .onnx or .sct
+    /// The trained network: .onnx, .sct or .net
     #[arg(value_parser = parse::network)]
     pub network: PathBuf,
     /// A known set's name, or a path: `secateur help data` says to what
@@ -217,7 +217,7 @@ pub enum StoreArg {
 
 #[derive(ClapArgs)]
 pub struct Sensitivity {
-    /// The trained network: .onnx or .sct
+    /// The trained network: .onnx, .sct or .net
     #[arg(value_parser = parse::network)]
     pub network: PathBuf,
     /// A known set's name, or a path: `secateur help data` says to what
@@ -237,7 +237,7 @@ pub struct Sensitivity {
 
 #[derive(ClapArgs)]
 pub struct Inspect {
-    /// .onnx or .sct
+    /// .onnx, .sct or .net
     #[arg(value_parser = parse::network)]
     pub network: PathBuf,
     #[command(flatten)]
@@ -248,7 +248,7 @@ pub struct Inspect {
 
 #[derive(ClapArgs)]
 pub struct Eval {
-    /// .onnx or .sct
+    /// .onnx, .sct or .net
     #[arg(value_parser = parse::network)]
     pub network: PathBuf,
     /// A known set's name, or a path: `secateur help data` says to what
@@ -274,7 +274,7 @@ pub enum TaskArg {
 
 #[derive(ClapArgs)]
 pub struct Run {
-    /// .onnx or .sct
+    /// .onnx, .sct or .net
     #[arg(value_parser = parse::network)]
     pub network: PathBuf,
     /// A PNG or JPEG picture; it is scaled to the network's input
@@ -300,7 +300,7 @@ pub struct Run {
 
 #[derive(ClapArgs)]
 pub struct Bench {
-    /// .onnx or .sct
+    /// .onnx, .sct or .net
     #[arg(value_parser = parse::network)]
     pub network: PathBuf,
     /// Threads [default: all cores]
@@ -326,14 +326,14 @@ pub struct Bench {
 
 #[derive(ClapArgs)]
 pub struct Export {
-    /// .onnx or .sct
+    /// .onnx, .sct or .net
     #[arg(value_parser = parse::network)]
     pub network: PathBuf,
     /// What an .sct file goes for, fewest bytes or fast reading
     #[arg(long, default_value = "small")]
     pub store: StoreArg,
     /// The file to write: .onnx or .sct
-    #[arg(short, long, value_name = "FILE", value_parser = parse::network)]
+    #[arg(short, long, value_name = "FILE", value_parser = parse::written_network)]
     pub output: PathBuf,
     #[command(flatten)]
     pub json: JsonArg,

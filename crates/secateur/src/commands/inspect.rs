@@ -3,8 +3,8 @@
 use crate::args::Inspect;
 use crate::out::Out;
 use crate::{network, units};
-use anyhow::{Context, Result};
-use secateur_io::sct::{self, Summary, WeightSummary};
+use anyhow::Result;
+use secateur_io::sct::{Summary, WeightSummary};
 use secateur_model::{Dim, Graph, Shape, ValueInfo, Weight, infer};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
@@ -88,15 +88,7 @@ impl Layer {
 
 pub fn run(args: &Inspect) -> Result<()> {
     let out = Out::new(&args.json)?;
-    let place = || args.network.display().to_string();
-    let (graph, file): (Graph, Option<Summary>) = match network::is_sct(&args.network) {
-        true => {
-            let bytes = std::fs::read(&args.network).with_context(place)?;
-            let (graph, file) = sct::read_and_inspect(&bytes, &place())?;
-            (graph, Some(file))
-        }
-        false => (network::load(&args.network)?, None),
-    };
+    let (graph, file) = network::load_and_inspect(&args.network)?;
     let stored: HashMap<&str, &WeightSummary> = file
         .iter()
         .flat_map(|file| &file.weights)
