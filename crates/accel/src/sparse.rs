@@ -11,9 +11,11 @@ mod layout;
 mod patch;
 
 pub use cycles::{Activity, GroupCycles, Run, Span};
-pub use layout::Tiling;
+pub use layout::{Block, Entry, Part, Schedule, Tiling, Visit, Work, patch_extent};
+pub use patch::Tile;
 
-use crate::AccelError;
+use crate::{AccelError, Image, Memory};
+use secateur_plan::IntegerLayer;
 use serde::{Deserialize, Serialize};
 
 /// The array's extents.
@@ -63,6 +65,20 @@ pub enum Skips {
 }
 
 impl SparseArray {
+    /// What it does for a layer, in order.
+    ///
+    /// # Errors
+    /// An array that cannot be built; a patch or weights that no tiling fits into the memories.
+    pub fn schedule(
+        &self,
+        layer: &IntegerLayer<'_>,
+        image: &Image,
+        memory: &Memory,
+    ) -> Result<Schedule, AccelError> {
+        self.check()?;
+        Schedule::new(self, layer, image, memory.weight_bytes)
+    }
+
     /// Bits of a weight as the array holds it.
     pub(crate) fn entry_bits(&self) -> usize {
         match self.skips {

@@ -88,6 +88,19 @@ impl Columns {
         })
     }
 
+    /// Rows of the matrix.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// What an element holds: where each column begins and the last ends, and its entries.
+    pub fn of_element(&self, element: usize) -> (&[u32], &[Entry]) {
+        match self.banks.get(element) {
+            Some(bank) => (&bank.starts, &bank.entries),
+            None => (&[], &[]),
+        }
+    }
+
     /// Stored positions, fillers included.
     pub fn entries(&self) -> usize {
         self.banks.iter().map(|b| b.entries.len()).sum()

@@ -1,12 +1,16 @@
 //! The array, cycle by cycle and sum by sum.
 
-use super::layout::{Layout, Visit, Work, patch};
-use super::patch::{Tile, Under, tiles};
+use super::layout::{Schedule, Visit, Work, patch};
+use super::patch::{Tile, Under};
 use super::{Skips, SparseArray, Tiling};
 use crate::energy::Moved;
 use crate::{AccelError, Image, Memory};
 use secateur_plan::IntegerLayer;
 use serde::Serialize;
+
+/// Cycles from the last sum that is handed on to its code: what an entry takes to become a sum (its place, address,
+/// input, product), and a sum to become a code, is hidden but for the last (`rtl/sparse_group.sv`).
+const STAGES: u64 = 12;
 
 /// What a layer takes, its weights being there.
 #[derive(Debug, Clone, PartialEq)]
@@ -135,28 +139,30 @@ impl SparseArray {
         memory: &Memory,
         most_spans: usize,
     ) -> Result<Run, AccelError> {
-        self.check()?;
-        let layout = Layout::new(self, layer, image, memory.weight_bytes)?;
+        let Schedule {
+            tiling,
+            blocks,
+            tiles,
+        } = self.schedule(layer, image, memory)?;
         let outputs = layer.weights.rows();
-        let tiles = tiles(image, layout.tiling.tile);
         let mut run = Run {
             sums: vec![0; image.batch * image.pixels() * outputs],
-            tiling: layout.tiling,
+            tiling,
             cycles: 0,
             groups: vec![GroupCycles::default(); self.groups],
             activity: Activity::default(),
-            block_bytes: layout.blocks.iter().map(|b| b.weight_bytes).collect(),
+            block_bytes: blocks.iter().map(|b| b.weight_bytes).collect(),
             patch_bytes: 0,
             spans: Vec::new(),
             most_spans,
         };
         let operand_bytes = self.operand_bytes();
         let load = |tile: &Tile, work: &Work| {
-            (work.channels * patch(image, tile.extent)) as u64 * operand_bytes
+            (work.part.inputs() * patch(image, tile.extent)) as u64 * operand_bytes
         };
         let cycles_of = |bytes: u64| (bytes as f64 / memory.activation_bytes_a_cycle).ceil() as u64;
         // A patch arrives while the one before is worked off, whatever tile or block it is of.
-        let mut loads = layout.blocks.iter().flat_map(|block| {
+        let mut loads = blocks.iter().flat_map(|block| {
             let of_tile = move |tile| block.works.iter().map(move |work| load(tile, work));
             tiles.iter().flat_map(of_tile)
         });
@@ -166,7 +172,7 @@ impl SparseArray {
         // Cycles that the codes of the tile before still take.
         let mut draining = 0u64;
         let mut under = Under::new(layer, image, self.lanes);
-        for (index, block) in layout.blocks.iter().enumerate() {
+        for (index, block) in blocks.iter().enumerate() {
             for tile in &tiles {
                 under.fill(image, tile);
                 let biases = &layer.numbers.bias[block.outputs.clone()];
@@ -198,8 +204,8 @@ impl SparseArray {
                 }
             }
         }
-        let last = layout.blocks.len().saturating_sub(1);
-        run.wait(last, draining, |g| &mut g.drain);
+        let last = blocks.len().saturating_sub(1);
+        run.wait(last, draining + STAGES, |g| &mut g.drain);
         let activity = &mut run.activity;
         activity.dense = (image.batch * image.pixels() * outputs * layer.weights.cols()) as u64;
         // So far these are weights that are zero and have a cell all the same.

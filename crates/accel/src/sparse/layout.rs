@@ -1,5 +1,6 @@
 //! How a layer is cut into tiles, parts of its channels and blocks of its outputs.
 
+use super::patch::{Tile, tiles};
 use super::{Skips, SparseArray};
 use crate::{AccelError, Image};
 use secateur_plan::IntegerLayer;
@@ -18,17 +19,23 @@ pub struct Tiling {
     pub outputs: usize,
 }
 
-/// A weight, and its place in `[conv group, depth]`.
+/// A weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Entry {
+pub struct Entry {
+    /// In `[conv group, depth]`.
     pub place: u32,
+    /// Places `[tap, channel]` of its part between the entry before and this one.
+    pub gap: u32,
+    /// The weight.
     pub weight: i8,
 }
 
 /// The weights of one output channel for one patch.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Visit {
+pub struct Visit {
+    /// The output channel.
     pub output: usize,
+    /// Its weights, in the order of their places.
     pub entries: Vec<Entry>,
     /// Entries beside these that only carry a gap on.
     pub fillers: u64,
@@ -36,23 +43,26 @@ pub(super) struct Visit {
 
 /// A part of the input channels: of some groups of a convolution, some channels of each.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Part {
+pub struct Part {
+    /// Groups of the convolution.
     pub conv_groups: Range<usize>,
+    /// Channels of each.
     pub channels: Range<usize>,
 }
 
 /// What a block's groups do for one part: only groups that have something to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Work {
-    /// Input channels of the part, all groups of the convolution together.
-    pub channels: usize,
+pub struct Work {
+    /// Which.
+    pub part: Part,
     /// A group, and its visits.
     pub groups: Vec<(usize, Vec<Visit>)>,
 }
 
 /// A block of output channels.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Block {
+pub struct Block {
+    /// The channels.
     pub outputs: Range<usize>,
     /// What is done for each part of which the block has outputs.
     pub works: Vec<Work>,
@@ -62,11 +72,15 @@ pub(super) struct Block {
     pub weight_bytes: usize,
 }
 
-/// A layer laid out.
+/// What the array does for a layer, in order: for each block and each tile its works, each with a patch of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Layout {
+pub struct Schedule {
+    /// How the layer is cut.
     pub tiling: Tiling,
+    /// Blocks of outputs.
     pub blocks: Vec<Block>,
+    /// Tiles of all images.
+    pub tiles: Vec<Tile>,
 }
 
 /// Bytes of a bias and a factor.
@@ -74,8 +88,8 @@ const OUTPUT_BYTES: usize = 8;
 /// Bits that say where the entries of an output channel end.
 const POINTER_BITS: usize = 16;
 
-impl Layout {
-    pub fn new(
+impl Schedule {
+    pub(super) fn new(
         array: &SparseArray,
         layer: &IntegerLayer<'_>,
         image: &Image,
@@ -128,19 +142,33 @@ impl Layout {
                 outputs,
             },
             blocks: blocks.collect(),
+            tiles: tiles(image, tile),
         })
     }
 }
 
-/// Elements of the patch under so many output pixels, of one channel.
-pub(super) fn patch(image: &Image, tile: [usize; 2]) -> usize {
+impl Part {
+    /// Input channels, those of all groups of the convolution together.
+    pub fn inputs(&self) -> usize {
+        self.conv_groups.len() * self.channels.len()
+    }
+}
+
+/// Height and width of the patch under so many output pixels.
+pub fn patch_extent(image: &Image, tile: [usize; 2]) -> [usize; 2] {
     let w = &image.window;
     let along = |axis: usize| {
         let taps = (w.kernel[axis].saturating_sub(1)).saturating_mul(w.dilation[axis]);
         let steps = (tile[axis].saturating_sub(1)).saturating_mul(w.stride[axis]);
         steps.saturating_add(taps).saturating_add(1)
     };
-    along(0).saturating_mul(along(1))
+    [along(0), along(1)]
+}
+
+/// Elements of the patch under so many output pixels, of one channel.
+pub(super) fn patch(image: &Image, tile: [usize; 2]) -> usize {
+    let [height, width] = patch_extent(image, tile);
+    height.saturating_mul(width)
 }
 
 /// The tile: of those whose patch of one channel fits, else the one with the smallest patch.
@@ -235,9 +263,11 @@ impl Cut {
             let part = channel / self.channels;
             let place = tap * self.parts[first + part].channels.len() + channel % self.channels;
             let (_, visit) = &mut row.visits[part];
-            visit.fillers += ((place - next[part]) / (longest + 1)) as u64;
+            let gap = place - next[part];
+            visit.fillers += (gap / (longest + 1)) as u64;
             visit.entries.push(Entry {
                 place: (conv_group * depth + k) as u32,
+                gap: gap as u32,
                 weight,
             });
             next[part] = place + 1;
@@ -279,7 +309,7 @@ impl Block {
         let mut works: Vec<Work> = parts
             .iter()
             .map(|part| Work {
-                channels: part.conv_groups.len() * part.channels.len(),
+                part: part.clone(),
                 groups: Vec::new(),
             })
             .collect();
@@ -329,8 +359,7 @@ mod tests {
         {
             let mut seen = vec![0; groups * of_group];
             for part in Cut::of(groups, of_group, 1, channels).parts {
-                let size = part.conv_groups.len() * part.channels.len();
-                assert!(size <= channels, "{part:?}");
+                assert!(part.inputs() <= channels, "{part:?}");
                 for group in part.conv_groups.clone() {
                     let own = part.channels.clone();
                     own.for_each(|c| seen[group * of_group + c] += 1);

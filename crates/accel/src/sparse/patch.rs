@@ -4,14 +4,18 @@ use crate::Image;
 use secateur_plan::IntegerLayer;
 
 /// Output pixels that the lanes work on side by side.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Tile {
-    image: usize,
-    at: [usize; 2],
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tile {
+    /// Of which image.
+    pub image: usize,
+    /// Row and column of its first pixel.
+    pub at: [usize; 2],
+    /// Height and width.
     pub extent: [usize; 2],
 }
 
 impl Tile {
+    /// How many.
     pub fn pixels(&self) -> usize {
         self.extent[0] * self.extent[1]
     }

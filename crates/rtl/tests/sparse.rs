@@ -1,0 +1,192 @@
+//! The sparse array beside its simulator, cycle by cycle, and beside the reference, to the bit.
+
+#![allow(clippy::unwrap_used)] // helpers of tests
+
+#[path = "../../engine/tests/support/mod.rs"]
+mod networks;
+mod support;
+
+use networks::{Form, insert_pair, network, noise};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use secateur_accel::sparse::{Skips, SparseArray};
+use secateur_accel::{Image, Memory};
+use secateur_model::{
+    Constant, DType, Data, Dim, Graph, Node, Op, Scale, Shape, Support, Tensor, ValueInfo, Values,
+    Weight, Window, quant,
+};
+use secateur_plan::IntegerLayer;
+use secateur_plan::draft::Draft;
+use secateur_plan::lower::lower;
+use secateur_rtl::{Host, sparse};
+use support::host;
+
+const ARRAY: SparseArray = SparseArray {
+    groups: 4,
+    lanes: 8,
+    patch_bytes: 1024,
+    sums_a_lane: 8,
+    gap_bits: 3,
+    requantized_a_cycle: 2,
+    skips: Skips::Weights,
+};
+
+const MEMORY: Memory = Memory {
+    activation_bytes: 1 << 20,
+    weight_bytes: 1 << 14,
+    activation_bytes_a_cycle: 8.0,
+    dram_bytes_a_cycle: 8.0,
+    vector_elements_a_cycle: 8.0,
+};
+
+/// Runs every layer of a network that the array takes: what the simulator and the hardware count must be equal, sums and codes too.
+/// Gives how many layers there were, and their cycles.
+fn agrees(host: &mut Host, array: &SparseArray, (draft, input): &(Draft, Tensor)) -> (usize, u64) {
+    let values = draft.evaluate_all(&[("input", input)]).unwrap();
+    let (mut layers, mut cycles) = (0, 0);
+    for node in &draft.graph.nodes {
+        let Some(layer) = IntegerLayer::of(draft, node).unwrap() else {
+            continue;
+        };
+        let output = &values[node.output(0).unwrap()];
+        let input = &values[node.input(0).unwrap()];
+        let Some(image) = Image::of(&layer, input, output.shape().dims()) else {
+            continue;
+        };
+        let place = format!("{}, {array:?}", node.name);
+        let expected = array.run(&layer, &image, &MEMORY).unwrap();
+        let found = sparse::run(host, array, &layer, &image, &MEMORY, 1 << 22);
+        let found = found.unwrap().unwrap();
+        assert_eq!(found.groups, expected.groups, "{place}");
+        assert_eq!(found.cycles, expected.cycles, "{place}");
+        assert_eq!(found.fetched, expected.activity.done, "{place}");
+        assert_eq!(found.sums, expected.sums, "{place}");
+        if let Some(y) = layer.y {
+            let (lo, hi) = layer.numbers.bounds;
+            let (outputs, pixels) = (layer.weights.rows(), image.pixels());
+            for (at, (&sum, &code)) in found.sums.iter().zip(&found.codes).enumerate() {
+                let (row, o) = (at / outputs, at % outputs);
+                let defined = quant::requantize(sum, layer.numbers.factor[o], y.zero_point, lo, hi);
+                assert_eq!(code, defined as u8, "{place}, sum {sum}");
+                let at = match layer.is_conv() {
+                    true => (row / pixels * outputs + o) * pixels + row % pixels,
+                    false => at,
+                };
+                let of_reference = match output.data() {
+                    Data::U8(codes) => Some(codes[at]),
+                    Data::I8(codes) => Some(codes[at] as u8),
+                    _ => None,
+                };
+                assert_eq!(of_reference, Some(code), "{place}");
+            }
+        }
+        layers += 1;
+        cycles += found.cycles;
+    }
+    (layers, cycles)
+}
+
+/// A network of one convolution of random extents, its inputs codes.
+fn convolution(rng: &mut ChaCha8Rng) -> (Draft, Tensor) {
+    let groups = [1, 1, 1, 2, 5][rng.random_range(0..5)];
+    let (of_group, outputs) = (rng.random_range(1..7), rng.random_range(1..9) * groups);
+    let mut pair = |most: usize| [rng.random_range(1..=most), rng.random_range(1..=most)];
+    let (kernel, strides, dilations) = (pair(4), pair(2), pair(2));
+    let reach = |axis: usize| (kernel[axis] - 1) * dilations[axis] + 1;
+    let pads = pair(3).map(|pad| pad - 1);
+    let more = pair(7);
+    let extent = [0, 1].map(|axis| reach(axis) + more[axis]);
+    let batch = rng.random_range(1..3);
+    let dims = [batch, groups * of_group, extent[0], extent[1]];
+    let shape = [outputs, of_group, kernel[0], kernel[1]];
+    let kept = [0.02, 0.1, 0.5, 1.0][rng.random_range(0..4)];
+    let codes = (0..shape.iter().product()).map(|_| match rng.random_bool(kept) {
+        true => rng.random_range(-127..128),
+        false => 0,
+    });
+    let values = Values::Int {
+        bits: 8,
+        codes: codes.collect(),
+        scale: Scale::PerTensor(0.5),
+    };
+    let weight = Weight::new(Shape::new(&shape).unwrap(), Support::All, values).unwrap();
+    let window = Window {
+        kernel: kernel.to_vec(),
+        strides: strides.to_vec(),
+        dilations: dilations.to_vec(),
+        pads: [pads, pads].concat(),
+        ..Window::default()
+    };
+    let known = dims.iter().map(|&n| Dim::Known(n)).collect();
+    let value = |name: &str, dims| ValueInfo {
+        name: name.into(),
+        dtype: DType::F32,
+        dims,
+    };
+    let op = Op::Conv { window, groups };
+    let mut graph = Graph {
+        name: "one".into(),
+        opset: 21,
+        inputs: vec![value("input", Some(known))],
+        outputs: vec![value("y", None)],
+        nodes: vec![Node::new("layer", op, &["input", "w"], &["y"])],
+        constants: [("w".to_owned(), Constant::Weight(weight))].into(),
+        ..Graph::default()
+    };
+    let zero = match rng.random_bool(0.5) {
+        true => Data::U8(vec![rng.random_range(0..=255)]),
+        false => Data::I8(vec![rng.random_range(-100..=100)]),
+    };
+    insert_pair(
+        &mut graph,
+        "input",
+        1.0 / 127.0,
+        Tensor::new(Shape::scalar(), zero).unwrap(),
+    );
+    graph.sort().unwrap();
+    let live: f64 = rng.random_range(0.2..1.0);
+    let input = noise(dims.iter().product(), rng.random::<u64>());
+    let input = input
+        .iter()
+        .map(|&x| if rng.random_bool(live) { x } else { 0.0 });
+    let input = Tensor::f32(&dims, input.collect()).unwrap();
+    (lower(&graph).unwrap().0, input)
+}
+
+#[test]
+fn random_layers_take_the_simulators_cycles() {
+    let Some(mut host) = host("sparse_4x8") else {
+        return;
+    };
+    let mut rng = ChaCha8Rng::seed_from_u64(5);
+    let mut layers = 0;
+    for round in 0..40 {
+        let skips = if round % 4 == 3 {
+            Skips::Nothing
+        } else {
+            Skips::Weights
+        };
+        let array = SparseArray { skips, ..ARRAY };
+        layers += agrees(&mut host, &array, &convolution(&mut rng)).0;
+    }
+    assert_eq!(layers, 40);
+}
+
+#[test]
+fn layers_of_networks_take_the_simulators_cycles() {
+    let Some(mut host) = host("sparse_4x8") else {
+        return;
+    };
+    for (name, input, form) in [
+        ("lenet-5", [1, 28, 28], Form::PrunedInt8),
+        ("resnet-20", [3, 10, 10], Form::PrunedInt8),
+        ("mobilenet-small", [3, 12, 12], Form::Shared),
+    ] {
+        let images = networks::images(1, input, 7);
+        let graph = network(name, input, form, &images);
+        let net = (lower(&graph).unwrap().0, images);
+        let (layers, cycles) = agrees(&mut host, &ARRAY, &net);
+        println!("{name}: {layers} layers, {cycles} cycles");
+        assert!(layers > 3, "{name}: {layers}");
+    }
+}
