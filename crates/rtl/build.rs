@@ -18,7 +18,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let Some(root) = verilator_root() else {
         // What is not there is looked for again by the next build.
         println!("cargo::rerun-if-changed=no-verilator");
-        println!("cargo::warning=no verilator: the hardware in rtl/ is not built, its tests are skipped");
+        println!(
+            "cargo::warning=no verilator: the hardware in rtl/ is not built, its tests are skipped"
+        );
         return Ok(());
     };
     let out = PathBuf::from(env::var("OUT_DIR")?);
@@ -41,20 +43,28 @@ fn main() -> Result<(), Box<dyn Error>> {
         table += &format!("MODEL({index}, V{name})\n");
         build.include(folder);
     }
-    let headers: String = DESIGNS.iter().map(|d| format!("#include \"V{}.h\"\n", d.name)).collect();
+    let headers: String = DESIGNS
+        .iter()
+        .map(|d| format!("#include \"V{}.h\"\n", d.name))
+        .collect();
     fs::write(out.join("headers.inc"), headers)?;
     fs::write(out.join("models.inc"), table)?;
     for file in ["verilated.cpp", "verilated_threads.cpp"] {
         build.file(root.join("include").join(file));
     }
-    build.file("src/shim.cpp").try_compile("secateur_rtl_models")?;
+    build
+        .file("src/shim.cpp")
+        .try_compile("secateur_rtl_models")?;
     println!("cargo::rustc-cfg=verilated");
     Ok(())
 }
 
 /// Where verilator keeps what its models include; `None` where there is no verilator.
 fn verilator_root() -> Option<PathBuf> {
-    let told = Command::new("verilator").args(["--getenv", "VERILATOR_ROOT"]).output().ok()?;
+    let told = Command::new("verilator")
+        .args(["--getenv", "VERILATOR_ROOT"])
+        .output()
+        .ok()?;
     let root = PathBuf::from(String::from_utf8(told.stdout).ok()?.trim());
     root.join("include/verilated.cpp").is_file().then_some(root)
 }
@@ -83,8 +93,21 @@ fn verilate(design: &Design, folder: &Path) -> Result<(), Box<dyn Error>> {
     }
     let mut command = Command::new("verilator");
     command
-        .args(["--cc", "--no-timing", "-O3", "--x-assign", "fast", "--x-initial", "fast"])
-        .args(["--top-module", design.top, "--prefix", &format!("V{}", design.name)])
+        .args([
+            "--cc",
+            "--no-timing",
+            "-O3",
+            "--x-assign",
+            "fast",
+            "--x-initial",
+            "fast",
+        ])
+        .args([
+            "--top-module",
+            design.top,
+            "--prefix",
+            &format!("V{}", design.name),
+        ])
         .arg("--Mdir")
         .arg(folder)
         .arg("-y")

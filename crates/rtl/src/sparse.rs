@@ -52,7 +52,7 @@ const HOLDS: [(&str, usize); 8] = [
     ("entries of a group", 16384),
     ("records of a group", 4096),
     ("output channels of a group", 256),
-    ("blocks of outputs", 15),
+    ("blocks of outputs", 63),
     ("geometries", 32),
     ("taps", 128),
     ("patches", 16384),
@@ -155,7 +155,15 @@ pub fn run(
         });
         run.fetched += counter(6);
     }
-    read_sums(host, array, layer, image, &loader.schedule, &places, &mut run);
+    read_sums(
+        host,
+        array,
+        layer,
+        image,
+        &loader.schedule,
+        &places,
+        &mut run,
+    );
     Ok(Some(run))
 }
 
@@ -188,19 +196,34 @@ impl Loader<'_> {
                 let mut slots: Vec<usize> = Vec::new();
                 for work in &block.works {
                     for record in self.records(block, work, group, &mut slots) {
-                        self.host.write(address(Kind::Records, group, records), record);
+                        self.host
+                            .write(address(Kind::Records, group, records), record);
                         records += 1;
                     }
                     for entry in self.entries(work, group) {
-                        self.host.write(address(Kind::Entries, group, entries), entry);
+                        self.host
+                            .write(address(Kind::Entries, group, entries), entry);
                         entries += 1;
                     }
                 }
-                self.fits([entries, records, outputs + slots.len(), index + 1, 0, 0, 0, 0])?;
+                self.fits([
+                    entries,
+                    records,
+                    outputs + slots.len(),
+                    index + 1,
+                    0,
+                    0,
+                    0,
+                    0,
+                ])?;
                 let tiles = self.schedule.tiles.len() as u64;
                 let words = (records - first_record) as u64;
-                let block_word = first_record as u64 | (words << 16) | (tiles << 32) | ((first_entry as u64) << 48);
-                self.host.write(address(Kind::RecordBlocks, group, index), block_word);
+                let block_word = first_record as u64
+                    | (words << 16)
+                    | (tiles << 32)
+                    | ((first_entry as u64) << 48);
+                self.host
+                    .write(address(Kind::RecordBlocks, group, index), block_word);
                 for slot in 0..block.outputs_a_group {
                     let (bias, factor) = match slots.get(slot) {
                         Some(&o) => {
@@ -210,20 +233,34 @@ impl Loader<'_> {
                         }
                         None => (0, 0),
                     };
-                    self.host.write(address(Kind::Biases, group, outputs + slot), bias as u64);
-                    self.host.write(address(Kind::Factors, group, outputs + slot), factor);
+                    self.host
+                        .write(address(Kind::Biases, group, outputs + slot), bias as u64);
+                    self.host
+                        .write(address(Kind::Factors, group, outputs + slot), factor);
                 }
-                places.extend(slots.iter().enumerate().map(|(slot, &o)| (o, (group, slot))));
+                places.extend(
+                    slots
+                        .iter()
+                        .enumerate()
+                        .map(|(slot, &o)| (o, (group, slot))),
+                );
                 outputs += block.outputs_a_group;
             }
-            self.host.write(address(Kind::RecordBlocks, group, blocks.len()), 0);
+            self.host
+                .write(address(Kind::RecordBlocks, group, blocks.len()), 0);
         }
         self.schedule.blocks = blocks;
         Ok(places)
     }
 
     /// A group's records for a part; one that says so where it has nothing to do. `slots` are the outputs so far.
-    fn records(&self, block: &Block, work: &Work, group: usize, slots: &mut Vec<usize>) -> Vec<u64> {
+    fn records(
+        &self,
+        block: &Block,
+        work: &Work,
+        group: usize,
+        slots: &mut Vec<usize>,
+    ) -> Vec<u64> {
         let at_bits = self.at_bits();
         let slot_bits = bits(self.array.sums_a_lane);
         let flags = 2 * at_bits + 1 + slot_bits;
@@ -256,7 +293,10 @@ impl Loader<'_> {
         let longest = (1u64 << self.array.gap_bits) - 1;
         let visits = work.groups.iter().filter(|(g, _)| *g == group);
         let mut coded = Vec::new();
-        for entry in visits.flat_map(|(_, visits)| visits).flat_map(|visit| &visit.entries) {
+        for entry in visits
+            .flat_map(|(_, visits)| visits)
+            .flat_map(|visit| &visit.entries)
+        {
             let gap = u64::from(entry.gap);
             let fillers = gap / (longest + 1);
             coded.extend((0..fillers).map(|_| longest << 8));
@@ -290,30 +330,41 @@ impl Loader<'_> {
                         for (i, bytes) in beat.chunks(8).enumerate() {
                             let mut word = [0; 8];
                             word[..bytes.len()].copy_from_slice(bytes);
-                            self.host.write(address(Kind::Beats, i, beats), u64::from_le_bytes(word));
+                            self.host
+                                .write(address(Kind::Beats, i, beats), u64::from_le_bytes(word));
                         }
                         beats += 1;
                     }
                     let of_tile = last(w, block.works.len());
-                    let of_layer = of_tile * last(t, schedule.tiles.len()) * last(b, schedule.blocks.len());
+                    let of_layer =
+                        of_tile * last(t, schedule.tiles.len()) * last(b, schedule.blocks.len());
                     let chunks = tile.pixels().div_ceil(self.array.requantized_a_cycle);
                     let fields = [
                         (count as u64, 16),
                         (index as u64, 5),
                         (outputs as u64, 8),
                         (block.outputs_a_group as u64 - 1, slot_bits),
-                        (((chunks - 1) * self.array.requantized_a_cycle) as u64, lane_bits),
+                        (
+                            ((chunks - 1) * self.array.requantized_a_cycle) as u64,
+                            lane_bits,
+                        ),
                         (of_tile, 1),
                         (of_layer, 1),
                     ];
-                    let word = fields.iter().rev().fold(0, |word, &(value, bits)| (word << bits) | value);
+                    let word = fields
+                        .iter()
+                        .rev()
+                        .fold(0, |word, &(value, bits)| (word << bits) | value);
                     self.host.write(address(Kind::Program, 0, steps), word);
                     steps += 1;
                 }
             }
             outputs += block.outputs_a_group;
         }
-        self.host.write(address(Kind::ProgramBlocks, 0, 0), ((steps as u64) << 16) | (1 << 32));
+        self.host.write(
+            address(Kind::ProgramBlocks, 0, 0),
+            ((steps as u64) << 16) | (1 << 32),
+        );
         self.host.write(address(Kind::ProgramBlocks, 0, 1), 0);
         Ok(())
     }
@@ -352,23 +403,33 @@ impl Loader<'_> {
         let [_, patch_width] = patch_extent(self.image, geometry.tile);
         let inputs = geometry.inputs();
         let reciprocal = (1u64 << (2 * self.at_bits())).div_ceil(geometry.channels.max(1) as u64);
-        self.host.write(address(Kind::Reciprocals, 0, index), reciprocal);
-        self.host.write(address(Kind::Pixels, 0, index), (height * width) as u64);
+        self.host
+            .write(address(Kind::Reciprocals, 0, index), reciprocal);
+        self.host
+            .write(address(Kind::Pixels, 0, index), (height * width) as u64);
         for lane in 0..self.array.lanes {
             let offset = match lane < height * width {
                 true => {
-                    let (y, x) = (lane / width * window.stride[0], lane % width * window.stride[1]);
+                    let (y, x) = (
+                        lane / width * window.stride[0],
+                        lane % width * window.stride[1],
+                    );
                     (y * patch_width + x) * inputs
                 }
                 false => 0,
             };
-            self.host.write(address(Kind::Offsets, lane, index), offset as u64);
+            self.host
+                .write(address(Kind::Offsets, lane, index), offset as u64);
         }
         let [kernel_height, kernel_width] = window.kernel;
         for tap in 0..kernel_height * kernel_width {
-            let (y, x) = (tap / kernel_width * window.dilation[0], tap % kernel_width * window.dilation[1]);
+            let (y, x) = (
+                tap / kernel_width * window.dilation[0],
+                tap % kernel_width * window.dilation[1],
+            );
             let skip = (y * patch_width + x) * inputs - tap * geometry.channels;
-            self.host.write(address(Kind::Skips, 0, index * 128 + tap), skip as u64);
+            self.host
+                .write(address(Kind::Skips, 0, index * 128 + tap), skip as u64);
         }
     }
 
@@ -408,7 +469,9 @@ fn read_sums(
                 of_group[group].push((slot, o));
             }
         }
-        of_group.iter_mut().for_each(|outputs| outputs.sort_unstable());
+        of_group
+            .iter_mut()
+            .for_each(|outputs| outputs.sort_unstable());
         for tile in &schedule.tiles {
             for (group, slots) in of_group.iter().enumerate() {
                 for &(_, o) in slots {

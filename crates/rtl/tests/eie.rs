@@ -37,7 +37,11 @@ impl Product {
         for (row, &sum) in found.outputs.iter().enumerate() {
             let weights = self.codes[row * columns..][..columns].iter();
             let products = weights.zip(&self.x).map(|(&code, &x)| {
-                let weight = if code == 0 { 0 } else { self.codebook[usize::from(code)] };
+                let weight = if code == 0 {
+                    0
+                } else {
+                    self.codebook[usize::from(code)]
+                };
                 i64::from(weight) * i64::from(x)
             });
             assert_eq!(sum, products.sum::<i64>(), "{place}, row {row}");
@@ -116,10 +120,12 @@ fn fc8() -> Option<Product> {
     let integers = |values: Vec<f32>| {
         let largest = values.iter().fold(0f32, |most, v| most.max(v.abs()));
         // What is not zero stays so: cycles hang on it.
-        let steps = values.iter().map(|&v| match (v / largest * 32767.0).round() as i16 {
-            0 if v != 0.0 => v.signum() as i16,
-            step => step,
-        });
+        let steps = values
+            .iter()
+            .map(|&v| match (v / largest * 32767.0).round() as i16 {
+                0 if v != 0.0 => v.signum() as i16,
+                step => step,
+            });
         steps.collect::<Vec<i16>>()
     };
     let codebook = integers(floats("codebook"));

@@ -12,7 +12,12 @@ fn sources_are_clean_of_warnings() {
         return;
     }
     let rtl = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../rtl");
-    let run = Command::new("bash").arg("synth.sh").arg("lint").current_dir(rtl).output().unwrap();
+    let run = Command::new("bash")
+        .arg("synth.sh")
+        .arg("lint")
+        .current_dir(rtl)
+        .output()
+        .unwrap();
     let told = String::from_utf8_lossy(&run.stderr);
     assert!(run.status.success(), "{told}");
 }

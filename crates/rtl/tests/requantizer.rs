@@ -56,7 +56,12 @@ fn any_sum_by_any_factor() {
             let codes = rng.random_range(-300.0..300.0f32);
             let factor = codes / sum as f32;
             agrees(&mut host, sum, factor, layer);
-            agrees(&mut host, sum, f32::from_bits(rng.random::<u64>() as u32), layer);
+            agrees(
+                &mut host,
+                sum,
+                f32::from_bits(rng.random::<u64>() as u32),
+                layer,
+            );
         }
     }
 }
@@ -80,7 +85,12 @@ fn ties_of_every_rounding() {
             // Products halfway between two integers.
             let sum = rng.random_range(-1000..1000);
             agrees(&mut host, sum, (2f32).powi(-rng.random_range(0..12)), layer);
-            agrees(&mut host, sum, 1.5 * (2f32).powi(-rng.random_range(0..12)), layer);
+            agrees(
+                &mut host,
+                sum,
+                1.5 * (2f32).powi(-rng.random_range(0..12)),
+                layer,
+            );
             // Products halfway between two f32: odd times odd, of 25 bits, and their neighbours.
             let sum = rng.random_range(1 << 11..1 << 12) | 1;
             let factor = (rng.random_range(1 << 12..1 << 13) | 1) as f32;
@@ -95,12 +105,49 @@ fn edges() {
         return;
     };
     let sums = [
-        0, 1, -1, 2, -2, 3, 255, -256, 8_388_607, 16_777_215, 16_777_216, 16_777_217, 16_777_219, 33_554_431,
-        i32::MAX, i32::MAX - 63, i32::MAX - 64, i32::MAX - 65, i32::MIN, i32::MIN + 1, i32::MIN + 64,
+        0,
+        1,
+        -1,
+        2,
+        -2,
+        3,
+        255,
+        -256,
+        8_388_607,
+        16_777_215,
+        16_777_216,
+        16_777_217,
+        16_777_219,
+        33_554_431,
+        i32::MAX,
+        i32::MAX - 63,
+        i32::MAX - 64,
+        i32::MAX - 65,
+        i32::MIN,
+        i32::MIN + 1,
+        i32::MIN + 64,
     ];
     let factors = [
-        0.0, -0.0, 0.5, -0.5, 1.0, 1.5, 0.25, 1e-3, 1e30, -1e30, f32::MAX, f32::MIN_POSITIVE, 1e-40, f32::INFINITY,
-        f32::NEG_INFINITY, f32::NAN, f32::EPSILON, 1.0 + f32::EPSILON, 1.0 - f32::EPSILON / 2.0, 4.656_613e-10,
+        0.0,
+        -0.0,
+        0.5,
+        -0.5,
+        1.0,
+        1.5,
+        0.25,
+        1e-3,
+        1e30,
+        -1e30,
+        f32::MAX,
+        f32::MIN_POSITIVE,
+        1e-40,
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+        f32::NAN,
+        f32::EPSILON,
+        1.0 + f32::EPSILON,
+        1.0 - f32::EPSILON / 2.0,
+        4.656_613e-10,
     ];
     for layer in LAYERS {
         enter(&mut host, layer);

@@ -125,7 +125,8 @@ impl SparseArray {
             block_bytes: blocks.iter().map(|b| b.weight_bytes).collect(),
             patch_bytes: 0,
         };
-        let load = |tile: &Tile, work: &Work| (work.part.inputs() * patch(image, tile.extent)) as u64;
+        let load =
+            |tile: &Tile, work: &Work| (work.part.inputs() * patch(image, tile.extent)) as u64;
         let cycles_of = |bytes: u64| (bytes as f64 / memory.activation_bytes_a_cycle).ceil() as u64;
         // A patch arrives while the one before is worked off, whatever tile or block it is of.
         let mut loads = blocks.iter().flat_map(|block| {
