@@ -30,7 +30,7 @@ module sparse_array #(
     parameter int REQUANTIZED = 8,
     parameter int ENTRIES = 16384,
     parameter int RECORDS = 1024,
-    parameter int BLOCKS = 16,
+    parameter int BLOCKS = 64,
     parameter int OUTPUTS = 256,
     parameter int GEOMETRIES = 32,
     parameter int TAPS = 128,

@@ -19,7 +19,7 @@ module sparse_group #(
     parameter int REQUANTIZED = 8,
     parameter int ENTRIES = 16384,
     parameter int RECORDS = 1024,
-    parameter int BLOCKS = 16,
+    parameter int BLOCKS = 64,
     // Output channels of all blocks.
     parameter int OUTPUTS = 256,
     parameter int GEOMETRIES = 32,

@@ -6,7 +6,7 @@
 module stream_reader #(
     parameter int WIDTH = 40,
     parameter int WORDS = 1024,
-    parameter int BLOCKS = 16
+    parameter int BLOCKS = 64
 ) (
     input logic clk,
     input logic restart,

@@ -42,6 +42,10 @@ pub struct SparseArray {
     /// Bits of a weight and of an activation: 8, or 16 for what the same codes would cost in wider cells.
     #[serde(default = "eight")]
     pub operand_bits: u32,
+    /// Banks of a patch buffer that holds patches row by row, an element a cycle each: lanes that meet in one wait for each
+    /// other. Without a number lanes never meet: rows are turned by as much as a tile is wide, steps lie side by side.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patch_banks: Option<usize>,
 }
 
 fn yes() -> bool {
@@ -111,6 +115,7 @@ impl SparseArray {
             ("sums_a_lane", self.sums_a_lane, 1..=1 << 20),
             ("gap_bits", self.gap_bits as usize, 1..=24),
             ("requantized_a_cycle", self.requantized_a_cycle, 1..=4096),
+            ("patch_banks", self.patch_banks.unwrap_or(1), 1..=4096),
         ];
         for (setting, found, may) in settings {
             if !may.contains(&found) {

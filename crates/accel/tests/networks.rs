@@ -191,6 +191,28 @@ fn multiplies_are_those_of_two_operands_that_are_not_zero() {
 }
 
 #[test]
+fn lanes_that_meet_in_a_bank_wait_for_each_other() {
+    let net = lowered("resnet-20", [3, 32, 32], Form::PrunedInt8);
+    let cost = |banks| on(&with(|a| a.patch_banks = banks), &net);
+    let waited = |cost: &NetworkCost| -> u64 {
+        let groups = cost.layers.iter().filter_map(|l| l.groups);
+        groups.map(|g| g.banks).sum()
+    };
+    let (never, one, many) = (cost(None), cost(Some(1)), cost(Some(64)));
+    assert_eq!(waited(&never), 0);
+    // With one bank, lanes read one behind the other.
+    let busy: u64 = one
+        .layers
+        .iter()
+        .filter_map(|l| l.groups)
+        .map(|g| g.busy)
+        .sum();
+    assert!(waited(&one) > 20 * busy, "{}", waited(&one));
+    assert!(waited(&many) > 0 && waited(&many) < waited(&one));
+    assert!(never.cycles < many.cycles && many.cycles < one.cycles);
+}
+
+#[test]
 fn each_kind_of_zero_saves_cycles() {
     let net = lowered("resnet-20", [3, 32, 32], Form::PrunedInt8);
     let cycles = [Skips::Nothing, Skips::Weights, Skips::WeightsAndVectors]

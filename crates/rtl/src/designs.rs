@@ -43,7 +43,7 @@ pub const DESIGNS: &[Design] = &[
             ("CODE_BITS", 6),
             ("LINE_BITS", 32),
             ("COLUMNS", 200),
-            ("LINES", 1024),
+            ("LINES", 2048),
             ("ROWS", 32),
             ("X_BITS", 8),
             ("SUM_BITS", 40),
@@ -55,7 +55,7 @@ pub const DESIGNS: &[Design] = &[
         parameters: &[
             ("ELEMENTS", 16),
             ("COLUMNS", 512),
-            ("LINES", 1024),
+            ("LINES", 2048),
             ("ROWS", 32),
         ],
     },
@@ -68,5 +68,18 @@ pub const DESIGNS: &[Design] = &[
         name: "sparse_4x8",
         top: "sparse_bench",
         parameters: &[],
+    },
+    Design {
+        name: "sparse_3x16",
+        top: "sparse_bench",
+        parameters: &[
+            ("GROUPS", 3),
+            ("LANES", 16),
+            ("PATCH_BYTES", 4096),
+            ("BEAT_BYTES", 16),
+            ("SLOTS", 16),
+            ("GAP_BITS", 5),
+            ("REQUANTIZED", 4),
+        ],
     },
 ];

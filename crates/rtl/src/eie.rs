@@ -32,7 +32,7 @@ fn address(kind: Kind, element: usize, at: usize) -> u32 {
     ((kind as u32) << 28) | ((element as u32) << 20) | at as u32
 }
 
-/// Multiplies a matrix by a vector on a design that has these extents; `None` if it does not end within `most` cycles.
+/// Multiplies a matrix by a vector on a design that has these extents and whose memories hold the matrix; `None` if it does not end within `most` cycles.
 pub fn run(
     host: &mut Host,
     eie: &Eie,

@@ -52,7 +52,7 @@ const HOLDS: [(&str, usize); 8] = [
     ("entries of a group", 16384),
     ("records of a group", 4096),
     ("output channels of a group", 256),
-    ("blocks of outputs", 15),
+    ("blocks of outputs", 63),
     ("geometries", 32),
     ("taps", 128),
     ("patches", 16384),
@@ -152,6 +152,8 @@ pub fn run(
             imbalance: counter(3),
             patch: counter(4),
             drain: counter(5),
+            // Lanes never meet in its patch buffers.
+            banks: 0,
         });
         run.fetched += counter(6);
     }

@@ -17,6 +17,8 @@ pub enum Cause {
     Imbalance,
     /// Waiting for a patch.
     Patches,
+    /// Lanes wait for each other at a bank of their patch.
+    Banks,
     /// Waiting for sums to become codes.
     Requantizing,
     /// Weights go to their cells.
@@ -33,13 +35,14 @@ pub enum Cause {
 
 impl Cause {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Multiplying,
         Self::Vector,
         Self::Gaps,
         Self::Empty,
         Self::Imbalance,
         Self::Patches,
+        Self::Banks,
         Self::Requantizing,
         Self::Loading,
         Self::Skew,
@@ -57,6 +60,7 @@ impl Cause {
             Self::Empty => "empty outputs",
             Self::Imbalance => "imbalance",
             Self::Patches => "patches",
+            Self::Banks => "banks",
             Self::Requantizing => "requantizing",
             Self::Loading => "loading weights",
             Self::Skew => "skew",
@@ -81,6 +85,7 @@ impl LayerCost {
                 (Cause::Empty, g.pointer),
                 (Cause::Imbalance, g.imbalance),
                 (Cause::Patches, g.patch),
+                (Cause::Banks, g.banks),
                 (Cause::Requantizing, g.drain),
             ],
             (_, _, Some(f), _) => vec![

@@ -61,6 +61,8 @@ pub struct GroupCycles {
     pub patch: u64,
     /// It waited for sums to be turned into codes.
     pub drain: u64,
+    /// Its lanes waited for each other at a bank of the patch buffer.
+    pub banks: u64,
 }
 
 /// What the cells did, in multiply-accumulates.
@@ -97,8 +99,9 @@ impl GroupCycles {
             imbalance,
             patch,
             drain,
+            banks,
         } = self;
-        busy + filler + pointer + imbalance + patch + drain
+        busy + filler + pointer + imbalance + patch + drain + banks
     }
 
     /// These and those of another group.
@@ -110,6 +113,7 @@ impl GroupCycles {
             imbalance: self.imbalance + other.imbalance,
             patch: self.patch + other.patch,
             drain: self.drain + other.drain,
+            banks: self.banks + other.banks,
         }
     }
 }
@@ -171,7 +175,7 @@ impl SparseArray {
         run.wait(0, cycles_of(first), |g| &mut g.patch);
         // Cycles that the codes of the tile before still take.
         let mut draining = 0u64;
-        let mut under = Under::new(layer, image, self.lanes);
+        let mut under = Under::new(layer, image, self);
         for (index, block) in blocks.iter().enumerate() {
             for tile in &tiles {
                 under.fill(image, tile);
@@ -316,6 +320,7 @@ impl Run {
             busy,
             filler: visit.fillers,
             pointer: u64::from(visit.entries.is_empty()),
+            banks: busy * (under.meetings() - 1),
             ..GroupCycles::default()
         }
     }

@@ -1,5 +1,6 @@
 //! What lies under a tile of output pixels.
 
+use super::{SparseArray, patch_extent};
 use crate::Image;
 use secateur_plan::IntegerLayer;
 
@@ -57,10 +58,15 @@ pub(super) struct Under {
     values: Vec<i16>,
     /// Lanes whose input is not zero, by place.
     live: Vec<u8>,
+    /// Banks of a buffer that holds the patch row by row, where lanes can meet.
+    banks: Option<usize>,
+    /// Cycles that the lanes take to read an input each.
+    meetings: u64,
 }
 
 impl Under {
-    pub fn new(layer: &IntegerLayer<'_>, image: &Image, lanes: usize) -> Self {
+    pub fn new(layer: &IntegerLayer<'_>, image: &Image, array: &SparseArray) -> Self {
+        let lanes = array.lanes;
         let [kh, kw] = image.window.kernel;
         let places = image.window.channels * kh * kw;
         Self {
@@ -68,6 +74,8 @@ impl Under {
             conv_groups: layer.groups.max(1),
             values: vec![0; places * lanes],
             live: vec![0; places],
+            banks: array.patch_banks,
+            meetings: 1,
         }
     }
 
@@ -75,6 +83,7 @@ impl Under {
     pub fn fill(&mut self, image: &Image, tile: &Tile) {
         self.values.fill(0);
         self.live.fill(0);
+        self.meetings = self.banks.map_or(1, |banks| meetings(image, tile, banks));
         let w = &image.window;
         let [kh, kw] = w.kernel;
         let of_group = w.channels / self.conv_groups;
@@ -88,6 +97,11 @@ impl Under {
                 }
             }
         }
+    }
+
+    /// Cycles that the lanes take to read an input each: the most that meet in a bank.
+    pub fn meetings(&self) -> u64 {
+        self.meetings
     }
 
     /// Lanes whose input at a place is not zero.
@@ -104,4 +118,18 @@ impl Under {
             *sum += i32::from(weight * x);
         }
     }
+}
+
+/// The most lanes that read the same bank: whatever the tap and the channel, which move all of them alike.
+fn meetings(image: &Image, tile: &Tile, banks: usize) -> u64 {
+    let [height, width] = tile.extent;
+    let [down, right] = image.window.stride;
+    let [_, row] = patch_extent(image, tile.extent);
+    let mut readers = vec![0u64; banks];
+    for y in 0..height {
+        for x in 0..width {
+            readers[(y * down * row + x * right) % banks] += 1;
+        }
+    }
+    readers.into_iter().max().unwrap_or(1).max(1)
 }

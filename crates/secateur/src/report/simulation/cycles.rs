@@ -15,7 +15,7 @@ pub fn class(cause: Cause) -> &'static str {
         Cause::Gaps => "c-gaps",
         Cause::Empty => "c-empty",
         Cause::Imbalance | Cause::Skew => "c-imbalance",
-        Cause::Patches | Cause::Loading | Cause::Starved => "c-patches",
+        Cause::Patches | Cause::Banks | Cause::Loading | Cause::Starved => "c-patches",
         Cause::Requantizing | Cause::Done => "c-requantizing",
         Cause::Dram => "c-dram",
     }
@@ -30,6 +30,7 @@ pub fn told(cause: Cause) -> &'static str {
         Cause::Empty => "outputs without weights",
         Cause::Imbalance => "waiting for the slowest",
         Cause::Patches => "waiting for inputs from the scratchpad",
+        Cause::Banks => "waiting at a bank",
         Cause::Requantizing => "waiting for sums to become codes",
         Cause::Loading => "weights go to their cells",
         Cause::Skew => "filling and draining the array",

@@ -231,13 +231,14 @@ fn length(span: &Span) -> u64 {
     span.groups.first().map_or(0, GroupCycles::total)
 }
 
-fn parts(group: &GroupCycles) -> [(Cause, u64); 6] {
+fn parts(group: &GroupCycles) -> [(Cause, u64); 7] {
     [
         (Cause::Multiplying, group.busy),
         (Cause::Gaps, group.filler),
         (Cause::Empty, group.pointer),
         (Cause::Imbalance, group.imbalance),
         (Cause::Patches, group.patch),
+        (Cause::Banks, group.banks),
         (Cause::Requantizing, group.drain),
     ]
 }
