@@ -19,14 +19,13 @@ cells() {
   shift
   for parameter in "$@"; do set+="chparam -set ${parameter/=/ } $top; "; done
   # As `synth` does it, but for turning memories into flip-flops.
-  yosys -q -w . -p "
+  yosys -Q -w . -p "
     read_verilog -sv *.sv
     $set hierarchy -top $top
     proc; flatten; opt_expr; opt_clean; opt -nodffe -nosdff; wreduce; peepopt; opt_clean
     alumacc; share; opt; memory -nomap; opt_clean; opt -fast -full
     opt -undriven -fine; techmap; opt -fast; abc; opt -fast; opt_clean
-    tee -o /dev/stdout stat" | awk -v name="$top ${*:-}" '
-    /^ *\$_/ { kind = $1; count = $2 }
+    dump t:\$mem_v2; stat" | awk -v name="$top ${*:-}" '
     /^ *\$_NOT_/ { gates += $2; area += 0.67 * $2 }
     /^ *\$_(NAND|NOR)_/ { gates += $2; area += $2 }
     /^ *\$_(AND|OR|ANDNOT|ORNOT)_/ { gates += $2; area += 1.33 * $2 }
@@ -35,7 +34,8 @@ cells() {
     /^ *\$_(XOR|XNOR|MUX)_/ { gates += $2; area += 2.33 * $2 }
     /^ *\$_S?DFF_/ { flops += $2; area += 5.67 * $2 }
     /^ *\$_(S?DFFE|SDFFCE)_/ { flops += $2; area += 7.67 * $2 }
-    /Number of memory bits/ { bits = $NF }
+    /parameter .SIZE/ { words = $3 }
+    /parameter .WIDTH/ { bits += words * $3 }
     END { printf "| %s | %d | %d | %d | %d |\n", name, gates, flops, area, bits }'
 }
 

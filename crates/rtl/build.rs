@@ -11,8 +11,16 @@ use std::{env, fs};
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rustc-check-cfg=cfg(verilated)");
-    for path in ["../../rtl", "src/designs.rs", "src/shim.cpp", "build.rs"] {
+    for path in ["src/designs.rs", "src/shim.cpp", "build.rs"] {
         println!("cargo::rerun-if-changed={path}");
+    }
+    for folder in ["../../rtl", "../../rtl/test"] {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|e| e == "sv") {
+                println!("cargo::rerun-if-changed={}", path.display());
+            }
+        }
     }
     println!("cargo::rerun-if-env-changed=PATH");
     let Some(root) = verilator_root() else {
