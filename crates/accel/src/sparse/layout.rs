@@ -85,8 +85,8 @@ pub struct Schedule {
 
 /// Bytes of a bias and a factor.
 const OUTPUT_BYTES: usize = 8;
-/// Bits that say where the entries of an output channel end.
-const POINTER_BITS: usize = 16;
+/// Bits of what a group knows of an output channel for a part: how many entries, where its sums and channels are.
+const POINTER_BITS: usize = 40;
 
 impl Schedule {
     pub(super) fn new(
