@@ -98,10 +98,12 @@ fn key(lanes: &Lanes<'_>, entries: &[(&str, &str)]) -> String {
 
 /// What is busy within a stretch of time; of a layer, what is for others is pale.
 fn busy(cost: &NetworkCost, from: f64, to: f64, layer: Option<usize>) -> Option<Lanes<'_>> {
+    // Ends of steps are rounded, so that a neighbour of a layer may reach in a little: that is not drawn.
+    let slack = layer.map_or(0.0, |_| (to - from) / 500.0);
     let within: Vec<&Busy> = cost
         .busy
         .iter()
-        .filter(|b| b.to > from && b.from < to)
+        .filter(|b| b.to > from + slack && b.from + slack < to)
         .collect();
     if within.is_empty() {
         return None;
