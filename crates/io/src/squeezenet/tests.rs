@@ -2,6 +2,7 @@
 
 use super::layer::layers;
 use super::{read, read_and_inspect};
+use proptest::prelude::*;
 use secateur_model::{Graph, Shape, infer};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -136,6 +137,37 @@ fn damaged_layers_are_refused_by_name() {
     assert!(changed(|c| c.codebook[0] = 0.5).contains("conv1: the codebook's first value is 0.5"));
     assert!(changed(|c| c.codebook[9] = f32::NAN).contains("conv1, weights"));
     assert!(changed(|c| c.bias[0] = f32::INFINITY).contains("conv1, biases"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_entries_are_weights_or_refused(entries in proptest::collection::vec((0u8..16, any::<u8>()), 0..2000)) {
+        let bytes = written(&contents(&entries));
+        let kept = entries.iter().filter(|(_, code)| *code != 0).count();
+        match read(&bytes, NAME) {
+            Ok(graph) => prop_assert_eq!(graph.weight("conv10.weight").unwrap().kept(), kept),
+            Err(error) => prop_assert!(error.to_string().starts_with(NAME)),
+        }
+    }
+
+    #[test]
+    fn damage_is_refused_or_harmless(
+        at: prop::sample::Index,
+        end: prop::sample::Index,
+        damage in proptest::collection::vec(any::<u8>(), 1..200),
+        in_counts: bool,
+    ) {
+        let mut bytes = written(&contents(&[(2, 7), (15, 0), (3, 4)]));
+        let place = at.index(if in_counts { 104 } else { bytes.len() });
+        bytes[place..].iter_mut().zip(&damage).for_each(|(byte, d)| *byte = *d);
+        for bytes in [&bytes[..], &bytes[..end.index(bytes.len())]] {
+            if let Err(error) = read(bytes, NAME) {
+                prop_assert!(error.to_string().starts_with(NAME));
+            }
+        }
+    }
 }
 
 /// The file that was published, read a second time in the plainest way.
