@@ -51,3 +51,21 @@ pub enum AccelError {
     #[error(transparent)]
     Plan(#[from] PlanError),
 }
+
+impl AccelError {
+    /// Whether a count of a machine is one that can be built.
+    pub(crate) fn within(
+        setting: &'static str,
+        found: usize,
+        may: std::ops::RangeInclusive<usize>,
+    ) -> Result<(), Self> {
+        match may.contains(&found) {
+            true => Ok(()),
+            false => Err(Self::Machine {
+                setting,
+                needed: format!("{} to {}", may.start(), may.end()),
+                found: found.to_string(),
+            }),
+        }
+    }
+}

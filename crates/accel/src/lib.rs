@@ -2,10 +2,11 @@
 //! accounted for.
 //!
 //! A [`Machine`] is a file; [`simulate`] runs a lowered network on it. The parts stand alone as well: the
-//! sparse array ([`sparse`]), dense systolic arrays ([`systolic`]), EIE's engine for matrix and vector ([`eie`]).
+//! sparse array ([`sparse`]), dense arrays ([`systolic`], [`spatial`], [`row_stationary`]), EIE's engine for matrix and
+//! vector ([`eie`]); [`mapper`] says how a layer goes through the memories.
 //!
-//! Invariant: reads a network, an input and a machine, never the clock or this processor. Sums are those of the
-//! engine, to the bit. The cycles of the parts of a machine sum to the whole.
+//! Invariant: reads a network, an input and a machine, never the clock or this processor. Sums, where an array leaves
+//! something out, are those of the engine, to the bit. The cycles of the parts of a machine sum to the whole.
 
 pub mod eie;
 pub mod energy;

@@ -55,6 +55,9 @@ pub enum Array {
     Eie(Eie),
 }
 
+/// Bytes of a bias and a factor, beside an output channel's weights.
+pub(crate) const OUTPUT_BYTES: usize = 8;
+
 /// Scratchpads, managed by the compiler, and what lies beyond them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -63,7 +66,7 @@ pub struct Memory {
     pub activation_bytes: usize,
     /// Bytes for weights that are under way or to come.
     pub weight_bytes: usize,
-    /// Bytes a cycle from the activations to the array.
+    /// Bytes a cycle from the activations to the patches of a sparse array; dense arrays are fed as they need.
     pub activation_bytes_a_cycle: f64,
     /// Bytes a cycle from beyond the chip and to it, together.
     pub dram_bytes_a_cycle: f64,

@@ -2,8 +2,8 @@
 //! fewest bytes come from beyond it.
 //!
 //! A layer is cut into *bands* of output rows and *blocks* of outputs. Either a block of weights stays while all bands
-//! pass by, or a band stays while all blocks do. All cuts are tried; of equal ones the first is taken, so that a
-//! layer is always mapped alike.
+//! pass by, or a band stays while all blocks do. The fewest bands that fit are taken, and the order that moves less; of
+//! equal ones the first, so that a layer is always mapped alike.
 
 use serde::Serialize;
 
@@ -20,6 +20,8 @@ pub struct Extents {
     pub rows: u64,
     /// Inputs that a band shares with the next: they are still there when it comes.
     pub halo: u64,
+    /// Blocks that their scratchpad holds at a time.
+    pub held_blocks: u64,
 }
 
 /// What stays while the rest passes by.
@@ -57,6 +59,8 @@ pub struct Mapping {
     pub bands: u64,
     /// Blocks of outputs.
     pub blocks: u64,
+    /// Whether all of them are there at a time.
+    pub weights_held: bool,
     /// Bytes that it needs of the scratchpad for activations.
     pub activation_bytes: u64,
 }
@@ -119,6 +123,7 @@ impl Extents {
             held,
             bands,
             blocks: self.blocks.len().max(1) as u64,
+            weights_held: self.blocks.len() as u64 <= self.held_blocks,
             activation_bytes: self.activation_bytes(held, bands),
         };
         let orders = [Order::WeightsStay, Order::PixelsStay].map(mapping);
@@ -134,6 +139,7 @@ impl Extents {
             let blocks = self.blocks.chunks(at_once).map(|c| c.iter().sum());
             let joined = Self {
                 blocks: blocks.collect(),
+                held_blocks: there,
                 ..self.clone()
             };
             let there = there.min(joined.blocks.len() as u64);
@@ -151,10 +157,10 @@ impl Extents {
 }
 
 impl Mapping {
-    /// Bytes of weights from beyond the chip: one block stays there whole, of several each comes for each band.
+    /// Bytes of weights from beyond the chip: where not all blocks are there at a time, each comes for each band.
     pub fn weights(&self, extents: &Extents) -> u64 {
-        match (self.order, self.blocks) {
-            (Order::PixelsStay, 2..) => self.bands * extents.weights(),
+        match (self.order, self.weights_held) {
+            (Order::PixelsStay, false) => self.bands * extents.weights(),
             _ => extents.weights(),
         }
     }
@@ -190,6 +196,7 @@ mod tests {
             outputs: 2000,
             rows: 10,
             halo: 20,
+            held_blocks: 1,
         }
     }
 
@@ -223,13 +230,14 @@ mod tests {
     }
 
     #[test]
-    fn one_block_comes_once_whatever_the_order() {
-        let one = Extents {
-            blocks: vec![800],
+    fn weights_that_are_all_there_come_once_whatever_the_order() {
+        let two = Extents {
+            blocks: vec![400, 400],
+            held_blocks: 2,
             ..layer()
         };
-        let mapping = one.map(Held::Neither, 620).unwrap();
-        assert_eq!(mapping.weights(&one) + mapping.inputs(&one), 1800);
+        let mapping = two.map(Held::Neither, 620).unwrap();
+        assert_eq!(mapping.weights(&two) + mapping.inputs(&two), 1800);
     }
 
     #[test]
@@ -240,6 +248,7 @@ mod tests {
             outputs: 10,
             rows: 10,
             halo: 0,
+            held_blocks: 2,
         };
         let parted = |bytes| {
             let (extents, mapping) = layer.part(bytes).unwrap();

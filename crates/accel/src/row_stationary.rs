@@ -26,16 +26,8 @@ pub struct RowStationary {
 impl RowStationary {
     /// Whether it can be built.
     pub(crate) fn check(&self) -> Result<(), AccelError> {
-        for (setting, cells) in [("rows", self.rows), ("columns", self.columns)] {
-            if !(1..=1 << 12).contains(&cells) {
-                return Err(AccelError::Machine {
-                    setting,
-                    needed: "1 to 4096".into(),
-                    found: cells.to_string(),
-                });
-            }
-        }
-        Ok(())
+        AccelError::within("rows", self.rows, 1..=1 << 12)?;
+        AccelError::within("columns", self.columns, 1..=1 << 12)
     }
 
     /// Cycles of a layer that never waits for memory, of images of so many rows and columns of outputs: every cell multiplies
@@ -54,7 +46,7 @@ impl RowStationary {
         steps * (along * width) as u64
     }
 
-    /// What a layer moves within the chip: a row of an input serves the cells on a diagonal, one of a kernel all columns,
+    /// What a layer moves within the chip, three bytes a multiply from and to the registers of its cell among it: a row of an input serves the cells on a diagonal, one of a kernel all columns,
     /// and sums go up through the rows of the kernel.
     pub fn moved(&self, layer: &Shape, output: [usize; 2]) -> Moved {
         let macs = layer.macs();

@@ -43,9 +43,9 @@ pub struct SparseArray {
     #[serde(default = "eight")]
     pub operand_bits: u32,
     /// Banks of a patch buffer that holds patches row by row, an element a cycle each: lanes that meet in one wait for each
-    /// other. Without a number lanes never meet: rows are turned by as much as a tile is wide, steps lie side by side.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub patch_banks: Option<usize>,
+    /// other. With 0 lanes never meet: rows are turned by as much as a tile is wide, steps lie side by side.
+    #[serde(default)]
+    pub patch_banks: usize,
 }
 
 fn yes() -> bool {
@@ -115,16 +115,10 @@ impl SparseArray {
             ("sums_a_lane", self.sums_a_lane, 1..=1 << 20),
             ("gap_bits", self.gap_bits as usize, 1..=24),
             ("requantized_a_cycle", self.requantized_a_cycle, 1..=4096),
-            ("patch_banks", self.patch_banks.unwrap_or(1), 1..=4096),
+            ("patch_banks", self.patch_banks, 0..=4096),
         ];
         for (setting, found, may) in settings {
-            if !may.contains(&found) {
-                return Err(AccelError::Machine {
-                    setting,
-                    needed: format!("{} to {}", may.start(), may.end()),
-                    found: found.to_string(),
-                });
-            }
+            AccelError::within(setting, found, may)?;
         }
         match self.operand_bits {
             8 | 16 => Ok(()),

@@ -78,22 +78,9 @@ impl Spatial {
 
     /// Whether it can be built.
     pub(crate) fn check(&self) -> Result<(), AccelError> {
-        let extents = [
-            ("channels", self.channels),
-            ("outputs", self.outputs),
-            ("pixels", self.pixels),
-        ];
-        match extents
-            .into_iter()
-            .find(|(_, n)| !(1..=1 << 12).contains(n))
-        {
-            Some((setting, found)) => Err(AccelError::Machine {
-                setting,
-                needed: "1 to 4096".into(),
-                found: found.to_string(),
-            }),
-            None => Ok(()),
-        }
+        AccelError::within("channels", self.channels, 1..=1 << 12)?;
+        AccelError::within("outputs", self.outputs, 1..=1 << 12)?;
+        AccelError::within("pixels", self.pixels, 1..=1 << 12)
     }
 
     /// Cycles of a layer that never waits for memory; `two_of_four`: its weights have that pattern.
@@ -120,7 +107,7 @@ impl Spatial {
     /// output pixels, which is what the array keeps sums of.
     pub fn moved(&self, layer: &Shape, row_pixels: usize) -> Moved {
         let reused = layer.outputs.clamp(1, self.outputs) as u64;
-        let held = row_pixels.max(self.pixels).max(1) as u64;
+        let held = row_pixels.max(self.pixels).min(layer.pixels).max(1) as u64;
         Moved {
             activations_read_bytes: layer.macs() / reused,
             activations_written_bytes: (layer.pixels * layer.groups * layer.outputs) as u64,

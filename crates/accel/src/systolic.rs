@@ -98,16 +98,8 @@ impl Cycles {
 impl Systolic {
     /// Whether it can be built.
     pub(crate) fn check(&self) -> Result<(), AccelError> {
-        for (setting, cells) in [("rows", self.rows), ("columns", self.columns)] {
-            if !(1..=1 << 12).contains(&cells) {
-                return Err(AccelError::Machine {
-                    setting,
-                    needed: "1 to 4096".into(),
-                    found: cells.to_string(),
-                });
-            }
-        }
-        Ok(())
+        AccelError::within("rows", self.rows, 1..=1 << 12)?;
+        AccelError::within("columns", self.columns, 1..=1 << 12)
     }
 
     /// Cycles of a layer that never waits for memory: folds one behind the other, each filled and drained,

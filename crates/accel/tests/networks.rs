@@ -198,7 +198,7 @@ fn lanes_that_meet_in_a_bank_wait_for_each_other() {
         let groups = cost.layers.iter().filter_map(|l| l.groups);
         groups.map(|g| g.banks).sum()
     };
-    let (never, one, many) = (cost(None), cost(Some(1)), cost(Some(64)));
+    let (never, one, many) = (cost(0), cost(1), cost(64));
     assert_eq!(waited(&never), 0);
     // With one bank, lanes read one behind the other.
     let busy: u64 = one
@@ -388,6 +388,21 @@ fn what_the_scratchpad_does_not_hold_goes_beyond_the_chip() {
     let (held, spilled) = (on(&ours, &net), on(&small, &net));
     assert!(spilled.moved.dram_bytes() > held.moved.dram_bytes() + 100_000);
     assert!(spilled.cycles > held.cycles);
+}
+
+#[test]
+fn a_shared_scratchpad_holds_parts_of_what_the_array_takes_at_once() {
+    let net = one_layer(Op::MatMul, &[1, 1, 1, 512], &[512, 64]);
+    let mut machine = Machine::builtin("nvdla-64").unwrap();
+    let memory = machine.memory.as_mut().unwrap();
+    // Eight outputs at once are 4160 bytes of weights.
+    (memory.activation_bytes, memory.weight_bytes) = (2048, 2048);
+    let cost = on(&machine, &net);
+    assert!(cost.moved.dram_bytes() >= 512 * 64);
+    let memory = machine.memory.as_mut().unwrap();
+    (memory.activation_bytes, memory.weight_bytes) = (500, 500);
+    let refused = simulate(&machine, &net.0, &[("input", &net.1)]).unwrap_err();
+    assert!(refused.to_string().contains("`layer`"), "{refused}");
 }
 
 #[test]

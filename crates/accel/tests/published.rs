@@ -41,6 +41,7 @@ impl Conv {
             outputs: (self.extent * self.extent * self.outputs) as u64,
             rows: self.extent as u64,
             halo: (row * self.kernel.saturating_sub(self.stride)) as u64,
+            held_blocks: 2,
         }
     }
 }

@@ -32,7 +32,7 @@ const ARRAY: SparseArray = SparseArray {
     skips: Skips::Weights,
     gates_inputs: true,
     operand_bits: 8,
-    patch_banks: None,
+    patch_banks: 0,
 };
 
 const MEMORY: Memory = Memory {

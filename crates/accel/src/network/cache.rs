@@ -50,9 +50,9 @@ impl Cache {
         for (value, bytes) in &need.reads {
             if !self.holds(*value) {
                 inputs += bytes;
-                // Given by a step before: it has left since, unless it is a host's.
+                // Given by a step before, it has left since; a host's is beyond the chip anyway.
                 let was_here = self.recent.iter().any(|(v, _)| *v == Some(*value));
-                if was_here && self.beyond.insert(*value) {
+                if self.beyond.insert(*value) && was_here {
                     written += bytes;
                 }
             }
@@ -64,10 +64,12 @@ impl Cache {
             false => extents.inputs,
         };
         self.touch(None, extents.weights());
-        self.touch(Some(need.gives), extents.outputs);
-        if need.leaves {
-            self.beyond.insert(need.gives);
-            written += extents.outputs;
+        for (value, bytes) in &need.gives {
+            self.touch(Some(*value), *bytes);
+            if need.leaves {
+                self.beyond.insert(*value);
+                written += bytes;
+            }
         }
         (0..blocks)
             .map(|block| Traffic {
@@ -92,9 +94,10 @@ mod tests {
                 outputs,
                 rows: 1,
                 halo: 0,
+                held_blocks: 2,
             },
             reads: reads.to_vec(),
-            gives,
+            gives: vec![(gives, outputs)],
             leaves: false,
         }
     }

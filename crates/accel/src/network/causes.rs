@@ -1,6 +1,7 @@
 //! Where the cycles of a step went, whatever machine ran it.
 
 use super::{Kind, LayerCost};
+use crate::sparse::GroupCycles;
 
 /// What a cycle went to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -71,6 +72,21 @@ impl Cause {
     }
 }
 
+impl GroupCycles {
+    /// Where they went.
+    pub fn causes(&self) -> [(Cause, u64); 7] {
+        [
+            (Cause::Multiplying, self.busy),
+            (Cause::Gaps, self.filler),
+            (Cause::Empty, self.pointer),
+            (Cause::Imbalance, self.imbalance),
+            (Cause::Patches, self.patch),
+            (Cause::Banks, self.banks),
+            (Cause::Requantizing, self.drain),
+        ]
+    }
+}
+
 impl LayerCost {
     /// Where its cycles and those in which it waited for memory went, in cycles of the machine: the mean over the
     /// groups of a sparse array and the elements of EIE. Together they are all of its cycles.
@@ -79,15 +95,7 @@ impl LayerCost {
         {
             (Kind::Host, ..) => return Vec::new(),
             (Kind::Vector, ..) => vec![(Cause::Vector, self.cycles)],
-            (_, Some(g), ..) => vec![
-                (Cause::Multiplying, g.busy),
-                (Cause::Gaps, g.filler),
-                (Cause::Empty, g.pointer),
-                (Cause::Imbalance, g.imbalance),
-                (Cause::Patches, g.patch),
-                (Cause::Banks, g.banks),
-                (Cause::Requantizing, g.drain),
-            ],
+            (_, Some(groups), ..) => groups.causes().to_vec(),
             (_, _, Some(f), _) => vec![
                 (Cause::Multiplying, f.stream),
                 (Cause::Skew, f.skew),

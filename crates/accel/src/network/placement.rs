@@ -28,7 +28,8 @@ impl<'a> Placement<'a> {
         let memory = machine.memory.as_ref();
         let capacity = memory.map_or(0, |m| m.activation_bytes as u64);
         let both = memory.map_or(0, |m| (m.activation_bytes + m.weight_bytes) as u64);
-        let given: BTreeSet<Value> = needs.iter().map(|need| need.gives).collect();
+        let given = needs.iter().flat_map(|need| &need.gives);
+        let given: BTreeSet<Value> = given.map(|(value, _)| *value).collect();
         let read = needs.iter().flat_map(|need| &need.reads);
         let foreign = read.map(|(value, _)| *value);
         Self {
@@ -67,7 +68,7 @@ impl<'a> Placement<'a> {
                 let both = (memory.activation_bytes + memory.weight_bytes) as u64;
                 let (extents, mapping) = extents
                     .part(both)
-                    .ok_or_else(|| too_large(need, cost, both as usize))?;
+                    .ok_or_else(|| shared_too_small(need, cost, both))?;
                 (Placed::passing(mapping).traffic(&extents), Some(mapping))
             }
         };
@@ -79,7 +80,9 @@ impl<'a> Placement<'a> {
         let fetched: u64 = traffic.iter().map(|t| t.inputs).sum();
         let weights: u64 = traffic.iter().map(|t| t.weights).sum();
         cost.moved.dram_read_bytes += fetched + weights;
-        cost.moved.dram_written_bytes += traffic.iter().map(|t| t.outputs).sum::<u64>();
+        let left: u64 = traffic.iter().map(|t| t.outputs).sum();
+        cost.moved.dram_written_bytes += left;
+        cost.moved.activations_read_bytes += left;
         cost.moved.activations_written_bytes += fetched;
         cost.moved.weights_written_bytes += weights;
         let foreign = need
@@ -100,5 +103,16 @@ fn too_large(need: &Need, cost: &LayerCost, bytes: usize) -> AccelError {
         needed_bytes: need.extents.least_activation_bytes() as usize,
         setting: "activation_bytes",
         bytes,
+    }
+}
+
+fn shared_too_small(need: &Need, cost: &LayerCost, bytes: u64) -> AccelError {
+    let block = need.extents.blocks.iter().max().copied().unwrap_or(0);
+    AccelError::TileTooLarge {
+        layer: cost.name.clone(),
+        what: "a block of weights, one row of outputs and what it is computed from, twice,",
+        needed_bytes: (need.extents.least_activation_bytes() + block) as usize,
+        setting: "activation_bytes and weight_bytes together",
+        bytes: bytes as usize,
     }
 }

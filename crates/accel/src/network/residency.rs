@@ -13,7 +13,8 @@ pub(super) struct Need {
     pub extents: Extents,
     /// Values that it reads, each once, and their bytes.
     pub reads: Vec<(Value, u64)>,
-    pub gives: Value,
+    /// Values that it gives, and their bytes.
+    pub gives: Vec<(Value, u64)>,
     /// Whether what it gives has to be beyond the chip: an answer, or a host reads it.
     pub leaves: bool,
 }
@@ -58,7 +59,8 @@ impl Residency {
                 uses.entry(*value).or_default().insert(index);
             }
         }
-        let given: BTreeSet<Value> = needs.iter().map(|need| need.gives).collect();
+        let given = needs.iter().flat_map(|need| &need.gives);
+        let given: BTreeSet<Value> = given.map(|(value, _)| *value).collect();
         let beyond = uses.keys().filter(|value| !given.contains(value));
         Self {
             capacity,
@@ -70,8 +72,15 @@ impl Residency {
 
     /// Places a step, the one behind those before; `None` where its bands do not fit.
     pub fn place(&mut self, index: usize, need: &Need) -> Option<Placed> {
-        let ways = Held::ALL.into_iter();
-        let ways = ways.filter_map(|held| self.way(index, need, held));
+        // Either everything else makes room for few bands, or bands are as small as what is left beside it.
+        let is_read = |value: &Value| need.reads.iter().any(|(read, _)| read == value);
+        let others = self.on_chip.iter().filter(|(value, _)| !is_read(value));
+        let others: u64 = others.map(|(_, bytes)| bytes).sum();
+        let rooms = [self.capacity, self.capacity.saturating_sub(others)];
+        let ways = Held::ALL
+            .into_iter()
+            .flat_map(|held| rooms.map(|room| (held, room)));
+        let ways = ways.filter_map(|(held, room)| self.way(index, need, held, room));
         let best = ways.min_by_key(|way| way.cost)?;
         for value in &best.evicted {
             self.on_chip.remove(value);
@@ -87,10 +96,11 @@ impl Residency {
             }
         }
         if held.outputs() {
-            self.on_chip.insert(need.gives, need.extents.outputs);
+            self.on_chip.extend(need.gives.iter().copied());
         }
         if best.placed.leaves {
-            self.beyond.insert(need.gives);
+            self.beyond
+                .extend(need.gives.iter().map(|(value, _)| *value));
         }
         let uses = &self.uses;
         self.on_chip
@@ -98,10 +108,10 @@ impl Residency {
         Some(best.placed)
     }
 
-    /// A way to run a step that holds so much of it.
-    fn way(&self, index: usize, need: &Need, held: Held) -> Option<Way> {
+    /// A way to run a step that holds so much of it, in so much room.
+    fn way(&self, index: usize, need: &Need, held: Held, room: u64) -> Option<Way> {
         let extents = &need.extents;
-        let mapping = extents.map(held, self.capacity)?;
+        let mapping = extents.map(held, room)?;
         let is_read = |value: &Value| need.reads.iter().any(|(read, _)| read == value);
         // Inputs that are to pass by in bands are beyond the chip first.
         let mut evicted: Vec<Value> = match held.inputs() {
@@ -135,7 +145,8 @@ impl Residency {
             .iter()
             .filter(|(value, _)| held.inputs() && !self.on_chip.contains_key(value));
         let loaded: u64 = absent.map(|(_, bytes)| bytes).sum();
-        let read_later = self.next_use(need.gives, index + 1).is_some();
+        let later = |(value, _): &(Value, u64)| self.next_use(*value, index + 1).is_some();
+        let read_later = need.gives.iter().any(later);
         let leaves = need.leaves || (!held.outputs() && read_later);
         let out = extents.outputs;
         let comes_back = match read_later && !held.outputs() {
@@ -180,8 +191,8 @@ impl Placed {
         let pieces = mapping.passes() * blocks;
         let inputs = mapping.inputs(extents);
         let leaving = if self.leaves { extents.outputs } else { 0 };
-        // One block that stays comes once.
-        let comes = |pass: u64| blocks > 1 || pass == 0;
+        // Blocks that stay come once.
+        let comes = |pass: u64| !mapping.weights_held || pass == 0;
         let share = |all: u64, piece: u64| all * (piece + 1) / pieces - all * piece / pieces;
         (0..pieces)
             .map(|piece| {
@@ -211,9 +222,10 @@ mod tests {
                 outputs: bytes[*gives],
                 rows: 10,
                 halo: 0,
+                held_blocks: 2,
             },
             reads: reads.iter().map(|&v| (v, bytes[v])).collect(),
-            gives: *gives,
+            gives: vec![(*gives, bytes[*gives])],
             leaves: *gives == bytes.len() - 1,
         };
         steps.iter().map(step).collect()
@@ -254,6 +266,14 @@ mod tests {
         // It leaves once and comes back once; the last sum leaves in bands.
         assert_eq!(tight.iter().map(|m| m.0).sum::<u64>(), 50 + 100);
         assert_eq!(tight.iter().map(|m| m.1).sum::<u64>(), 100 + 100);
+    }
+
+    #[test]
+    fn outputs_that_leave_anyway_push_nothing_out() {
+        // Value 1 waits for the last step; what the second gives is an answer and passes by in bands.
+        let mut needs = needs(&[50, 300, 100, 400, 10], &[(&[0], 1), (&[2], 3), (&[1], 4)]);
+        needs[1].leaves = true;
+        assert_eq!(moved(512, &needs), [(50, 0), (100, 400), (0, 10)]);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::residency::{Need, Value};
 use super::{Kind, LayerCost};
 use crate::eie::{Columns, Eie};
 use crate::energy::{BytePrices, EnergyParts, Moved};
+use crate::machine::OUTPUT_BYTES;
 use crate::mapper::Extents;
 use crate::sparse::Activity;
 use crate::spatial::{self, Shape};
@@ -22,7 +23,8 @@ pub(super) struct Step<'a> {
     output: &'a Tensor,
     /// Values that it reads, each once, and their bytes.
     reads: Vec<(Value, u64)>,
-    gives: Value,
+    /// Values that it gives, and their bytes.
+    gives: Vec<(Value, u64)>,
     given_bytes: u64,
     /// Whether a host reads what it gives, or it is an answer.
     to_host: bool,
@@ -69,15 +71,17 @@ pub(super) fn of_network<'a>(
                 reads.push((value, bytes));
             }
         }
-        let gives = match (reshapes(&node.op), reads.first()) {
-            (true, Some((value, _))) => *value,
-            _ => values_by_name.len(),
-        };
-        if let Some(name) = node.output(0) {
-            values_by_name.insert(name, gives);
-        }
         if reshapes(&node.op) {
+            if let (Some(name), Some((value, _))) = (node.output(0), reads.first()) {
+                values_by_name.insert(name, *value);
+            }
             continue;
+        }
+        let mut gives = Vec::new();
+        for name in node.outputs.iter().filter(|name| !name.is_empty()) {
+            let value = values_by_name.len();
+            values_by_name.insert(name, value);
+            gives.push((value, values.get(name).map_or(0, |t| bytes(machine, t))));
         }
         steps.push(Step {
             machine,
@@ -85,8 +89,8 @@ pub(super) fn of_network<'a>(
             work: Work::of(machine, draft, node, input, output)?,
             output,
             reads,
+            given_bytes: gives.iter().map(|(_, bytes)| bytes).sum(),
             gives,
-            given_bytes: bytes(machine, output),
             to_host: false,
             most_spans,
         });
@@ -110,10 +114,8 @@ pub(super) fn of_network<'a>(
         }
     }
     for step in &mut steps {
-        step.to_host = step
-            .node
-            .output(0)
-            .is_some_and(|name| leaving.contains(name));
+        let mut outputs = step.node.outputs.iter();
+        step.to_host = outputs.any(|name| leaving.contains(name.as_str()));
     }
     Ok(steps)
 }
@@ -155,9 +157,12 @@ impl<'a> Work<'a> {
                 _ => Self::Host,
             });
         }
-        match machine.memory.is_some() && codes(input) && codes(output) {
-            true => Ok(Self::Codes),
-            false => Ok(Self::Host),
+        let on_codes = machine.memory.is_some() && codes(input) && codes(output);
+        match &node.op {
+            // What multiplies without being such a layer: two computed operands, or extents that the arrays lack.
+            Op::MatMul | Op::Conv { .. } | Op::Gemm { .. } | Op::ConvTranspose(_) => Ok(Self::Host),
+            _ if on_codes => Ok(Self::Codes),
+            _ => Ok(Self::Host),
         }
     }
 }
@@ -199,7 +204,7 @@ impl Step<'_> {
             },
             Work::Vector(layer, x, columns, codebook) => {
                 self.multiply_vector(layer, x, columns, codebook, &mut cost)?;
-                return Ok((cost, None));
+                self.rows_of_codes()
             }
             Work::Codes => {
                 self.pass(&mut cost);
@@ -210,7 +215,7 @@ impl Step<'_> {
         let need = Need {
             extents,
             reads: self.reads.clone(),
-            gives: self.gives,
+            gives: self.gives.clone(),
             leaves: self.to_host,
         };
         Ok((cost, Some(need)))
@@ -229,8 +234,14 @@ impl Step<'_> {
             ),
             _ => (cost.activity.done, 8, memory.weight_bytes, 1),
         };
+        // One memory of both sizes is as dear as its size.
+        let both = memory.activation_bytes + memory.weight_bytes;
+        let (activation_bytes, weight_bytes) = match memory.buffers {
+            Buffers::Parted => (memory.activation_bytes, weight_bytes),
+            Buffers::Shared | Buffers::Cache => (both, both),
+        };
         let prices = BytePrices {
-            activations_pj: energies.sram_byte_pj(memory.activation_bytes),
+            activations_pj: energies.sram_byte_pj(activation_bytes),
             weights_pj: energies.sram_byte_pj(weight_bytes),
             buffers_pj: energies.sram_byte_pj(buffer_bytes),
             dram_pj: energies.dram_byte_pj(),
@@ -271,50 +282,70 @@ impl Step<'_> {
                 };
                 let groups = shape.groups as u64;
                 let folds = array.cycles(&product).times(groups);
+                cost.activity = Activity::all_done(dense);
                 cost.folds = Some(folds);
                 let moved = array.moved(&product).times(groups);
                 (folds.total(), moved, array.columns)
             }
             Array::Spatial(array) => {
-                let two_of_four = spatial::is_two_of_four(layer, shape.channels);
-                let moved = array.moved(&shape, image.window.output[1]);
-                (array.cycles(&shape, two_of_four), moved, array.outputs)
+                let halved =
+                    array.skips_two_of_four && spatial::is_two_of_four(layer, shape.channels);
+                let mut moved = array.moved(&shape, image.window.output[1]);
+                cost.activity = Activity::all_done(dense);
+                if halved {
+                    cost.activity = Activity::half_left_out(dense);
+                    moved.weights_read_bytes = moved.weights_read_bytes * 5 / 8;
+                }
+                (array.cycles(&shape, halved), moved, array.outputs)
             }
             Array::RowStationary(array) => {
                 let moved = array.moved(&shape, image.window.output);
+                cost.activity = Activity::all_done(dense);
                 (array.cycles(&shape, image.window.output), moved, 1)
             }
             Array::Eie(_) => return Ok(Vec::new()),
         };
         cost.cycles = cycles;
         cost.moved = moved;
-        cost.activity = Activity {
-            dense,
-            done: dense,
-            ..Activity::default()
-        };
-        Ok(self.dense_blocks(layer, outputs_at_once, memory))
+        self.dense_blocks(layer, cost.activity.skipped > 0, outputs_at_once, memory)
     }
 
-    /// The weights of a dense layer, their biases and factors, in as few blocks as fit half of
-    /// their scratchpad each.
+    /// The weights of a dense layer, their biases and factors, in as few blocks as fit half of their scratchpad each; `halved`:
+    /// of four weights two, and two bits for each that say which.
     fn dense_blocks(
         &self,
         layer: &IntegerLayer<'_>,
+        halved: bool,
         outputs_at_once: usize,
         memory: &Memory,
-    ) -> Vec<u64> {
+    ) -> Result<Vec<u64>, AccelError> {
         let (outputs, depth) = (layer.weights.rows(), layer.weights.cols());
-        let bytes = (outputs * (depth + OUTPUT_BYTES)) as u64;
-        let passes = outputs.div_ceil(outputs_at_once.max(1)) as u64;
-        let blocks = match memory.buffers {
-            // They are joined where it is parted.
-            Buffers::Shared => passes,
-            Buffers::Parted | Buffers::Cache => {
-                bytes.div_ceil((memory.weight_bytes as u64 / 2).max(1))
-            }
+        let depth_bytes = if halved {
+            (depth * 5).div_ceil(8)
+        } else {
+            depth
         };
-        shares(bytes, blocks.max(1))
+        let of_output = depth_bytes + OUTPUT_BYTES;
+        let (blocks, half) = match memory.buffers {
+            // Small ones, which are joined where it is parted.
+            Buffers::Shared => {
+                let half = (memory.activation_bytes + memory.weight_bytes) / 4;
+                (outputs.div_ceil(outputs_at_once.max(1)), half)
+            }
+            Buffers::Parted | Buffers::Cache => (1, memory.weight_bytes / 2),
+        };
+        if of_output > half {
+            return Err(AccelError::TileTooLarge {
+                layer: layer.node.name.clone(),
+                what: "the weights of one output channel, twice,",
+                needed_bytes: 2 * of_output,
+                setting: "weight_bytes",
+                bytes: 2 * half,
+            });
+        }
+        let bytes = outputs * of_output;
+        let blocks = blocks.max(bytes.div_ceil(half)).max(1);
+        Ok(shares(bytes as u64, blocks as u64))
     }
 
     /// A layer on EIE, which holds its weights.
@@ -376,21 +407,33 @@ impl Step<'_> {
             outputs: self.given_bytes,
             rows: (image.batch * window.output[0]) as u64,
             halo: row * taps.saturating_sub(window.stride[0] as u64),
+            held_blocks: 2,
         }
     }
 
     /// What an operator without weights reads and gives, in rows of its outputs.
     fn rows_of_codes(&self) -> Extents {
-        let rows = match self.output.shape().dims() {
-            &[n, _, h, _] => n * h,
-            dims => dims.iter().product::<usize>().min(64),
+        let inputs = self.reads.iter().map(|(_, bytes)| bytes).sum();
+        let rows = match (&self.node.op, self.output.shape().dims()) {
+            // Its first output may need its last input.
+            (Op::Transpose { .. }, _) => 1,
+            (_, &[n, _, h, _]) => n * h,
+            (_, dims) => dims.iter().product::<usize>().min(64),
+        };
+        let shared_rows = match &self.node.op {
+            Op::MaxPool { window, .. } | Op::AveragePool { window, .. } => {
+                let extent = |list: &[usize]| list.first().copied().unwrap_or(1);
+                extent(&window.kernel).saturating_sub(extent(&window.strides))
+            }
+            _ => 0,
         };
         Extents {
             blocks: Vec::new(),
-            inputs: self.reads.iter().map(|(_, bytes)| bytes).sum(),
+            inputs,
             outputs: self.given_bytes,
             rows: rows as u64,
-            halo: 0,
+            halo: inputs / rows.max(1) as u64 * shared_rows as u64,
+            held_blocks: 2,
         }
     }
 
@@ -417,9 +460,6 @@ impl Step<'_> {
         })
     }
 }
-
-/// Bytes of a bias and a factor.
-const OUTPUT_BYTES: usize = 8;
 
 /// A number in so many parts as equal as can be.
 fn shares(all: u64, parts: u64) -> Vec<u64> {

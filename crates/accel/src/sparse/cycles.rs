@@ -83,6 +83,39 @@ pub struct Activity {
 }
 
 impl Activity {
+    /// That of an array that leaves nothing out.
+    pub(crate) fn all_done(dense: u64) -> Self {
+        Self {
+            dense,
+            done: dense,
+            ..Self::default()
+        }
+    }
+
+    /// That of an array that leaves two of every four weights out.
+    pub(crate) fn half_left_out(dense: u64) -> Self {
+        let left_out = dense / 2;
+        Self {
+            dense,
+            weight_zero: left_out,
+            skipped: left_out,
+            done: dense - left_out,
+            ..Self::default()
+        }
+    }
+
+    /// These and those of another layer.
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            dense: self.dense + other.dense,
+            weight_zero: self.weight_zero + other.weight_zero,
+            input_zero: self.input_zero + other.input_zero,
+            skipped: self.skipped + other.skipped,
+            done: self.done + other.done,
+            no_pixel: self.no_pixel + other.no_pixel,
+        }
+    }
+
     /// Those that a cell had a cycle for.
     pub fn in_cells(&self) -> u64 {
         self.done + self.weight_zero + self.input_zero - self.skipped

@@ -2,6 +2,7 @@
 
 use super::patch::{Tile, tiles};
 use super::{Skips, SparseArray};
+use crate::machine::OUTPUT_BYTES;
 use crate::{AccelError, Image};
 use secateur_plan::IntegerLayer;
 use serde::Serialize;
@@ -83,8 +84,6 @@ pub struct Schedule {
     pub tiles: Vec<Tile>,
 }
 
-/// Bytes of a bias and a factor.
-const OUTPUT_BYTES: usize = 8;
 /// Bits of what a group knows of an output channel for a part: how many entries, where its sums and channels are.
 const POINTER_BITS: usize = 40;
 

@@ -58,8 +58,8 @@ pub(super) struct Under {
     values: Vec<i16>,
     /// Lanes whose input is not zero, by place.
     live: Vec<u8>,
-    /// Banks of a buffer that holds the patch row by row, where lanes can meet.
-    banks: Option<usize>,
+    /// Banks of a buffer that holds the patch row by row; 0 where lanes never meet.
+    banks: usize,
     /// Cycles that the lanes take to read an input each.
     meetings: u64,
 }
@@ -83,7 +83,10 @@ impl Under {
     pub fn fill(&mut self, image: &Image, tile: &Tile) {
         self.values.fill(0);
         self.live.fill(0);
-        self.meetings = self.banks.map_or(1, |banks| meetings(image, tile, banks));
+        self.meetings = match self.banks {
+            0 => 1,
+            banks => meetings(image, tile, banks),
+        };
         let w = &image.window;
         let [kh, kw] = w.kernel;
         let of_group = w.channels / self.conv_groups;

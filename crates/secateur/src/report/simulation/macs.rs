@@ -8,17 +8,8 @@ use secateur_accel::sparse::Activity;
 
 pub fn macs(ran: &Ran<'_>) -> Section {
     let cost = ran.cost;
-    let all = cost.layers.iter().fold(Activity::default(), |sum, layer| {
-        let of = &layer.activity;
-        Activity {
-            dense: sum.dense + of.dense,
-            weight_zero: sum.weight_zero + of.weight_zero,
-            input_zero: sum.input_zero + of.input_zero,
-            skipped: sum.skipped + of.skipped,
-            done: sum.done + of.done,
-            no_pixel: sum.no_pixel + of.no_pixel,
-        }
-    });
+    let layers = cost.layers.iter().map(|layer| layer.activity);
+    let all = layers.fold(Activity::default(), |sum, layer| sum.plus(&layer));
     let multiplying = cost
         .layers
         .iter()
@@ -40,9 +31,9 @@ pub fn macs(ran: &Ran<'_>) -> Section {
     );
     let saved = match (all.weight_zero + all.input_zero, all.skipped) {
         (0, _) => "This machine multiplies zeros like everything else.".to_owned(),
-        (_, 0) => "Every product takes its cycle; one of a zero takes no energy.".to_owned(),
+        (_, 0) => "Every product takes its cycle; one of a zero takes less energy, where the machine is gated.".to_owned(),
         (_, n) => format!(
-            "{} of those that are not done took no cycle either; the others save energy only.",
+            "{} of those that are not done took no cycle either; the others save energy only, where the machine is gated.",
             units::rounded(n)
         ),
     };

@@ -172,7 +172,7 @@ fn groups(layer: &LayerCost) -> Option<(Lanes<'static>, String, Vec<Cause>)> {
         end = span.start + length(span);
         for (row, group) in span.groups.iter().take(drawn).enumerate() {
             let mut at = span.start;
-            for (cause, cycles) in parts(group).into_iter().filter(|(_, n)| *n > 0) {
+            for (cause, cycles) in group.causes().into_iter().filter(|(_, n)| *n > 0) {
                 stretches.push(Stretch {
                     row,
                     from: at as f64,
@@ -231,16 +231,4 @@ fn groups(layer: &LayerCost) -> Option<(Lanes<'static>, String, Vec<Cause>)> {
 /// Cycles of a span: those of any of its groups.
 fn length(span: &Span) -> u64 {
     span.groups.first().map_or(0, GroupCycles::total)
-}
-
-fn parts(group: &GroupCycles) -> [(Cause, u64); 7] {
-    [
-        (Cause::Multiplying, group.busy),
-        (Cause::Gaps, group.filler),
-        (Cause::Empty, group.pointer),
-        (Cause::Imbalance, group.imbalance),
-        (Cause::Patches, group.patch),
-        (Cause::Banks, group.banks),
-        (Cause::Requantizing, group.drain),
-    ]
 }
