@@ -64,7 +64,8 @@ pub struct Figures {
 }
 
 impl Figures {
-    fn of(cost: &NetworkCost) -> Result<Self, String> {
+    /// Those of a run; why there are none where the machine runs nothing of it.
+    pub fn of(cost: &NetworkCost) -> Result<Self, String> {
         let layers = cost.layers.iter();
         match layers.filter(|l| l.kind == Kind::Array).count() {
             0 => Err("runs none of the layers".to_owned()),

@@ -4,7 +4,7 @@ use super::machines;
 use crate::args::Simulate;
 use crate::out::Out;
 use crate::report::simulation::{Ran, Simulation};
-use crate::sweep::{Machines, Sweep};
+use crate::sweep::{Figures, Machines, Sweep};
 use crate::{file, network, picture, units};
 use anyhow::{Context, Result, bail};
 use rayon::prelude::*;
@@ -270,28 +270,33 @@ pub const COMPARED: [&str; 9] = [
 /// What machines make of the same network.
 pub fn compared<'a>(costs: impl IntoIterator<Item = &'a NetworkCost>) -> Vec<Vec<String>> {
     let row = |cost: &NetworkCost| {
-        let layers = cost.layers.iter();
-        let run = layers.filter(|l| l.kind == Kind::Array).count();
-        let mut row = vec![
+        let figures = Figures::of(cost);
+        let run = figures.as_ref().map_or(0, |figures| figures.layers);
+        let told = match &figures {
+            Ok(figures) => written(figures),
+            Err(_) => std::array::from_fn(|_| "-".to_owned()),
+        };
+        let before = [
             cost.machine.clone(),
             run.to_string(),
             units::rounded(cost.macs),
         ];
-        row.extend(match run {
-            0 => vec!["-".into(); 6],
-            _ => vec![
-                units::count(cost.cycles as usize),
-                units::short(cost.microseconds / 1e3),
-                format!("{:.2}", cost.effective_tops),
-                format!("{:.2}", cost.peak_tops),
-                cost.energy
-                    .map_or("-".into(), |e| format!("{:.1}", e.total_pj() / 1e6)),
-                units::bytes(cost.moved.dram_bytes()),
-            ],
-        });
-        row
+        before.into_iter().chain(told).collect()
     };
     costs.into_iter().map(row).collect()
+}
+
+/// Cycles, time, rates, energy and bytes of a machine.
+fn written(figures: &Figures) -> [String; 6] {
+    let energy = figures.microjoules.map(|uj| format!("{uj:.1}"));
+    [
+        units::count(figures.cycles as usize),
+        units::short(figures.microseconds / 1e3),
+        format!("{:.2}", figures.effective_tops),
+        format!("{:.2}", figures.peak_tops),
+        energy.unwrap_or_else(|| "-".into()),
+        units::bytes(figures.dram_bytes),
+    ]
 }
 
 /// Headings of [`swept`] behind the settings.
@@ -308,19 +313,10 @@ pub const SWEPT: [&str; 8] = [
 
 /// What each point of a sweep comes to, behind its settings.
 pub fn swept(sweep: &Sweep) -> Vec<Vec<String>> {
-    let row = |figures: &crate::sweep::Figures| {
-        vec![
-            figures.cells.to_string(),
-            units::count(figures.cycles as usize),
-            units::short(figures.microseconds / 1e3),
-            format!("{:.2}", figures.effective_tops),
-            format!("{:.2}", figures.peak_tops),
-            figures
-                .microjoules
-                .map_or("-".into(), |uj| format!("{uj:.1}")),
-            units::bytes(figures.dram_bytes),
-            figures.layers.to_string(),
-        ]
+    let row = |figures: &Figures| {
+        let cells = std::iter::once(figures.cells.to_string());
+        let layers = figures.layers.to_string();
+        cells.chain(written(figures)).chain([layers]).collect()
     };
     let rows = sweep.points.iter().map(|point| {
         let figures = match &point.result {
