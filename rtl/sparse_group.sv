@@ -242,6 +242,10 @@ module sparse_group #(
     if (load_skip) skips[load_at[GeometryBits+TapBits-1:0]] <= load_value[AtBits-1:0];
   end
 
+  // Nothing is fetched for a weight that is zero: an array that skips none has them among its entries.
+  logic multiplies_3;
+  assign multiplies_3 = there_3 && weight[3] != 0;
+
   logic [LANES-1:0] live;
   logic [LANES*8-1:0] codes;
 
@@ -256,7 +260,7 @@ module sparse_group #(
       .fill_at,
       .fill_bytes,
       .zero_point(x_zero_point),
-      .lanes({LANES{there_3}} & pixels),
+      .lanes({LANES{multiplies_3}} & pixels),
       .read_buffer(buffer),
       .base(at_3),
       .offsets,
