@@ -232,7 +232,11 @@ impl Step<'_> {
                 memory.weight_bytes / array.groups,
                 array.patch_bytes,
             ),
-            _ => (cost.activity.done, 8, memory.weight_bytes, 1),
+            // What its memories take is not known.
+            Array::Eie(_) => return None,
+            Array::Systolic(_) | Array::Spatial(_) | Array::RowStationary(_) => {
+                (cost.activity.done, 8, memory.weight_bytes, 1)
+            }
         };
         // One memory of both sizes is as dear as its size.
         let both = memory.activation_bytes + memory.weight_bytes;
