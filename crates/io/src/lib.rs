@@ -6,9 +6,11 @@
 pub mod codec;
 pub mod error;
 mod file;
+mod network;
 pub mod onnx;
 pub mod sct;
 pub mod squeezenet;
 
 pub use error::IoError;
 pub use file::{check_replaceable, replace};
+pub use network::{Form, load, read};

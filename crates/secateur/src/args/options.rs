@@ -145,7 +145,12 @@ pub struct Compress {
     #[arg(long, value_enum, conflicts_with = "recipe")]
     pub minimise: Option<MinimiseArg>,
     /// The machine whose energy counts, as for `simulate`
-    #[arg(long, value_name = "MACHINE", default_value = "secateur-1tops")]
+    #[arg(
+        long,
+        value_name = "MACHINE",
+        default_value = "secateur-1tops",
+        requires = "minimise"
+    )]
     pub machine: String,
     /// Percentage points that the error on held-out images may rise by [default: 0]
     #[arg(long, value_name = "POINTS", value_parser = parse::not_negative)]
@@ -341,7 +346,7 @@ pub struct Export {
 
 #[derive(ClapArgs)]
 pub struct Simulate {
-    /// .onnx or .sct, with integer layers
+    /// .onnx, .sct or .net, with integer layers
     #[arg(value_parser = parse::network)]
     pub network: PathBuf,
     /// A machine by its name, or its .toml file
