@@ -164,7 +164,7 @@ def test_a_checkpoint_goes_on_as_if_nothing_had_been(tmp_path: Path) -> None:
 def test_what_a_loop_has_no_part_in_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="`share` here has no part"):
         Compression(network(), "deep-compression", steps=10)
-    blocks = PRUNE.replace("retrain", 'pattern = { blocks = { h = 1, w = 4 } }\nretrain')
+    blocks = PRUNE.replace("retrain", 'pattern = "1x4"\nretrain')
     with pytest.raises(ValueError, match="prune.pattern"):
         Compression(network(), recipe(tmp_path, blocks), steps=10)
     named = PRUNE.replace("global = 0.1", 'per_layer = { "fc9.weight" = 0.1 }')

@@ -27,11 +27,9 @@ class FakeWeight(nn.Module):
         rows = weight.detach().flatten(1).abs().amax(1)
         scales = (rows / self.limit).clamp_min(torch.finfo(weight.dtype).tiny)
         zeros = torch.zeros(len(scales), dtype=torch.int32, device=weight.device)
-        rounded = torch.fake_quantize_per_channel_affine(
+        return torch.fake_quantize_per_channel_affine(
             weight, scales, zeros, 0, -self.limit, self.limit
         )
-        # The straight-through estimator stops where codes saturate; none do.
-        return rounded
 
 
 class FakeActivation(nn.Module):
@@ -96,6 +94,19 @@ class FakeQuantization:
             weight.on = True
         for activation in self.activations.values():
             activation.on = True
+
+
+def bake(model: nn.Module) -> None:
+    """Puts rounded weights in the place of those they are rounded from."""
+    for layer in model.modules():
+        if not parametrize.is_parametrized(layer, "weight"):
+            continue
+        stack: Any = layer.parametrizations
+        for fake in stack.weight:
+            if isinstance(fake, FakeWeight) and fake.on:
+                with torch.no_grad():
+                    stack.weight.original.copy_(layer.weight)
+                fake.on = False
 
 
 def _round_input(layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:

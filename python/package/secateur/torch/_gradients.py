@@ -1,8 +1,6 @@
 """Few gradients over slow links: Deep Gradient Compression (Lin et al. 2018)."""
 
-from __future__ import annotations
-
-from typing import Any, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.distributed as dist
@@ -54,7 +52,7 @@ class GradientCompression:
         return self._warm_up[stage] if stage < len(self._warm_up) else self.density
 
     @staticmethod
-    def hook(state: GradientCompression, bucket: Any) -> torch.futures.Future[Tensor]:
+    def hook(state: "GradientCompression", bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
         """The communication hook of a bucket of gradients."""
         density, world = state.density_now(), dist.get_world_size()
         buffer: Tensor = bucket.buffer()
