@@ -5,6 +5,8 @@ const FILLED = 20 / 28;
 const BACKGROUND = 40;
 /** Sides up to this are digits', which are put in the middle as those that networks learn from. */
 const DIGIT_SIDE = 32;
+/** Longest side that ink is looked for at: five pixels of a drawing are one of the network's. */
+const LOOKED_AT = 140;
 
 /** Extents of the pictures that a network takes: `{ channels, height, width }`, or null. */
 export function picturesOf(about) {
@@ -30,10 +32,10 @@ export function look(source, canvas, extents, invert) {
   cover(source, context);
   if (extents.channels === 1 || invert) {
     const image = pixels(context);
-    for (let i = 0; i < image.data.length; i += 4) {
-      const [r, g, b] = image.data.subarray(i, i + 3);
-      const shades = extents.channels === 1 ? Array(3).fill(gray(r, g, b)) : [r, g, b];
-      image.data.set(invert ? shades.map((shade) => 255 - shade) : shades, i);
+    const { data } = image;
+    for (let i = 0; i < data.length; i += 4) {
+      if (extents.channels === 1) data[i] = data[i + 1] = data[i + 2] = gray(data[i], data[i + 1], data[i + 2]);
+      if (invert) for (let k = i; k < i + 3; k++) data[k] = 255 - data[k];
     }
     context.putImageData(image, 0, 0);
   }
@@ -61,7 +63,7 @@ export function isPaper(source) {
   const { data } = pixels(context);
   let sum = 0;
   for (let i = 0; i < 32; i++) {
-    for (const pixel of [i, 32 * 31 + i, 32 * i, 32 * i + 31]) sum += gray(...data.subarray(4 * pixel, 4 * pixel + 3));
+    for (const pixel of [i, 32 * 31 + i, 32 * i, 32 * i + 31]) sum += gray(data[4 * pixel], data[4 * pixel + 1], data[4 * pixel + 2]);
   }
   return sum / 128 > 127;
 }
@@ -119,14 +121,15 @@ function lookAtDigit(source, context, invert) {
 /** Gray levels stretched so that the background is black and the ink white. */
 function inkOf(source, invert) {
   const [w, h] = extentsOf(source);
-  const side = Math.min(280, Math.max(w, h));
+  const side = Math.min(LOOKED_AT, Math.max(w, h));
   const scale = side / Math.max(w, h);
   const context = new OffscreenCanvas(Math.max(1, Math.round(w * scale)), Math.max(1, Math.round(h * scale))).getContext('2d');
   context.drawImage(source, 0, 0, context.canvas.width, context.canvas.height);
   const image = pixels(context);
   const shades = new Uint8Array(image.data.length / 4);
+  const { data } = image;
   for (let i = 0; i < shades.length; i++) {
-    const shade = gray(...image.data.subarray(4 * i, 4 * i + 3));
+    const shade = gray(data[4 * i], data[4 * i + 1], data[4 * i + 2]);
     shades[i] = invert ? 255 - shade : shade;
   }
   // Most of a picture of a digit is background; of paper, it is not all of one shade.
@@ -135,8 +138,8 @@ function inkOf(source, invert) {
   const floor = low === 0 ? 0 : low + 0.35 * (high - low);
   for (let i = 0; i < shades.length; i++) {
     shades[i] = Math.max(0, Math.min(255, (255 * (shades[i] - floor)) / Math.max(1, high - floor)));
-    image.data.fill(shades[i], 4 * i, 4 * i + 3);
-    image.data[4 * i + 3] = 255;
+    data[4 * i] = data[4 * i + 1] = data[4 * i + 2] = shades[i];
+    data[4 * i + 3] = 255;
   }
   context.putImageData(image, 0, 0);
   return { canvas: context.canvas, shades };

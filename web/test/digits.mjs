@@ -1,6 +1,6 @@
 // Digits as people draw them, in lines over a square of one by one.
 
-const arc = (x, y, rx, ry, from, to, steps = 24) =>
+const arc = (x, y, rx, ry, from, to, steps = 12) =>
   Array.from({ length: steps + 1 }, (_, i) => {
     const angle = ((from + ((to - from) * i) / steps) * Math.PI) / 180;
     return [x + rx * Math.cos(angle), y + ry * Math.sin(angle)];
@@ -24,7 +24,7 @@ export async function draw(page, digit) {
   for (const line of DIGITS[digit]) {
     await page.mouse.move(...place(line[0]));
     await page.mouse.down();
-    for (const point of line.slice(1)) await page.mouse.move(...place(point), { steps: 3 });
+    for (const point of line.slice(1)) await page.mouse.move(...place(point), { steps: 2 });
     await page.mouse.up();
   }
 }
