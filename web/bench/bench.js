@@ -10,7 +10,7 @@ const BATCH_MS = 20;
 ort.env.wasm.numThreads = 1;
 ort.env.wasm.wasmPaths = '/ort/';
 ort.env.logLevel = 'error';
-const engine = await load('/engine.wasm');
+const engine = await load('/');
 
 /** Opens a file with both (a `.sct` with the one alone) and times runs of both on the same numbers. */
 globalThis.measure = async (name) => {

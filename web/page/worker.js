@@ -6,7 +6,7 @@ import { beside } from './timing.js';
 /** Runs of which each layer is timed, in milliseconds. */
 const LAYERS_MS = 300;
 
-const module = load('engine.wasm');
+const module = load('');
 
 const calls = {
   async open(engine, { file, name }) {
