@@ -8,6 +8,8 @@ import { bytes, count, share, time } from './units.js';
 
 /** Larger files are refused before a byte is read; the dense twins of larger networks are not made. */
 const MOST_BYTES = 256e6;
+/** Numbers of an input, at most: more would be more memory than a tab may take. */
+const MOST_NUMBERS = 2 ** 24;
 
 const $ = (id) => document.getElementById(id);
 /** The network that is open: `{ network, about, twin, extents }`. */
@@ -45,6 +47,8 @@ async function openNetwork(file, name = file.name) {
     const opened = await engine.call('open', { file, name });
     if (!still()) return close(opened);
     open = { ...opened, twin: null, extents: picturesOf(opened.about) };
+    const numbers = open.about.input?.reduce((a, b) => a * b, 1);
+    if (numbers > MOST_NUMBERS) open.about.problem = `its input has ${count(numbers)} numbers, up to ${count(MOST_NUMBERS)} can be given`;
     describe(name);
     if (open.about.problem) fail(`${name} cannot be run here: ${open.about.problem}`);
     else await makeTwin();

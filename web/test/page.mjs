@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { browser, complaints } from './browser.mjs';
 import { DIGITS, draw } from './digits.mjs';
+import { concat } from './onnx.mjs';
 import { serve } from './serve.mjs';
 
 const DIST = new URL('../dist/', import.meta.url).pathname;
@@ -103,6 +104,17 @@ try {
     await file.close();
     await page.setInputFiles('#file', path);
     console.log(`      ${await error('large\\.onnx: .*2\\.1 GB')}`);
+  });
+  await step('networks that ask for too much', async () => {
+    for (const [side, reason] of [[30000, 'address space'], [5000, '25,000,000 numbers']]) {
+      await drop('wide.onnx', [...concat([1, 1, side, side], 2)], '');
+      console.log(`      ${await error(`^wide\\.onnx cannot be run here: .*${reason}`)}`);
+    }
+    for (const times of [40, 80]) {
+      await drop('deep.onnx', [...concat([1, 1, 4000, 4000], times)], '');
+      console.log(`      ${await error('cannot be run|memory')}`);
+      await again();
+    }
   });
   await step('after all that it still answers', async () => {
     await again();

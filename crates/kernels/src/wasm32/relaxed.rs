@@ -22,8 +22,7 @@ pub(super) fn is_fused() -> bool {
         // The square has a bit that only a sum before rounding keeps.
         let w = black_box(1.0 + f32::EPSILON * 2048.0);
         let acc = black_box(-(w * w));
-        // SAFETY: a module with these instructions runs only where they are.
-        unsafe { madd(w, w, acc) == w.mul_add(w, acc) }
+        madd(w, w, acc) == w.mul_add(w, acc)
     });
     *FUSED
 }

@@ -8,10 +8,10 @@ use crate::args::Web;
 use crate::interrupt;
 use anyhow::{Context, Result, bail};
 use files::Files;
-use std::io::{ErrorKind, Write, stdout};
+use std::io::{Write, stdout};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Connections that are answered at a time; others wait their turn with the system.
@@ -30,35 +30,29 @@ pub fn run(args: &Web) -> Result<()> {
     let _ = writeln!(stdout(), "http://{address}/\nCtrl-C ends it");
     let _ = stdout().flush();
     listener.set_nonblocking(true)?;
-    serve(&listener, &files)
+    serve(&listener, files);
+    Ok(())
 }
 
-/// Answers until the program is asked to stop.
-fn serve(listener: &TcpListener, files: &Files) -> Result<()> {
-    let busy = AtomicUsize::new(0);
-    std::thread::scope(|scope| {
-        while !interrupt::asked() {
-            if busy.load(Ordering::Acquire) >= MOST {
-                std::thread::sleep(LOOK);
-                continue;
-            }
-            match listener.accept() {
-                Ok((stream, _)) => {
-                    busy.fetch_add(1, Ordering::AcqRel);
-                    let busy = &busy;
-                    scope.spawn(move || {
-                        // Whoever went away needs no answer.
-                        let _ = talk(&stream, files);
-                        busy.fetch_sub(1, Ordering::AcqRel);
-                    });
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(LOOK),
-                // A peer that gave up before it was accepted, or too many open files for a moment.
-                Err(_) => std::thread::sleep(LOOK),
-            }
-        }
-    });
-    Ok(())
+/// Answers until the program is asked to stop, and then without waiting for whoever is still connected:
+/// browsers keep connections that they may need.
+fn serve(listener: &TcpListener, files: Files) {
+    let files = Arc::new(files);
+    let busy = Arc::new(());
+    while !interrupt::asked() {
+        // Every connection holds one; beyond those, an error is a peer that gave up, or nobody there.
+        let free = Arc::strong_count(&busy) <= MOST;
+        let Some((stream, _)) = free.then(|| listener.accept().ok()).flatten() else {
+            std::thread::sleep(LOOK);
+            continue;
+        };
+        let (files, busy) = (files.clone(), busy.clone());
+        std::thread::spawn(move || {
+            // Whoever went away needs no answer.
+            let _ = talk(&stream, &files);
+            drop(busy);
+        });
+    }
 }
 
 /// One request and its answer.
