@@ -53,12 +53,12 @@ async function openNetwork(file, name = file.name) {
     if (open.about.problem) fail(`${name} cannot be run here: ${open.about.problem}`);
     else await makeTwin();
     if (still()) await Promise.all([measure(), changed()]);
-    if (still()) await show.weights($('weights'), open.about, picture, still);
+    // A network that the engine failed on is open no more, and was complained about.
+    if (still() && open) await show.weights($('weights'), open.about, picture, still);
   } catch (error) {
     if (!still()) return;
     fail(`${name}: ${error.message}`);
-    if (open) describe($('name').textContent);
-    else nothing();
+    if (!open) nothing();
   }
 }
 
