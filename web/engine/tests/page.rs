@@ -124,7 +124,6 @@ fn twins_do_not_round_activations() {
     let undo = Op::DequantizeLinear {
         axis: 1,
         block_size: 0,
-        to: Some(DType::F32),
     };
     graph.nodes.insert(
         0,
