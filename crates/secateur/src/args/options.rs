@@ -386,6 +386,19 @@ pub struct Machines {
 }
 
 #[derive(ClapArgs)]
+pub struct Web {
+    /// The port; 0 is any that is free
+    #[arg(long, default_value_t = 8017)]
+    pub port: u16,
+    /// The address to listen on
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    pub host: std::net::IpAddr,
+    /// The folder of the page [default: web/dist, else `web` beside the command]
+    #[arg(long, value_name = "FOLDER")]
+    pub dir: Option<PathBuf>,
+}
+
+#[derive(ClapArgs)]
 pub struct Cpu {
     /// Measure what kernels cost here once more, and keep that
     #[arg(long)]
