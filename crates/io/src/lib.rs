@@ -6,6 +6,7 @@
 pub mod codec;
 pub mod error;
 mod file;
+#[cfg(feature = "onnx")]
 pub mod onnx;
 pub mod sct;
 pub mod squeezenet;
