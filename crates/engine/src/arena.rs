@@ -98,7 +98,10 @@ pub fn bytes_of(tensor: &Tensor) -> Option<&[u8]> {
     })
 }
 
-/// Copies a buffer out as a tensor.
+/// Copies elements out of their bytes, of this machine's order, as a tensor.
+///
+/// # Errors
+/// Another number of elements than the shape's, a type that is only carried.
 pub fn read(bytes: &[u8], dtype: DType, shape: &Shape) -> Result<Tensor, ModelError> {
     macro_rules! elements {
         ($type:ty) => {

@@ -16,6 +16,7 @@ mod run;
 mod session;
 mod team;
 
+pub use arena::read as tensor_from_bytes;
 pub use costs::{costs_path, known_costs, measure_costs};
 pub use error::EngineError;
 pub use options::SessionOptions;

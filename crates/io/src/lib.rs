@@ -7,6 +7,7 @@ pub mod codec;
 pub mod error;
 mod file;
 mod network;
+#[cfg(feature = "onnx")]
 pub mod onnx;
 pub mod sct;
 pub mod squeezenet;

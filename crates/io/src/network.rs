@@ -1,6 +1,8 @@
 //! A network from a file of any of the forms that are read.
 
-use crate::{IoError, onnx, sct, squeezenet};
+#[cfg(feature = "onnx")]
+use crate::onnx;
+use crate::{IoError, sct, squeezenet};
 use secateur_model::Graph;
 use std::path::Path;
 
@@ -35,7 +37,10 @@ pub fn load(path: impl AsRef<Path>) -> Result<Graph, IoError> {
     match Form::of(path) {
         Form::Sct => sct::load(path),
         Form::Net => squeezenet::load(path),
+        #[cfg(feature = "onnx")]
         Form::Onnx => onnx::load(path),
+        #[cfg(not(feature = "onnx"))]
+        Form::Onnx => Err(without_onnx(&path.display().to_string())),
     }
 }
 
@@ -45,13 +50,21 @@ pub fn load(path: impl AsRef<Path>) -> Result<Graph, IoError> {
 /// # Errors
 /// Bytes that hold no network.
 pub fn read(bytes: &[u8], name: &str) -> Result<Graph, IoError> {
-    match sct::is_sct(bytes) {
-        true => sct::read(bytes, name),
-        false => onnx::read(bytes, None, name),
+    if sct::is_sct(bytes) {
+        return sct::read(bytes, name);
     }
+    #[cfg(feature = "onnx")]
+    return onnx::read(bytes, None, name);
+    #[cfg(not(feature = "onnx"))]
+    Err(without_onnx(name))
 }
 
-#[cfg(test)]
+#[cfg(not(feature = "onnx"))]
+fn without_onnx(name: &str) -> IoError {
+    IoError::unsupported(name, "ONNX", "this was built to read .sct alone")
+}
+
+#[cfg(all(test, feature = "onnx"))]
 mod tests {
     use super::*;
     use crate::codec::Store;

@@ -26,6 +26,7 @@
 mod attributes;
 mod bytes;
 mod file;
+mod flow;
 mod graph;
 mod names;
 mod pack;

@@ -282,7 +282,7 @@ pub(super) fn put_op(w: &mut Writer, op: &Op) {
             w.byte(u8::from(perm.is_some()));
             perm.iter().for_each(|perm| w.sizes(perm));
         }
-        // Written as it came: see `onnx::spell_out`.
+        // Written as it came: see `flow`.
         Op::Control(control) => put_unknown(w, &control.carried),
         Op::Unknown(op) => put_unknown(w, op),
         Op::Add

@@ -132,7 +132,7 @@ fn parse(bytes: &[u8], name: &str) -> Result<(Graph, Spans), IoError> {
     graph.metadata = pairs.map_err(&in_metadata)?.into_iter().collect();
     reader.end().map_err(&in_metadata)?;
 
-    crate::onnx::revive(name, &mut graph)?;
+    super::flow::revive(name, &mut graph)?;
     graph.sort().map_err(|e| {
         in_graph(Damage {
             offset: start,

@@ -18,7 +18,7 @@ use secateur_model::{Constant, Graph, ModelError, Tensor};
 /// format: 2²⁸ elements in a tensor, in the file what [`read`](super::read) takes.
 pub fn write(graph: &Graph, store: Store) -> Result<Vec<u8>, IoError> {
     let invalid = |e| IoError::model(&graph.name, "graph")(e);
-    let graph = &*crate::onnx::spell_out(graph)?;
+    let graph = &*super::flow::spell_out(graph)?;
     let elements = count_elements(graph).map_err(&invalid)?;
     let skeleton = skeleton_of(graph).map_err(&invalid)?;
     let mut w = Writer::default();
