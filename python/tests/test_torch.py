@@ -2,6 +2,8 @@
 
 import copy
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -191,3 +193,26 @@ def test_ranks_agree_and_send_little(tmp_path: Path) -> None:
     # The other half: gradients. One in a thousand is sent, with its place.
     assert first["bytes_dense"] >= 100 * first["bytes_sent_after_warm_up"]
     assert first["error_percent_by_few_gradients"] < 5
+
+
+class Killed(torch.utils.data.Dataset):  # type: ignore[name-defined,misc]
+    """A worker that reads the fifth image is gone."""
+
+    def __len__(self) -> int:
+        return 10
+
+    def __getitem__(self, index: int) -> Tuple[Any, int]:
+        if index == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return torch.zeros(1, 8, 8), 0
+
+
+def test_a_loader_is_data(dense: Path, tmp_path: Path) -> None:
+    images, labels = map(torch.from_numpy, corners(300, 4))
+    dataset = torch.utils.data.TensorDataset(images, labels)
+    loader = torch.utils.data.DataLoader(dataset, batch_size=64)
+    assert secateur.evaluate(dense, loader).samples == 300
+    killed = torch.utils.data.DataLoader(Killed(), batch_size=2, num_workers=1)
+    with pytest.raises(RuntimeError, match="exited unexpectedly|killed"):
+        secateur.compress(dense, killed, recipe="int8", output=tmp_path / "small.sct")
+    assert not (tmp_path / "small.sct").exists()
