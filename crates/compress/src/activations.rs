@@ -8,8 +8,8 @@ use secateur_model::{Constant, Data, Graph, Node, Op, Shape, Tensor};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Names of the activations to quantize: whatever a convolution or fully connected layer reads, in
-/// network order, then what is added up to one of these; taken back before operators that only move
-/// values, so that bytes flow from layer to layer.
+/// network order, then what is added up to one of these, or to the plane that one is the mean of; taken
+/// back before operators that only move values, so that bytes flow from layer to layer.
 pub fn quantizable(graph: &Graph) -> Vec<String> {
     let mut seen = BTreeSet::new();
     let read = read_by_layers(graph).into_iter().map(|(_, value)| value);
@@ -21,14 +21,14 @@ pub fn quantizable(graph: &Graph) -> Vec<String> {
             continue;
         };
         let computed = |value: &String| !graph.constants.contains_key(value);
-        if !seen.contains(sum) || !node.inputs.iter().all(computed) {
+        let read = seen.contains(sum) || mean_of(graph, sum).is_some_and(|m| seen.contains(m));
+        if !read || !node.inputs.iter().all(computed) {
             continue;
         }
-        let addends = node
-            .inputs
-            .iter()
-            .map(|value| before_moves(graph, &producers, value));
-        names.extend(addends.filter(|value| seen.insert(*value)));
+        let addends = node.inputs.iter();
+        let addends = addends.map(|value| before_moves(graph, &producers, value));
+        let values = std::iter::once(sum).chain(addends);
+        names.extend(values.filter(|value| seen.insert(*value)));
     }
     names.into_iter().map(str::to_owned).collect()
 }
@@ -63,8 +63,15 @@ fn read_by_layers(graph: &Graph) -> Vec<(&str, &str)> {
     layers.map(source).collect()
 }
 
+/// The mean over each plane that is all that is read of a value.
+fn mean_of<'g>(graph: &'g Graph, value: &str) -> Option<&'g str> {
+    let reader = &graph.nodes[graph.only_reader(value)?];
+    let mean = matches!(reader.op, Op::GlobalAveragePool);
+    mean.then(|| reader.output(0)).flatten()
+}
+
 /// The value that a value's elements are those of.
-fn before_moves<'g>(
+pub(crate) fn before_moves<'g>(
     graph: &'g Graph,
     producers: &HashMap<&str, usize>,
     mut value: &'g str,
