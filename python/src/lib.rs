@@ -1,4 +1,4 @@
-//! The Python package's native part: [`Session`] on NumPy arrays, and the command.
+//! The Python package's native part: sessions on NumPy arrays, and the command.
 //!
 //! What a user sees beside these is written in Python, in `secateur/`.
 
