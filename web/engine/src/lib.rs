@@ -1,6 +1,6 @@
 //! The engine as a module that a page in a browser calls.
 //!
-//! What crosses between them is bytes: the page asks for [room](exports), writes there what it gives,
+//! What crosses between them is bytes: the page asks for room, writes there what it gives,
 //! calls, and reads the answer where the module says it lies. Networks are numbers to the page.
 //! Functions that can fail give a negative number then, and the answer is the reason as text.
 //!
