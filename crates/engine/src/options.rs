@@ -79,7 +79,7 @@ impl SessionOptions {
                 });
             }
         };
-        match calibrate {
+        match calibrate && cfg!(feature = "calibrate") {
             true => known_costs(isa),
             false => Ok(Costs::typical(isa)),
         }
