@@ -16,7 +16,7 @@ pub struct Options {
     pub threads: u32,
     /// Whether kernels are chosen by what they cost on this machine, which is measured the first time (a tenth of a second)
     /// and kept in the user's cache: positive, yes; negative, no, by typical costs; 0: `SECATEUR_CALIBRATE`, else yes.
-    /// Results are the same.
+    /// A library that was built without `calibrate` goes by typical costs. Results are the same.
     pub calibrate: i32,
     /// The instruction set, such as "avx2" or "generic"; null: `SECATEUR_ISA`, else the best there is. Results are the same.
     pub isa: *const c_char,

@@ -57,7 +57,7 @@ impl AddCodes {
         check_len("second addend", a.len(), b.len())?;
         check_len("sum", a.len(), y.len())?;
         match isa.require()? {
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
             // SAFETY: `require` found the instruction set on this processor.
             Isa::Avx512Vnni => unsafe { crate::x86_64::codes::add_avx512(self, a, b, y) },
             #[cfg(target_arch = "x86_64")]

@@ -21,7 +21,7 @@ pub fn interleave(isa: Isa, channels: usize, x: &[u8], y: &mut [u8]) -> Result<(
     check_len("image", pixels * channels, x.len())?;
     check_len("transposed image", x.len(), y.len())?;
     match (isa.require()?, channels) {
-        #[cfg(target_arch = "x86_64")]
+        #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
         (Isa::Avx512Vnni, 3) => {
             // SAFETY: `require` found the instruction set on this processor.
             let done = unsafe { crate::x86_64::codes::interleave_avx512(x, y) };

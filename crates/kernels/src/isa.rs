@@ -68,7 +68,7 @@ impl Isa {
             Isa::AvxVnni => {
                 Isa::Avx2.is_available() && std::arch::is_x86_feature_detected!("avxvnni")
             }
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
             Isa::Avx512BwVnni => {
                 Isa::Avx2.is_available()
                     && std::arch::is_x86_feature_detected!("avx512f")
@@ -76,7 +76,7 @@ impl Isa {
                     && std::arch::is_x86_feature_detected!("avx512vl")
                     && std::arch::is_x86_feature_detected!("avx512vnni")
             }
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
             Isa::Avx512Vnni => {
                 Isa::Avx512BwVnni.is_available()
                     && std::arch::is_x86_feature_detected!("avx512vbmi")

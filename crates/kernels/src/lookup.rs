@@ -9,7 +9,7 @@ use crate::{Isa, KernelError, error::check_len};
 pub fn lookup(isa: Isa, table: &[u8; 256], x: &[u8], y: &mut [u8]) -> Result<(), KernelError> {
     check_len("looked up", x.len(), y.len())?;
     match isa.require()? {
-        #[cfg(target_arch = "x86_64")]
+        #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
         // SAFETY: `require` found the instruction set on this processor.
         Isa::Avx512Vnni => unsafe { crate::x86_64::codes::lookup_avx512(table, x, y) },
         _ => body(table, x, y),

@@ -139,7 +139,7 @@ impl MatmulCodes {
             a.len(),
         )?;
         match isa.require()? {
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
             // SAFETY: `require` found the instruction set on this processor, and the lengths of all
             // operands were checked.
             Isa::Avx512BwVnni | Isa::Avx512Vnni => unsafe {

@@ -59,7 +59,7 @@ impl MeanCodes {
         }
         check_len("means", y.len() / inner * inner, y.len())?;
         match isa.require()? {
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
             // SAFETY: `require` found the instruction set on this processor.
             Isa::Avx512Vnni => unsafe {
                 crate::x86_64::codes::mean_avx512(self, x, (count, inner), y);
@@ -97,7 +97,7 @@ impl MeanCodes {
             });
         }
         match isa.require()? {
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
             // SAFETY: `require` found the instruction set on this processor.
             Isa::Avx512Vnni => unsafe {
                 crate::x86_64::codes::windows_avx512(self, window, image, pixels, pad, y);

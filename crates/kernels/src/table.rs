@@ -15,10 +15,9 @@ use crate::aarch64::{neon_dense_i8, neon_f32, neon_sparse_i8};
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 use crate::wasm32;
 #[cfg(target_arch = "x86_64")]
-use crate::x86_64::{
-    avx2_f32, avx512_depthwise_i8, avx512bwvnni_f32, avx512bwvnni_i8, avx512vnni_i8, depthwise,
-    ymm_dense_i8, ymm_sparse_i8,
-};
+use crate::x86_64::{avx2_f32, depthwise, ymm_dense_i8, ymm_sparse_i8};
+#[cfg(all(target_arch = "x86_64", feature = "avx512"))]
+use crate::x86_64::{avx512_depthwise_i8, avx512bwvnni_f32, avx512bwvnni_i8, avx512vnni_i8};
 
 /// What a kernel computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -138,6 +137,7 @@ pub(crate) type DepthwiseF32Fn =
 pub(crate) type DepthwiseI8Fn = unsafe fn(&DepthwiseI8, &[u8], u8, Range<usize>, IntOut<'_>);
 
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(not(feature = "avx512"), allow(dead_code))] // some forms are read by AVX-512 alone
 pub(crate) enum Entry {
     DenseF32(DenseF32Fn),
     SparseF32(SparseF32Fn),
@@ -228,19 +228,19 @@ pub static KERNELS: &[Kernel] = &[
     kernel("u8i8i32_gemm_16x6_panel16k4__avxvnni", Isa::AvxVnni, 16, 6, What::DenseI8, Entry::DenseI8(ymm_dense_i8::dense::<true>)),
     #[cfg(target_arch = "x86_64")]
     kernel("u8i8i32_spmm_8x8_quads16__avxvnni", Isa::AvxVnni, 8, 8, What::SparseI8, Entry::SparseI8(ymm_sparse_i8::sparse::<true>)),
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
     kernel("f32f32f32_gemm_32x12_panel32__avx512bwvnni", Isa::Avx512BwVnni, 32, 12, What::DenseF32, Entry::DenseF32(avx512bwvnni_f32::dense)),
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
     kernel("f32f32f32_spmm_16x8_window32__avx512bwvnni", Isa::Avx512BwVnni, 16, 8, What::SparseF32, Entry::SparseF32(avx512bwvnni_f32::sparse)),
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
     kernel("u8i8i32_gemm_32x10_panel16k4__avx512bwvnni", Isa::Avx512BwVnni, 32, 10, What::DenseI8, Entry::DenseI8Patches(avx512vnni_i8::dense)),
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
     kernel("u8i8i32_spmm_16x14_quads16__avx512bwvnni", Isa::Avx512BwVnni, 16, 14, What::SparseI8, Entry::SparseI8(avx512bwvnni_i8::sparse)),
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
     kernel("u8i8i32_spmm_16x14_gather64__avx512vnni", Isa::Avx512Vnni, 16, 14, What::SparseI8, Entry::SparseI8Patches(avx512vnni_i8::sparse)),
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
     kernel("f32f32f32_dwconv_64x1__avx512bwvnni", Isa::Avx512BwVnni, 64, 1, What::DepthwiseF32, Entry::DepthwiseF32(depthwise::f32_avx512bwvnni)),
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(target_arch = "x86_64", feature = "avx512"))]
     kernel("u8i8i32_dwconv_64x1_quads__avx512bwvnni", Isa::Avx512BwVnni, 64, 1, What::DepthwiseI8, Entry::DepthwiseI8(avx512_depthwise_i8::depthwise)),
 ];
 

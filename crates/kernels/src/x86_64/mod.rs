@@ -4,6 +4,8 @@
     clippy::needless_range_loop,
     reason = "an index names a register: tile loops unroll over several arrays at once"
 )]
+// What only kernels of AVX-512 use stays, and is dropped when a program is linked.
+#![cfg_attr(not(feature = "avx512"), allow(dead_code))]
 
 pub(crate) mod avx2_f32;
 mod avx512_bytes;

@@ -172,7 +172,7 @@ fn groups(x: &Tensor, axis: Option<usize>, sorted: bool) -> Option<Groups> {
         a.partial_cmp(&b)
             .unwrap_or_else(|| is_nan(a).cmp(&is_nan(b)))
     }
-    fn order<T: Element>(x: &[T], shape: &Shape, axis: Option<usize>) -> Groups {
+    fn of<T: Element>(x: &[T], shape: &Shape, axis: Option<usize>) -> Groups {
         let (outer, extent, inner) = match axis {
             None => (1, x.len(), 1),
             Some(axis) => (
@@ -189,29 +189,13 @@ fn groups(x: &Tensor, axis: Option<usize>, sorted: bool) -> Option<Groups> {
             });
             pairs.fold(Ordering::Equal, Ordering::then)
         };
-        let mut ordered: Vec<usize> = (0..extent).collect();
-        ordered.sort_by(|&a, &b| slices(a, b));
-        let mut groups = Groups {
-            first: Vec::new(),
-            group: vec![0; extent],
-            counts: Vec::new(),
-        };
-        for (i, &slice) in ordered.iter().enumerate() {
-            if i == 0 || slices(ordered[i - 1], slice).is_ne() {
-                groups.first.push(slice);
-                groups.counts.push(0);
-            }
-            let last = groups.first.len() - 1;
-            groups.group[slice] = last;
-            groups.counts[last] += 1;
-        }
-        groups
+        Groups::of_sorted(extent, &slices)
     }
     // Slices without elements may be more than can be listed.
     if axis.is_some() && x.shape().elements() == 0 {
         return None;
     }
-    let groups = match_data!(x.data(), v => order(v, x.shape(), axis), Data::Opaque { .. } => {
+    let groups = match_data!(x.data(), v => of(v, x.shape(), axis), Data::Opaque { .. } => {
         return None;
     });
     Some(if sorted {
@@ -222,6 +206,27 @@ fn groups(x: &Tensor, axis: Option<usize>, sorted: bool) -> Option<Groups> {
 }
 
 impl Groups {
+    /// Slices that compare as equal, in their order. One sort serves all types: each of its own would be compiled anew.
+    fn of_sorted(extent: usize, order: &dyn Fn(usize, usize) -> Ordering) -> Self {
+        let mut ordered: Vec<usize> = (0..extent).collect();
+        ordered.sort_by(|&a, &b| order(a, b));
+        let mut groups = Self {
+            first: Vec::new(),
+            group: vec![0; extent],
+            counts: Vec::new(),
+        };
+        for (i, &slice) in ordered.iter().enumerate() {
+            if i == 0 || order(ordered[i - 1], slice).is_ne() {
+                groups.first.push(slice);
+                groups.counts.push(0);
+            }
+            let last = groups.first.len() - 1;
+            groups.group[slice] = last;
+            groups.counts[last] += 1;
+        }
+        groups
+    }
+
     fn by_appearance(self) -> Self {
         let mut order: Vec<usize> = (0..self.first.len()).collect();
         order.sort_by_key(|&group| self.first[group]);
