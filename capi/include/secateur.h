@@ -196,7 +196,7 @@ typedef struct secateur_options {
   /**
    * Whether kernels are chosen by what they cost on this machine, which is measured the first time (a tenth of a second)
    * and kept in the user's cache: positive, yes; negative, no, by typical costs; 0: `SECATEUR_CALIBRATE`, else yes.
-   * Results are the same.
+   * A library that was built without `calibrate` goes by typical costs. Results are the same.
    */
   int32_t calibrate;
   /**

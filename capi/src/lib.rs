@@ -5,7 +5,7 @@
 //! to as much as its parameters say, for as long as the call takes. Null is refused with a status where something is
 //! needed. That is the contract of every `unsafe` function here.
 //!
-//! Nothing unwinds into C: each function runs within [`guard`](failure::guard), so that a defect is a status too.
+//! Nothing unwinds into C: each function runs within a guard, so that a defect is a status too.
 
 #![allow(clippy::missing_safety_doc)] // one contract for all of them, above
 

@@ -5,16 +5,39 @@ use crate::CompressError;
 use crate::histogram::{ActivationScale, Histogram, Width};
 use crate::quantize::Range;
 use secateur_model::{Constant, Data, Graph, Node, Op, Shape, Tensor};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// Names of the activations to quantize, in network order: whatever a
-/// convolution or fully connected layer reads, taken back before operators that
-/// only move values, so that bytes flow from layer to layer.
+/// Names of the activations to quantize: whatever a convolution or fully connected layer reads, in
+/// network order, then what is added up to one of these, or to the plane that one is the mean of; taken
+/// back before operators that only move values, so that bytes flow from layer to layer.
 pub fn quantizable(graph: &Graph) -> Vec<String> {
     let mut seen = BTreeSet::new();
     let read = read_by_layers(graph).into_iter().map(|(_, value)| value);
-    let first = read.filter(|value| seen.insert(*value));
-    first.map(str::to_owned).collect()
+    let mut names: Vec<&str> = read.filter(|value| seen.insert(*value)).collect();
+    let producers = graph.producers();
+    // From the end, so that an addend which is a sum itself is known by then.
+    for node in graph.nodes.iter().rev().filter(|n| n.op == Op::Add) {
+        let Some(sum) = node.output(0).map(|sum| behind_bounds(graph, sum)) else {
+            continue;
+        };
+        let computed = |value: &String| !graph.constants.contains_key(value);
+        let read = seen.contains(sum) || mean_of(graph, sum).is_some_and(|m| seen.contains(m));
+        if !read || !node.inputs.iter().all(computed) {
+            continue;
+        }
+        let addends = node.inputs.iter();
+        let addends = addends.map(|value| before_moves(graph, &producers, value));
+        let values = std::iter::once(sum).chain(addends);
+        names.extend(values.filter(|value| seen.insert(*value)));
+    }
+    names.into_iter().map(str::to_owned).collect()
+}
+
+/// What an activation that alone reads a value makes of it, if an integer sum takes it along.
+fn behind_bounds<'g>(graph: &'g Graph, value: &'g str) -> &'g str {
+    let reader = graph.only_reader(value).map(|index| &graph.nodes[index]);
+    let bounds = reader.filter(|node| matches!(node.op, Op::Relu | Op::Clip));
+    bounds.and_then(|node| node.output(0)).unwrap_or(value)
 }
 
 /// Weights of the layers that read reals, not codes.
@@ -36,18 +59,32 @@ fn read_by_layers(graph: &Graph) -> Vec<(&str, &str)> {
         let (weight, _) = graph.kernel_of(node)?;
         Some((weight, node.input(0)?))
     });
-    let source = |(weight, mut value)| {
-        while let Some(&index) = producers.get(value) {
-            let node = &graph.nodes[index];
-            let passes = node.moves_values() || matches!(node.op, Op::Identity | Op::Dropout);
-            match node.input(0) {
-                Some(input) if passes => value = input,
-                _ => break,
-            }
-        }
-        (weight, value)
-    };
+    let source = |(weight, value)| (weight, before_moves(graph, &producers, value));
     layers.map(source).collect()
+}
+
+/// The mean over each plane that is all that is read of a value.
+fn mean_of<'g>(graph: &'g Graph, value: &str) -> Option<&'g str> {
+    let reader = &graph.nodes[graph.only_reader(value)?];
+    let mean = matches!(reader.op, Op::GlobalAveragePool);
+    mean.then(|| reader.output(0)).flatten()
+}
+
+/// The value that a value's elements are those of.
+pub(crate) fn before_moves<'g>(
+    graph: &'g Graph,
+    producers: &HashMap<&str, usize>,
+    mut value: &'g str,
+) -> &'g str {
+    while let Some(&index) = producers.get(value) {
+        let node = &graph.nodes[index];
+        let passes = node.moves_values() || matches!(node.op, Op::Identity | Op::Dropout);
+        match node.input(0) {
+            Some(input) if passes => value = input,
+            _ => break,
+        }
+    }
+    value
 }
 
 /// How each of these activations becomes codes, by what was seen of it.
@@ -142,6 +179,20 @@ fn insert_pair(
 mod tests {
     use super::*;
     use secateur_model::{DType, ValueInfo};
+
+    #[test]
+    fn what_is_added_up_for_a_layer_becomes_codes() {
+        // Each block of it reads the sum of the block before, and adds it to its own.
+        let graph = secateur_model::zoo::build("resnet-20", [3, 8, 8], 4, 3).unwrap();
+        let names = quantizable(&graph);
+        let sums = graph.nodes.iter().filter(|n| n.op == Op::Add);
+        for input in sums.clone().flat_map(|n| &n.inputs) {
+            assert!(names.contains(input), "{input}");
+        }
+        let sums: Vec<&str> = sums.filter_map(|n| n.output(0)).collect();
+        assert!(!names.iter().any(|n| sums.contains(&n.as_str())));
+        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len());
+    }
 
     #[test]
     fn pairs_stand_before_what_only_moves_values() {

@@ -26,7 +26,7 @@ pub struct SessionOptions {
     pub isa: Option<Isa>,
     /// Choose kernels by what they cost on this machine, which is measured the first time and kept in
     /// the user's cache, and not by [typical costs](Costs::typical); else unless
-    /// `SECATEUR_CALIBRATE` is `off`.
+    /// `SECATEUR_CALIBRATE` is `off`. WebAssembly has no clock to measure by: costs are typical there.
     pub calibrate: Option<bool>,
     /// Evaluate by the slow reference instead of kernels.
     pub reference: bool,
@@ -79,7 +79,9 @@ impl SessionOptions {
                 });
             }
         };
-        match calibrate && cfg!(feature = "calibrate") {
+        // WebAssembly has no clock to measure by.
+        let measurable = cfg!(all(feature = "calibrate", not(target_arch = "wasm32")));
+        match calibrate && measurable {
             true => known_costs(isa),
             false => Ok(Costs::typical(isa)),
         }

@@ -4,7 +4,7 @@ mod values;
 
 use crate::arena::{Arena, read, write};
 use crate::profile::{StepProfile, measure};
-use crate::run::run;
+use crate::run::{run, run_step};
 use crate::team::{Team, shares};
 use crate::{EngineError, SessionOptions};
 use secateur_kernels::Crew;
@@ -285,6 +285,27 @@ impl Bound<'_> {
             let mut load = |arena: &mut [u8]| self.load(plan, arena, inputs);
             let team = self.session.team(&self.prepared);
             measure(plan, arena, team, repeats, &mut load)
+        })
+    }
+
+    /// Runs once and tells after every step which of the plan's it was, for who has a clock where
+    /// the standard library has none, as in a browser.
+    ///
+    /// # Errors
+    /// As [`Self::run_into`].
+    pub fn watch(
+        &self,
+        inputs: &[&[f32]],
+        after: &mut dyn FnMut(usize),
+    ) -> Result<(), EngineError> {
+        self.with_arena(|plan, arena| {
+            self.load(plan, arena, inputs)?;
+            let team = self.session.team(&self.prepared);
+            for (index, step) in plan.steps.iter().enumerate() {
+                run_step(plan, step, arena, team)?;
+                after(index);
+            }
+            Ok(())
         })
     }
 

@@ -6,6 +6,7 @@
 pub mod codec;
 pub mod error;
 mod file;
+mod network;
 #[cfg(feature = "onnx")]
 pub mod onnx;
 pub mod sct;
@@ -13,3 +14,4 @@ pub mod squeezenet;
 
 pub use error::IoError;
 pub use file::{check_replaceable, replace};
+pub use network::{Form, load, read};

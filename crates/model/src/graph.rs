@@ -110,6 +110,7 @@ impl Node {
             && matches!(
                 self.op,
                 Op::MaxPool { .. }
+                    | Op::GlobalMaxPool
                     | Op::Flatten { .. }
                     | Op::Reshape { .. }
                     | Op::Squeeze

@@ -95,6 +95,21 @@ impl Costs {
         Ok(costs)
     }
 
+    /// The same, but for sparse forms, which are so dear that none is chosen: what a network takes
+    /// where zeros are multiplied like anything else.
+    #[must_use]
+    pub fn without_sparse_forms(mut self) -> Self {
+        const DEAR_NS: f64 = 1e9;
+        for (kernel, what) in self.kernels.iter_mut().zip(What::ALL) {
+            if matches!(what, What::SparseF32 | What::SparseI8) {
+                for tile in &mut kernel.tiles {
+                    (tile.multiply_ns, tile.output_ns) = (DEAR_NS, DEAR_NS);
+                }
+            }
+        }
+        self
+    }
+
     /// Whether every figure is a positive number, as it may not be in a file.
     ///
     /// # Errors

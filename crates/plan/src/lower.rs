@@ -19,6 +19,7 @@ mod integer_weight;
 mod join_codes;
 mod lift_quantize;
 mod lift_through_concat;
+mod lift_through_pool;
 mod lines_as_images;
 mod moves_codes;
 mod quantized_constant;
@@ -62,7 +63,7 @@ pub struct Rule {
 }
 
 /// The rules in their order.
-pub const RULES: [Rule; 22] = [
+pub const RULES: [Rule; 23] = [
     Rule {
         name: "drop identities",
         reason: "first, so that patterns stand side by side",
@@ -97,6 +98,11 @@ pub const RULES: [Rule; 22] = [
         name: "lines as images",
         reason: "before every rule about layers and pools, which are those over images",
         apply: lines_as_images::apply,
+    },
+    Rule {
+        name: "lift through pools",
+        reason: "before normalizations fold and activations fuse, which needs a layer beside them",
+        apply: lift_through_pool::apply,
     },
     Rule {
         name: "fold normalization",

@@ -17,7 +17,7 @@ Examples:
   secateur demo                  everything at once, in a few minutes
   secateur help compress         options and examples of a command
 
-Exit status: 0 done, 1 failed, 2 bad usage. All but completions take --json FILE.")]
+Exit status: 0 done, 1 failed, 2 bad usage. All but completions and web take --json FILE.")]
 pub struct Args {
     #[command(subcommand)]
     pub command: Command,
@@ -135,6 +135,16 @@ Examples:
   secateur export dense.onnx -o dense.sct
   secateur export compressed_SqueezeNet.net --store smallest -o squeezenet.sct")]
     Export(Export),
+    /// Serve the page that runs networks in a browser
+    #[command(after_help = "\
+Examples:
+  secateur web                        then open http://127.0.0.1:8017/
+  secateur web --port 0               any port that is free; the address is printed
+  secateur web --dir site/            another folder than web/dist
+
+The page is web/build.sh's, or a release's. Nothing that is opened in it leaves the browser. With another --host than
+this machine's own, whoever reaches that address can load the page, and a browser there lets no camera be used over http.")]
+    Web(Web),
     /// Show the processor, the kernels for it and what they cost
     #[command(after_help = "\
 Examples:

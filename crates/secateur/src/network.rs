@@ -4,17 +4,13 @@ use crate::interrupt;
 use anyhow::{Context, Result, bail};
 use secateur_data::{Dataset, Split};
 use secateur_io::codec::Store;
-use secateur_io::{onnx, sct, squeezenet};
+use secateur_io::{Form, onnx, sct, squeezenet};
 use secateur_model::{Dim, Graph, ValueInfo};
 use std::path::Path;
 
 /// Reads a network by its file's extension.
 pub fn load(path: &Path) -> Result<Graph> {
-    Ok(match Form::of(path) {
-        Form::Sct => sct::load(path)?,
-        Form::Net => squeezenet::load(path)?,
-        Form::Onnx => onnx::load(path)?,
-    })
+    Ok(secateur_io::load(path)?)
 }
 
 /// Reads a network, and where its bytes are if its file is a compressed one.
@@ -37,25 +33,6 @@ pub fn save(graph: &Graph, path: &Path, store: Store) -> Result<()> {
         Form::Onnx => Ok(onnx::save(graph, path)?),
         Form::Net => bail!("{}: a .net file is only read", path.display()),
     })
-}
-
-/// What the bytes of a network's file are.
-enum Form {
-    Onnx,
-    Sct,
-    /// SqueezeNet as Deep Compression's authors published it.
-    Net,
-}
-
-impl Form {
-    /// By the file's extension.
-    fn of(path: &Path) -> Self {
-        match path.extension().and_then(|e| e.to_str()) {
-            Some("sct") => Self::Sct,
-            Some("net") => Self::Net,
-            _ => Self::Onnx,
-        }
-    }
 }
 
 /// Bytes of a file.

@@ -1,7 +1,7 @@
 //! What a command tells: lines and tables for a person, JSON for a program.
 
 use crate::args::JsonArg;
-use crate::file;
+use crate::{file, host};
 use anyhow::{Context, Result};
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 use serde::Serialize;
@@ -41,6 +41,10 @@ impl Out {
 
     /// A line. Nobody reading it is no reason to stop the work.
     pub fn line(&self, text: impl Display) {
+        let text = text.to_string();
+        if host::line(&text) {
+            return;
+        }
         let _ = match self.json {
             Json::Stdout => writeln!(stderr(), "{text}"),
             _ => writeln!(stdout(), "{text}"),
@@ -71,6 +75,9 @@ impl Out {
 
     /// The result, for programs.
     pub fn finish(&self, value: &impl Serialize) -> Result<()> {
+        if host::is_there() {
+            host::result(serde_json::to_value(value)?);
+        }
         let mut text = match self.json {
             Json::No => return Ok(()),
             _ => serde_json::to_string_pretty(value)?,

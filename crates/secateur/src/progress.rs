@@ -1,6 +1,7 @@
 //! Progress of long work: a bar on a terminal, elsewhere a line now and then where it is known how much
 //! there is to do.
 
+use crate::host::{self, Progress};
 use crate::{interrupt, units};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::Write;
@@ -32,7 +33,11 @@ impl Bar {
         let style =
             ProgressStyle::with_template("{msg:14} {bar:30} {percent:>3} %  {eta} left  {prefix}")
                 .unwrap_or_else(|_| ProgressStyle::default_bar());
-        let bar = ProgressBar::new(1).with_style(style);
+        let bar = match host::is_there() {
+            true => ProgressBar::hidden(),
+            false => ProgressBar::new(1),
+        };
+        let bar = bar.with_style(style);
         Self::of(bar.with_message(what.to_owned()), true)
     }
 
@@ -71,19 +76,32 @@ impl Bar {
     pub fn spinner(what: &str) -> Self {
         let style = ProgressStyle::with_template("{spinner} {msg}  {elapsed}")
             .unwrap_or_else(|_| ProgressStyle::default_spinner());
-        let bar = ProgressBar::new_spinner()
-            .with_style(style)
-            .with_message(what.to_owned());
+        let bar = match host::is_there() {
+            true => ProgressBar::hidden(),
+            false => ProgressBar::new_spinner(),
+        };
+        let bar = bar.with_style(style).with_message(what.to_owned());
         bar.enable_steady_tick(EVERY);
         Self::of(bar, false)
     }
 
     /// Moves the bar; says whether the work goes on.
     pub fn advance(&mut self, done: usize, total: usize) -> ControlFlow<()> {
-        if self.is_due() {
+        let due = self.is_due();
+        if due {
             self.drawn = Instant::now();
             self.bar.set_length(total as u64);
             self.bar.set_position(done as u64);
+        }
+        let (what, note) = (self.bar.message(), self.bar.prefix());
+        let told = (due || done >= total).then_some(Progress {
+            what: &what,
+            done,
+            total,
+            note: &note,
+        });
+        if let Some(flow) = host::progress(told) {
+            return flow;
         }
         if self.bar.is_hidden() && self.told.elapsed() >= LINE_EVERY {
             self.told = Instant::now();

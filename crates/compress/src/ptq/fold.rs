@@ -6,12 +6,13 @@ use super::layers::{Layer, Layout, layers_where};
 use crate::CompressError;
 use secateur_model::{Constant, Graph, Node, Op, Scale, Values, Weight};
 
-/// Folds every normalization that stands behind a layer and alone reads it. Names
-/// of weights stay; masks stay. Gives how many were folded.
+/// Folds every normalization that stands behind a layer, or a max pool behind it, and alone reads
+/// it. Names of weights stay; masks stay. Gives how many were folded.
 ///
 /// # Errors
 /// A folded weight that is not finite.
 pub fn fold_norms(graph: &mut Graph) -> Result<usize, CompressError> {
+    lift_through_pools(graph);
     let mut folded = 0;
     loop {
         let found = layers_where(graph, foldable).into_iter().find_map(|layer| {
@@ -29,6 +30,33 @@ pub fn fold_norms(graph: &mut Graph) -> Result<usize, CompressError> {
         graph.nodes[layer.node].outputs[0] = output;
         graph.nodes.remove(norm);
         folded += 1;
+    }
+}
+
+/// Normalizes before a pool that stands between a layer and its normalization, where no channel is
+/// turned around: the largest value then stays the largest.
+fn lift_through_pools(graph: &mut Graph) {
+    for layer in layers_where(graph, foldable) {
+        let reader = |value: Option<&str>| graph.only_reader(value?);
+        let Some(pool) = reader(graph.nodes[layer.node].output(0)) else {
+            continue;
+        };
+        let is_pool = matches!(graph.nodes[pool].op, Op::MaxPool { .. });
+        let Some(norm) = reader(graph.nodes[pool].output(0)).filter(|_| is_pool) else {
+            continue;
+        };
+        let factors = factors(graph, &graph.nodes[norm], layer.outputs);
+        if !factors.is_some_and(|(factors, _)| factors.iter().all(|&f| f >= 0.0)) {
+            continue;
+        }
+        let [computed, pooled] = [layer.node, pool].map(|n| graph.nodes[n].outputs[0].clone());
+        let normalized = graph.nodes[norm].outputs[0].clone();
+        graph.nodes.swap(pool, norm);
+        let (norm, pool) = (pool, norm);
+        graph.nodes[norm].inputs[0] = computed;
+        graph.nodes[norm].outputs[0].clone_from(&pooled);
+        graph.nodes[pool].inputs[0] = pooled;
+        graph.nodes[pool].outputs[0] = normalized;
     }
 }
 
@@ -200,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_folded_network_computes_the_same() {
-        for name in ["resnet-20", "mobilenet-small", "vgg-small"] {
+        for name in ["resnet-20", "mobilenet-small", "vgg-small", "resnet-9"] {
             let mut net = zoo::build(name, [3, 8, 8], 4, 3).unwrap();
             unsettle(&mut net);
             let x = (0..192).map(|i| ((i * 29) % 31) as f32 / 31.0).collect();

@@ -100,6 +100,7 @@ fn round(
             round_to_nearest(graph, step, &rest)?;
         }
     }
+    ptq::make_room_for_biases(graph)?;
     quantize_recurrent(graph)?;
     if step.biases == Biases::F16 {
         replace_weights(graph, biases(graph), half_precision)?;

@@ -58,6 +58,11 @@ const PLAIN: u8 = 1;
 /// Version of a file whose sections are packed.
 const PACKED: u8 = 2;
 
+/// Whether bytes begin as a file of this form does.
+pub fn is_sct(bytes: &[u8]) -> bool {
+    bytes.starts_with(MAGIC)
+}
+
 /// Most elements that the constants of a file of `bytes` bytes unfold to,
 /// extents of zero counted as one: coded tensors may be far smaller than what
 /// they unfold to, but hostile files shall not fill the memory.

@@ -20,6 +20,11 @@ pub(crate) unsafe fn dense(
     clamp: Clamp,
     mut y: RowsMut<'_, f32>,
 ) {
+    #[cfg(feature = "relaxed-simd")]
+    if super::relaxed::is_fused() {
+        // SAFETY: the caller's, and the machine fuses.
+        return unsafe { super::relaxed::dense(layer, x, outputs, clamp, y) };
+    }
     for first in outputs.clone().step_by(PANEL) {
         let panel = first / PANEL;
         let to = first - outputs.start..(first + PANEL).min(outputs.end) - outputs.start;

@@ -8,4 +8,6 @@
 pub(crate) mod dense_f32;
 pub(crate) mod dense_i8;
 mod fused;
+#[cfg(feature = "relaxed-simd")]
+mod relaxed;
 pub(crate) mod sparse_i8;

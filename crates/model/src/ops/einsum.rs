@@ -11,7 +11,7 @@ use super::window::advance;
 use crate::{DType, Data, ModelError, Tensor};
 
 /// Most products that are added up.
-const MAX_PRODUCTS: usize = 1 << 40;
+const MAX_PRODUCTS: u64 = 1 << 40;
 
 /// An equation with the extents of its labels.
 struct Sum {
@@ -142,7 +142,7 @@ impl Sum {
         let extents: Vec<usize> = order.iter().map(|(_, extent)| *extent).collect();
         extents
             .iter()
-            .try_fold(1usize, |n, &extent| n.checked_mul(extent.max(1)))
+            .try_fold(1u64, |n, &extent| n.checked_mul(extent.max(1) as u64))
             .filter(|&products| products <= MAX_PRODUCTS)
             .ok_or_else(|| format!("more products than {MAX_PRODUCTS}"))?;
         let strides = operands.iter().zip(shapes).map(|(labels, shape)| {

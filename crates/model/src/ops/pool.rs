@@ -9,15 +9,18 @@ use super::element::{Element, match_numbers};
 use super::window::{Placement, advance};
 use crate::{DType, Data, ModelError, Op, Shape, Tensor, Window};
 
+/// What maxima are taken of: ONNX has the integers for MaxPool alone, but a plan takes them over the
+/// plane, too.
+const MAX_TYPES: &[DType] = &[
+    DType::F32,
+    DType::F64,
+    DType::F16,
+    DType::BF16,
+    DType::I8,
+    DType::U8,
+];
+
 pub(super) fn infer(args: &Shapes<'_>, window: &Window) -> Result<Vec<TypedShape>, ModelError> {
-    const MAX_TYPES: &[DType] = &[
-        DType::F32,
-        DType::F64,
-        DType::F16,
-        DType::BF16,
-        DType::I8,
-        DType::U8,
-    ];
     let is_max = matches!(args.node.op, Op::MaxPool { .. });
     let x = args.typed(0, if is_max { MAX_TYPES } else { FLOATS })?;
     let [batch, channels, spatial @ ..] = x.shape.dims() else {
@@ -38,7 +41,8 @@ pub(super) fn infer(args: &Shapes<'_>, window: &Window) -> Result<Vec<TypedShape
 }
 
 pub(super) fn infer_global(args: &Shapes<'_>) -> Result<Vec<TypedShape>, ModelError> {
-    let x = args.typed(0, FLOATS)?;
+    let is_max = matches!(args.node.op, Op::GlobalMaxPool);
+    let x = args.typed(0, if is_max { MAX_TYPES } else { FLOATS })?;
     let [batch, channels, spatial @ ..] = x.shape.dims() else {
         return Err(needs_planes(args, &x.shape));
     };

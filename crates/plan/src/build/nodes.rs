@@ -143,6 +143,11 @@ impl<'p> Build<'p> {
             }
             Op::Cast { .. } if x_type == *dtype => self.define_reshaped(y, x, shape)?,
             Op::MaxPool { window, .. } => return self.pool(node, window, None, shape),
+            Op::GlobalMaxPool if x_type != DType::F32 => {
+                let plane = self.value(x)?.shape.dims().get(2..).unwrap_or(&[]);
+                let plane = Window::new(plane);
+                return self.pool(node, &plane, None, shape);
+            }
             Op::AveragePool {
                 window,
                 count_include_pad,

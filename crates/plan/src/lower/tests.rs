@@ -109,6 +109,53 @@ fn normalization_folds_into_a_convolution() {
     assert_eq!(y[0].as_f32().unwrap(), [2.5, 6.0]);
 }
 
+/// `Conv → MaxPool → BatchNormalization → Relu`, with these factors.
+fn normalized_behind_a_pool(gamma: [f32; 2]) -> Graph {
+    let conv = Op::Conv {
+        window: Window::new(&[1, 1]),
+        groups: 1,
+    };
+    let pool = Op::MaxPool {
+        window: Window::new(&[2, 1]),
+        column_major: false,
+    };
+    let norm = Op::BatchNormalization { epsilon: 0.0 };
+    let nodes = vec![
+        Node::new("conv", conv, &["x", "w"], &["c"]),
+        Node::new("pool", pool, &["c"], &["p"]),
+        Node::new("norm", norm, &["p", "g", "b", "m", "v"], &["q"]),
+        Node::new("relu", Op::Relu, &["q"], &["y"]),
+    ];
+    let constants = vec![
+        ("w", weight(&[2, 1, 1, 1], &[1.0, -2.0])),
+        ("g", weight(&[2], &gamma)),
+        ("b", weight(&[2], &[0.5, 3.0])),
+        ("m", weight(&[2], &[1.0, 0.0])),
+        ("v", weight(&[2], &[4.0, 1.0])),
+    ];
+    graph(&[1, 1, 2, 1], nodes, constants)
+}
+
+#[test]
+fn layers_take_in_what_stands_behind_their_pool() {
+    let x = Tensor::f32(&[1, 1, 2, 1], vec![3.0, 1.0]).unwrap();
+    for (gamma, expected) in [
+        ([2.0, 1.0], vec!["Conv", "MaxPool"]),
+        // The largest of a channel that is turned around was its smallest.
+        (
+            [2.0, -1.0],
+            vec!["Conv", "MaxPool", "BatchNormalization", "Relu"],
+        ),
+    ] {
+        let net = normalized_behind_a_pool(gamma);
+        let before = secateur_model::eval(&net, &[("x", x.clone())]).unwrap();
+        let (draft, _) = lower(&net).unwrap();
+        assert_eq!(ops(&draft), expected);
+        let after = draft.evaluate(&[("x", &x)]).unwrap();
+        assert_eq!(after[0].as_f32().unwrap(), before[0].as_f32().unwrap());
+    }
+}
+
 #[test]
 fn shapes_that_are_computed_are_known_while_planning() {
     let nodes = vec![

@@ -145,7 +145,12 @@ pub struct Compress {
     #[arg(long, value_enum, conflicts_with = "recipe")]
     pub minimise: Option<MinimiseArg>,
     /// The machine whose energy counts, as for `simulate`
-    #[arg(long, value_name = "MACHINE", default_value = "secateur-1tops")]
+    #[arg(
+        long,
+        value_name = "MACHINE",
+        default_value = "secateur-1tops",
+        requires = "minimise"
+    )]
     pub machine: String,
     /// Percentage points that the error on held-out images may rise by [default: 0]
     #[arg(long, value_name = "POINTS", value_parser = parse::not_negative)]
@@ -341,7 +346,7 @@ pub struct Export {
 
 #[derive(ClapArgs)]
 pub struct Simulate {
-    /// .onnx or .sct, with integer layers
+    /// .onnx, .sct or .net, with integer layers
     #[arg(value_parser = parse::network)]
     pub network: PathBuf,
     /// A machine by its name, or its .toml file
@@ -378,6 +383,19 @@ pub struct Simulate {
 pub struct Machines {
     #[command(flatten)]
     pub json: JsonArg,
+}
+
+#[derive(ClapArgs)]
+pub struct Web {
+    /// The port; 0 is any that is free
+    #[arg(long, default_value_t = 8017)]
+    pub port: u16,
+    /// The address to listen on
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    pub host: std::net::IpAddr,
+    /// The folder of the page [default: web/dist, else `web` beside the command]
+    #[arg(long, value_name = "FOLDER")]
+    pub dir: Option<PathBuf>,
 }
 
 #[derive(ClapArgs)]

@@ -15,6 +15,7 @@ mod run;
 mod sensitivity;
 pub mod simulate;
 mod train;
+mod web;
 
 use crate::args::{Args, Command};
 use anyhow::Result;
@@ -34,6 +35,7 @@ pub fn run(args: Args) -> Result<()> {
         Command::Simulate(args) => simulate::run(&args),
         Command::Machines(args) => machines::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::Web(args) => web::run(&args),
         Command::Cpu(args) => cpu::run(&args),
         Command::Completions { shell } => completions::run(shell),
     }

@@ -17,7 +17,7 @@ use anyhow::{Context, Error, Result, bail};
 use follow::Follow;
 use secateur_compress::recipe::{Step, StoreSetting};
 use secateur_compress::search::Goal;
-use secateur_compress::{Checkpoint, Recipe, RunRecord, StepReport, recipe, resume};
+use secateur_compress::{Checkpoint, Recipe, RunRecord, StepReport, resume};
 use secateur_data::{Dataset, Unlabelled};
 use secateur_io::codec::Store;
 use secateur_model::Graph;
@@ -42,7 +42,7 @@ pub struct Compressed {
 pub fn run(args: &Compress) -> Result<()> {
     let out = Out::new(&args.json)?;
     if let Some(name) = &args.recipe {
-        let recipe = read_recipe(name)?;
+        let recipe = crate::recipe(name)?;
         if let Some(result) = one_shot::compress(args, &recipe, &out)? {
             one_shot::show(args, &result, &out);
             return out.finish(&result);
@@ -83,7 +83,7 @@ pub fn compress(args: &Compress, out: &Out) -> Result<Compressed> {
         file::check_output(path)?;
     }
     let way = match &args.recipe {
-        Some(name) => Way::Recipe(read_recipe(name)?),
+        Some(name) => Way::Recipe(crate::recipe(name)?),
         None => Way::Search(goal::goal(args)),
     };
     let mut dense = network::load(&args.network)?;
@@ -305,17 +305,6 @@ fn identity(args: &Compress, way: &Way, dense: &Graph) -> Result<Identity> {
             args.budget.map_or("none".into(), |b| b.to_string()),
         ),
     })
-}
-
-fn read_recipe(name: &str) -> Result<Recipe> {
-    if recipe::BUILTIN.iter().any(|(builtin, _)| *builtin == name) {
-        return Ok(Recipe::builtin(name)?);
-    }
-    let text = std::fs::read_to_string(name).with_context(|| {
-        let builtin = recipe::BUILTIN.map(|(name, _)| name);
-        format!("recipe {name}: none of {}, and no file", builtin.join(", "))
-    })?;
-    Ok(Recipe::from_toml(&text, name)?)
 }
 
 impl From<StoreArg> for Store {

@@ -1,0 +1,146 @@
+//! Room for the bias: integer layers add it to 32-bit sums, in steps of the input's scale times the
+//! weight's. A channel that is nearly dead has weights of a tiny scale, at which its bias, which is
+//! not tiny, would not fit.
+
+use super::layers::{Bias, Layer, Layout, layers_where};
+use crate::CompressError;
+use crate::activations::before_moves;
+use secateur_model::quant::MAX_BIAS;
+use secateur_model::{Constant, Graph, Op, Scale, Values, Weight};
+
+/// Widens the scales of integer weights with which the bias of a channel would not fit, and rounds the
+/// channel's codes to them: that changes a product by less than a millionth of the bias.
+/// Gives how many channels were changed.
+///
+/// # Errors
+/// Codes that make no weight.
+pub fn make_room_for_biases(graph: &mut Graph) -> Result<usize, CompressError> {
+    let mut changed = 0;
+    for layer in layers_where(graph, |values| matches!(values, Values::Int { .. })) {
+        let Some(least) = least_scales(graph, &layer) else {
+            continue;
+        };
+        let Some(weight) = graph.weight(&layer.weight) else {
+            continue;
+        };
+        if let Some((weight, channels)) = widened(weight, &layer, &least)? {
+            changed += channels;
+            let name = layer.weight.clone();
+            graph.constants.insert(name, Constant::Weight(weight));
+        }
+    }
+    Ok(changed)
+}
+
+/// The least scale of each channel with which its bias fits, where the layer reads codes.
+fn least_scales(graph: &Graph, layer: &Layer) -> Option<Vec<f32>> {
+    /// So that no rounding of the quotient takes it back.
+    const MARGIN: f32 = 1.01;
+    let Bias::Constant(name) = &layer.bias else {
+        return None;
+    };
+    let producers = graph.producers();
+    let source = before_moves(graph, &producers, &layer.input);
+    let dequantize = &graph.nodes[*producers.get(source)?];
+    if !matches!(dequantize.op, Op::DequantizeLinear { .. }) {
+        return None;
+    }
+    let scale = graph.constants.get(dequantize.input(1)?)?.to_tensor();
+    let &[scale] = scale.as_f32().ok()? else {
+        return None;
+    };
+    let bias = graph.constants.get(name)?.to_tensor();
+    let bias = bias.as_f32().ok()?.iter();
+    Some(bias.map(|b| MARGIN * b.abs() / MAX_BIAS / scale).collect())
+}
+
+/// The weight with wider scales, and of how many channels; none where all are wide enough.
+fn widened(
+    weight: &Weight,
+    layer: &Layer,
+    least: &[f32],
+) -> Result<Option<(Weight, usize)>, CompressError> {
+    let Values::Int { bits, codes, scale } = weight.values() else {
+        return Ok(None);
+    };
+    let (Scale::PerChannel(scales) | Scale::PerColumn(scales)) = scale else {
+        return Ok(None);
+    };
+    let wider: Vec<f32> = scales.iter().zip(least).map(|(s, l)| s.max(*l)).collect();
+    let channels = wider.iter().zip(scales).filter(|(w, s)| w > s).count();
+    if channels == 0 || wider.len() != scales.len() {
+        return Ok(None);
+    }
+    let channel = |position: usize| match layer.layout {
+        Layout::Columns => position % layer.outputs,
+        Layout::Rows | Layout::Conv { .. } => position / layer.depth,
+    };
+    let codes = weight.positions().zip(codes).map(|(position, &code)| {
+        let channel = channel(position);
+        (f32::from(code) * (scales[channel] / wider[channel])).round_ties_even() as i16
+    });
+    let values = Values::Int {
+        bits: *bits,
+        codes: codes.collect(),
+        scale: match scale {
+            Scale::PerColumn(_) => Scale::PerColumn(wider),
+            _ => Scale::PerChannel(wider),
+        },
+    };
+    let (shape, support) = (weight.shape().clone(), weight.support().clone());
+    Ok(Some((Weight::new(shape, support, values)?, channels)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::histogram::{ActivationScale, Width};
+    use crate::quantize_activations;
+    use secateur_model::{Shape, Support, zoo};
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn a_bias_of_a_nearly_dead_channel_fits() {
+        let mut net = zoo::build("lenet-300-100", [1, 8, 8], 10, 3).unwrap();
+        let input = crate::quantizable(&net).remove(0);
+        let scale = ActivationScale {
+            scale: 0.01,
+            zero_point: 0,
+            width: Width::Eight,
+        };
+        quantize_activations(&mut net, &BTreeMap::from([(input, scale)])).unwrap();
+        let layer = layers_where(&net, |_| true).remove(0);
+        let (rows, columns) = (layer.outputs, layer.depth);
+        let values = Values::Int {
+            bits: 8,
+            codes: (0..rows * columns)
+                .map(|i| (i % 255) as i16 - 127)
+                .collect(),
+            scale: Scale::PerChannel((0..rows).map(|r| [1e-3, 1e-12][r % 2]).collect()),
+        };
+        let weight = Weight::new(Shape::new(&[rows, columns]).unwrap(), Support::All, values);
+        net.constants
+            .insert(layer.weight.clone(), Constant::Weight(weight.unwrap()));
+        let Bias::Constant(bias) = &layer.bias else {
+            panic!("the layer has a bias");
+        };
+        let ones = Weight::dense(Shape::new(&[rows]).unwrap(), vec![1.0; rows]).unwrap();
+        net.constants.insert(bias.clone(), Constant::Weight(ones));
+
+        let before = net.weight(&layer.weight).unwrap().to_f32();
+        assert_eq!(make_room_for_biases(&mut net).unwrap(), rows / 2);
+        let after = net.weight(&layer.weight).unwrap();
+        let Values::Int {
+            scale: Scale::PerChannel(scales),
+            ..
+        } = after.values()
+        else {
+            panic!("integers stay integers");
+        };
+        assert!(scales.iter().all(|s| 1.0 / (0.01 * s) <= MAX_BIAS));
+        for (a, b) in after.to_f32().iter().zip(&before) {
+            assert!((a - b).abs() <= 1e-7, "{a} {b}");
+        }
+        assert_eq!(make_room_for_biases(&mut net).unwrap(), 0);
+    }
+}
