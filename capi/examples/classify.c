@@ -5,8 +5,8 @@
  * input.raw holds the elements of the first input as they lie in memory; without it the picture is
  * empty. Open extents, such as the batch, are taken to be 1. output.raw gets those of the first output.
  *
- *     cargo build --profile device -p secateur-capi --no-default-features
- *     cc -O2 -Icapi/include capi/examples/classify.c target/device/libsecateur_c.a -lpthread -ldl -lm
+ *     capi/size.sh
+ *     cc -O2 -Icapi/include capi/examples/classify.c target/device/libsecateur_device.a -lpthread -ldl -lm
  */
 #define _POSIX_C_SOURCE 200809L
 

@@ -52,7 +52,8 @@ static void describes(void) {
   CHECK(!tensor.data && tensor.bytes == 0);
   WORKS(secateur_session_output(session, 0, &tensor));
   CHECK(tensor.rank == 2 && tensor.dims[1] == CLASSES);
-  CHECK(strcmp(secateur_session_metadata(session, "classes"), "zero\none") == 0);
+  const char *classes = secateur_session_metadata(session, "classes");
+  CHECK(classes && strcmp(classes, "zero\none") == 0);
   CHECK(!secateur_session_metadata(session, "nothing"));
 }
 

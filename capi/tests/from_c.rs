@@ -25,8 +25,11 @@ fn there_is(program: &str) -> bool {
     there
 }
 
-/// The static library that was built with this test: beside it, or a folder up.
+/// The static library that was built with this test, beside it or a folder up; or that of `SECATEUR_C_LIBRARY`.
 fn library() -> PathBuf {
+    if let Some(other) = std::env::var_os("SECATEUR_C_LIBRARY") {
+        return other.into();
+    }
     let test = std::env::current_exe().unwrap();
     let mut folders = test.ancestors().skip(1).take(2);
     let found = folders.find_map(|folder| {
