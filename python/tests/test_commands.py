@@ -1,5 +1,6 @@
 """The command's work as functions."""
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -155,6 +156,8 @@ def test_the_command_is_there() -> None:
 def test_the_types_hold() -> None:
     pytest.importorskip("mypy")
     folder = Path(__file__).parent
-    command = [sys.executable, "-m", "mypy", "--strict", "-p", "secateur"]
+    command = [sys.executable, "-m", "mypy", "--strict", "-m", "secateur", "-m", "secateur.__main__"]
+    if importlib.util.find_spec("torch"):
+        command += ["-p", "secateur.torch"]
     checked = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
     assert checked.returncode == 0, checked.stdout

@@ -51,8 +51,9 @@ class GradientCompression:
         stage = self.steps // self._stage if self._stage else len(self._warm_up)
         return self._warm_up[stage] if stage < len(self._warm_up) else self.density
 
+    # PyTorch looks at the annotation of `bucket`, whose class its stubs lack.
     @staticmethod
-    def hook(state: "GradientCompression", bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+    def hook(state: "GradientCompression", bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:  # type: ignore[name-defined]
         """The communication hook of a bucket of gradients."""
         density, world = state.density_now(), dist.get_world_size()
         buffer: Tensor = bucket.buffer()
