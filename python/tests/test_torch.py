@@ -167,6 +167,9 @@ def test_what_a_loop_has_no_part_in_is_refused(tmp_path: Path) -> None:
     blocks = PRUNE.replace("retrain", 'pattern = "1x4"\nretrain')
     with pytest.raises(ValueError, match="prune.pattern"):
         Compression(network(), recipe(tmp_path, blocks), steps=10)
+    wider = QUANTIZE.replace("weight_bits = 4", "weight_bits = 4\nfirst_last_bits = 8")
+    with pytest.raises(ValueError, match="quantize.first_last_bits"):
+        Compression(network(), recipe(tmp_path, wider), steps=10)
     named = PRUNE.replace("global = 0.1", 'per_layer = { "fc9.weight" = 0.1 }')
     with pytest.raises(ValueError, match="no weight fc9.weight; there are 0.weight"):
         Compression(network(), recipe(tmp_path, named), steps=10)

@@ -148,22 +148,23 @@ pub(crate) fn line(text: &str) -> bool {
     with(|host| host.tell(Event::Line(text))).is_some()
 }
 
-/// Tells the host how far work is, and whether it goes on; `None` where there is no host.
-pub(crate) fn progress(progress: Option<Progress<'_>>) -> Option<ControlFlow<()>> {
-    with(|host| {
+/// Tells the host how far work is, where it is time to, and says whether the work goes on.
+pub(crate) fn progress(progress: Option<Progress<'_>>) -> ControlFlow<()> {
+    let stopped = with(|host| {
         if let Some(progress) = progress {
             host.tell(Event::Progress(progress));
         }
-        match host.stopped {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        }
-    })
+        host.stopped
+    });
+    match stopped {
+        Some(true) => ControlFlow::Break(()),
+        Some(false) | None => ControlFlow::Continue(()),
+    }
 }
 
-/// Gives the host the result; `false` where there is none.
-pub(crate) fn result(value: serde_json::Value) -> bool {
-    with(|host| host.result = value).is_some()
+/// Gives the host, if there is one, the result.
+pub(crate) fn result(value: serde_json::Value) {
+    with(|host| host.result = value);
 }
 
 impl Host {

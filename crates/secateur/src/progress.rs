@@ -93,15 +93,15 @@ impl Bar {
             self.bar.set_length(total as u64);
             self.bar.set_position(done as u64);
         }
-        let (what, note) = (self.bar.message(), self.bar.prefix());
-        let told = (due || done >= total).then_some(Progress {
-            what: &what,
-            done,
-            total,
-            note: &note,
-        });
-        if let Some(flow) = host::progress(told) {
-            return flow;
+        if host::is_there() {
+            let (what, note) = (self.bar.message(), self.bar.prefix());
+            let progress = Progress {
+                what: &what,
+                done,
+                total,
+                note: &note,
+            };
+            return host::progress((due || done >= total).then_some(progress));
         }
         if self.bar.is_hidden() && self.told.elapsed() >= LINE_EVERY {
             self.told = Instant::now();

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Callable, Optional, Union
 
 from ._data import Data, on_disk
@@ -106,8 +107,7 @@ def evaluate(
     is_path = isinstance(data, (str, os.PathLike))
     # Arrays are the test images; the others are not looked at.
     test = None if is_path else data
-    beside = Path.cwd() / f"secateur-{os.getpid()}"
-    with on_disk(data, test, beside) as place:
+    with TemporaryDirectory() as folder, on_disk(data, test, Path(folder) / "test") as place:
         options = {"data": place, "task": task, "mean": mean, "std": std}
         values = _values("eval", network, options, progress, log)
     return Result(f"score of {Path(network).name}", values)

@@ -1,8 +1,8 @@
 //! What the page calls: the functions of [`Page`] without names mangled and with numbers for networks.
 #![allow(unsafe_code)] // a symbol's own name, for which this crate has to be alone with it: no other exports any
 
-use crate::network::Form;
 use crate::page::Page;
+use secateur_io::Form;
 use std::cell::RefCell;
 
 /// What a call gives that failed; the answer says why.

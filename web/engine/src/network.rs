@@ -1,7 +1,7 @@
 //! A network, ready to run.
 
 use secateur_engine::{Bound, Session, SessionOptions};
-use secateur_io::{IoError, onnx, sct, squeezenet};
+use secateur_io::{Form, IoError, onnx, sct, squeezenet};
 use secateur_model::{Dim, Graph, Shape, Tensor, ValueInfo};
 use secateur_plan::Planner;
 use std::collections::BTreeMap;
@@ -10,16 +10,6 @@ use std::collections::BTreeMap;
 const OPEN_SIDE: usize = 224;
 /// What readers call the file, whose name the page knows.
 const PLACE: &str = "file";
-
-/// What the bytes of a network's file are.
-pub enum Form {
-    /// ONNX.
-    Onnx,
-    /// Secateur's own.
-    Sct,
-    /// SqueezeNet as Deep Compression's authors published it.
-    Net,
-}
 
 /// A network, what its file holds, and a session where it can be run.
 pub struct Network {

@@ -1,7 +1,8 @@
 //! What the page has open, what it gives and what it is answered.
 
-use crate::network::{Form, Network};
+use crate::network::Network;
 use crate::{describe, picture, time, twin};
+use secateur_io::Form;
 use serde::Serialize;
 
 /// Networks that are open at a time, at most: a page that forgets to close them shall not fill the memory.

@@ -1,9 +1,9 @@
 //! The page's calls, made here.
 #![allow(clippy::unwrap_used)] // helpers of tests
 
+use secateur_io::Form;
 use secateur_io::sct;
 use secateur_model::{Bitmask, Constant, Graph, Op, Shape, Support, Values, Weight, zoo};
-use secateur_web::network::Form;
 use secateur_web::page::Page;
 use serde_json::Value;
 

@@ -41,7 +41,8 @@ fn lift_through_pools(graph: &mut Graph) {
         let Some(pool) = reader(graph.nodes[layer.node].output(0)) else {
             continue;
         };
-        let is_pool = matches!(graph.nodes[pool].op, Op::MaxPool { .. });
+        let node = &graph.nodes[pool];
+        let is_pool = matches!(node.op, Op::MaxPool { .. }) && node.moves_values();
         let Some(norm) = reader(graph.nodes[pool].output(0)).filter(|_| is_pool) else {
             continue;
         };
@@ -172,8 +173,7 @@ fn norm_behind(graph: &Graph, layer: &Layer) -> Option<usize> {
     }
     let reader = graph.only_reader(graph.nodes[layer.node].output(0)?)?;
     let norm = &graph.nodes[reader];
-    let inference = norm.outputs.iter().skip(1).all(String::is_empty);
-    let alone = matches!(norm.op, Op::BatchNormalization { .. }) && inference;
+    let alone = matches!(norm.op, Op::BatchNormalization { .. });
     // Rows of a matrix product of higher rank are not its channels.
     let channels = matches!(
         layer.layout,
@@ -187,6 +187,10 @@ fn factors(graph: &Graph, norm: &Node, channels: usize) -> Option<(Vec<f64>, Vec
     let Op::BatchNormalization { epsilon } = norm.op else {
         return None;
     };
+    if norm.outputs.iter().skip(1).any(|output| !output.is_empty()) {
+        // In training mode its statistics are those of the batch.
+        return None;
+    }
     let part = |index: usize| {
         let tensor = graph.constants.get(norm.input(index)?)?.to_tensor();
         let values = tensor.as_f32().ok()?;
@@ -251,6 +255,20 @@ mod tests {
             for (a, b) in after.as_f32().unwrap().iter().zip(before.as_f32().unwrap()) {
                 assert!((a - b).abs() <= 1e-4 * scale, "{name}: {a} {b}");
             }
+        }
+    }
+
+    #[test]
+    fn a_pool_that_gives_places_and_a_norm_in_training_stay() {
+        let net = zoo::build("resnet-9", [3, 8, 8], 4, 3).unwrap();
+        let folded = |net: &Graph| fold_norms(&mut net.clone()).unwrap();
+        let is_pool = |n: &Node| matches!(n.op, Op::MaxPool { .. });
+        let pool = net.nodes.iter().position(is_pool).unwrap();
+        for (node, outputs) in [(pool, 1), (pool + 1, 2)] {
+            let mut other = net.clone();
+            let more = (0..outputs).map(|i| format!("more{i}"));
+            other.nodes[node].outputs.extend(more);
+            assert_eq!(folded(&other) + 1, folded(&net));
         }
     }
 

@@ -34,6 +34,9 @@ pub fn apply(draft: &Draft, node: &Node) -> Result<Edit, Skip> {
     if !takes_it {
         return Skip::because("no layer before the pool would take it in");
     }
+    if norm && node.outputs.iter().skip(1).any(|o| !o.is_empty()) {
+        return Skip::because("it is in training mode");
+    }
     if norm && !keeps_order(draft, node) {
         return Skip::because("it turns a channel around: its smallest value becomes its largest");
     }

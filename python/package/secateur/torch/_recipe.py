@@ -70,11 +70,17 @@ def plan(recipe: RecipeArg) -> Plan:
     return Plan(prune, quantize, distill)
 
 
+def _only(step: dict[str, Any], **known: Any) -> None:
+    """Refuses settings that would otherwise be passed over in silence."""
+    for setting, needed in known.items():
+        found = step.get(setting, needed)
+        if found != needed:
+            place = f"{step['kind']}.{setting}"
+            raise ValueError(f"{place}: a loop of your own knows {needed!r}, found {found!r}")
+
+
 def _prune(step: dict[str, Any]) -> Prune:
-    for setting, default in (("pattern", "unstructured"), ("criterion", "magnitude")):
-        found = step.get(setting, default)
-        if found != default:
-            raise ValueError(f"prune.{setting}: a loop of your own knows {default}, found {found}")
+    _only(step, pattern="unstructured", criterion="magnitude", shadow=False, network={})
     allocation = step.get("allocation") or {}
     for way in ("global", "uniform", "per_layer"):
         if way in allocation:
@@ -83,8 +89,17 @@ def _prune(step: dict[str, Any]) -> Prune:
 
 
 def _quantize(step: dict[str, Any]) -> Quantize:
+    _only(
+        step,
+        bits={},
+        first_last_bits=None,
+        depthwise_bits=None,
+        activation_bits=8,
+        activation_error=None,
+        rounding="nearest",
+        equalize=False,
+    )
     bits = step["weight_bits"]
     if not 2 <= bits <= 8:
         raise ValueError(f"quantize.weight_bits: a loop of your own knows 2 to 8, found {bits}")
-    real = step.get("activation_range") is None
-    return Quantize(bits, None if real else step.get("activation_bits", 8))
+    return Quantize(bits, None if step.get("activation_range") is None else 8)
