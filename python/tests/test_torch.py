@@ -225,6 +225,7 @@ secateur.compress(sys.argv[1], loader, recipe="int8", output=sys.argv[2])
 def test_a_killed_worker_is_an_error(dense: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", KILLED, str(dense), str(tmp_path / "small.sct")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
-    # Which error is PyTorch's to say: the worker's end may cut off what it was sending.
-    assert done.returncode == 1 and "Traceback" in done.stderr
+    # An exception that ends Python, and no crash; which and how it is told is PyTorch's: the worker's
+    # end may cut off what it was sending.
+    assert done.returncode == 1 and done.stderr
     assert not list(tmp_path.iterdir())

@@ -80,7 +80,7 @@ def _only(step: dict[str, Any], **known: Any) -> None:
 
 
 def _prune(step: dict[str, Any]) -> Prune:
-    _only(step, pattern="unstructured", criterion="magnitude", shadow=False, network={})
+    _only(step, pattern="unstructured", criterion="magnitude", shadow=False)
     allocation = step.get("allocation") or {}
     for way in ("global", "uniform", "per_layer"):
         if way in allocation:
