@@ -3,7 +3,7 @@
 //!
 //! A [`Machine`] is a file; [`simulate`] runs a lowered network on it. The parts stand alone as well: the
 //! sparse array ([`sparse`]), dense arrays ([`systolic`], [`spatial`], [`row_stationary`]), EIE's engine for matrix and
-//! vector ([`eie`]); [`mapper`] says how a layer goes through the memories.
+//! vector ([`eie`]); [`mapper`] says how a layer goes through the memories, and [`nest`] what any other mapping on any hierarchy costs.
 //!
 //! Invariant: reads a network, an input and a machine, never the clock or this processor. Sums, where an array leaves
 //! something out, are those of the engine, to the bit. The cycles of the parts of a machine sum to the whole.
@@ -14,6 +14,7 @@ mod error;
 mod image;
 mod machine;
 pub mod mapper;
+pub mod nest;
 mod network;
 pub mod row_stationary;
 pub mod sparse;

@@ -34,8 +34,8 @@ pub enum Range {
     Entropy,
 }
 
-/// Quantizes a weight to `bits` symmetric bits; a shared weight keeps its codes
-/// and gets an integer codebook, so that integer kernels can run it.
+/// Quantizes a weight to `bits` symmetric bits; a shared weight stays shared and gets an integer
+/// codebook, so that integer kernels can run it. Entries of one codebook that become equal are joined.
 ///
 /// Kept weights of a pruned layer never round to zero, zeros stay zeros.
 ///
@@ -58,6 +58,7 @@ pub fn quantize_weights(
     let (rows, columns) = weight.matrix();
     let limit = max_code(bits);
     let pruned = weight.support().mask().is_some();
+    let own_entries = weight.entries_of_a_row().is_some();
     let (shape, support, values) = weight.clone().into_parts();
     let values = match values {
         Values::F32(values) => {
@@ -92,8 +93,14 @@ pub fn quantize_weights(
         } if bits <= 8 => {
             let scale = fit_scale(&entries, None, limit, range);
             let entries = entries.iter().map(|&v| code(v, scale, limit, pruned) as i8);
+            let entries: Vec<i8> = entries.collect();
+            // Rows with entries of their own each need as many.
+            let (entries, codes) = match own_entries {
+                true => (entries, codes),
+                false => joined(&entries, &codes),
+            };
             let codebook = Codebook::Int {
-                codes: entries.collect(),
+                codes: entries,
                 scale,
             };
             Values::Shared { codebook, codes }
@@ -106,6 +113,18 @@ pub fn quantize_weights(
         }
     };
     Ok(Weight::new(shape, support, values)?)
+}
+
+/// Each entry once, in order, and the codes of these: what tells equal entries apart would be
+/// stored for nothing.
+fn joined(entries: &[i8], codes: &[u16]) -> (Vec<i8>, Vec<u16>) {
+    let mut distinct = entries.to_vec();
+    distinct.sort_unstable();
+    distinct.dedup();
+    let code = |code: &u16| distinct.binary_search(&entries[usize::from(*code)]);
+    let codes = codes.iter().map(|c| code(c).unwrap_or_default() as u16);
+    let codes = codes.collect();
+    (distinct, codes)
 }
 
 /// `round_half_even(value / scale)` within the limit; with `keep`, a value that
@@ -238,5 +257,22 @@ mod tests {
             .map(|(a, b)| (a - b).abs())
             .fold(0.0, f32::max);
         assert!(error < 0.06, "{error}");
+    }
+
+    #[test]
+    fn entries_that_become_equal_are_joined() {
+        let codebook = Codebook::F32(vec![100.0, 1.0, -50.0, 1.1, 7.0]);
+        let values = Values::Shared {
+            codebook,
+            codes: vec![0, 1, 3, 2, 3, 1],
+        };
+        let shape = Shape::new(&[2, 3]).unwrap();
+        let shared = Weight::new(shape, Support::All, values).unwrap();
+        let q = quantize_weights(&shared, 8, Granularity::PerTensor, Range::MinMax).unwrap();
+        let Values::Shared { codebook, codes } = q.values() else {
+            panic!("shared");
+        };
+        assert!(matches!(codebook, Codebook::Int { codes, .. } if *codes == [-64, 1, 127]));
+        assert_eq!(*codes, [2, 1, 1, 0, 1, 1]);
     }
 }

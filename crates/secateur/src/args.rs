@@ -128,6 +128,15 @@ Examples:
   secateur machines
   secateur machines --json -")]
     Machines(Machines),
+    /// What a mapping of a layer costs on a hierarchy of memories
+    #[command(after_help = "\
+Examples:
+  secateur nest eyeriss-like
+  secateur nest weight-stationary --reorder     the same, each level's loops in the best order
+  secateur nest mine.toml --json -
+
+There are eyeriss-like, simba-like, output-stationary and weight-stationary; docs/machines.md says what a file holds.")]
+    Nest(Nest),
     /// Write a network as ONNX or .sct
     #[command(after_help = "\
 Examples:

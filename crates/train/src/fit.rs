@@ -18,7 +18,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use secateur_data::Dataset;
 use secateur_model::Graph;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::ControlFlow;
 
 /// Passes over so many images: `epochs`, or as many more as make `min_steps`
@@ -59,6 +59,8 @@ pub struct FitOptions {
     pub average: Option<f32>,
     /// Which weights become integers, and what a bit of them costs.
     pub rate: Option<RateOptions>,
+    /// Weights that stay as they are, by name.
+    pub frozen: BTreeSet<String>,
     /// Order of the images, and their variation.
     pub seed: u64,
 }
@@ -79,6 +81,7 @@ impl Default for FitOptions {
             unrounded: None,
             average: None,
             rate: None,
+            frozen: BTreeSet::new(),
             seed: 0,
         }
     }
@@ -195,7 +198,7 @@ pub fn fit(
         let indices = &order[start..start + batch];
         let shown = batch_of(data, indices, options.augment, &mut rng)?;
 
-        let parameters = learner.parameters(hooks.wants_removed());
+        let parameters = learner.parameters(&options.frozen, hooks.wants_removed());
         let shares = followers.shares(&learner.latent);
         let mut statistics = Vec::new();
         let mode = Mode::Train {
@@ -317,12 +320,14 @@ impl Learner {
         })
     }
 
-    /// What the network computes with; with gradients of empty rows and columns where `removed`.
-    fn parameters(&self, removed: bool) -> HashMap<String, Value> {
+    /// What the network computes with, without gradients of what is `frozen`; with those of empty rows
+    /// and columns where `removed`.
+    fn parameters(&self, frozen: &BTreeSet<String>, removed: bool) -> HashMap<String, Value> {
         let weights = self.latent.iter().map(|(name, latent)| {
             let dims = latent.weight.shape().dims();
             let value = match self.running.get(name) {
                 Some(statistics) => Value::new(statistics.clone(), dims),
+                None if frozen.contains(name) => Value::new(latent.effective(), dims),
                 None => Value::parameter(latent.effective(), dims)
                     .with_live(latent.live.clone().filter(|_| !removed)),
             };

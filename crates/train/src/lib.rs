@@ -24,6 +24,7 @@ mod schedule;
 mod score;
 mod steps;
 mod trace;
+mod whiten;
 
 pub use batch::Augment;
 pub use error::TrainError;
@@ -39,3 +40,4 @@ pub use optimiser::Optimiser;
 pub use rate::{Coded, RateOptions};
 pub use schedule::{Curve, Schedule};
 pub use score::{Answers, Probe, Score, evaluate, logits, observe, observe_together};
+pub use whiten::whiten;

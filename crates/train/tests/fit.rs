@@ -5,7 +5,8 @@ use secateur_data::load;
 use secateur_model::{
     Bitmask, Codebook, Constant, Graph, Node, Op, Support, Tensor, Values, Weight, zoo,
 };
-use secateur_train::{FitOptions, Optimiser, Quiet, evaluate, fit};
+use secateur_train::{FitOptions, Optimiser, Quiet, evaluate, fit, whiten};
+use std::collections::BTreeSet;
 
 fn options(epochs: f32) -> FitOptions {
     FitOptions {
@@ -102,6 +103,26 @@ fn convolutions_and_normalisation_learn() {
     assert!(report.final_loss < 1.5, "{report:?}");
     let mean = graph.weight("conv1.norm.mean").unwrap().to_f32();
     assert!(mean.iter().any(|&m| m != 0.0));
+}
+
+#[test]
+fn a_whitening_layer_stays_and_the_others_learn() {
+    let data = load("digits").unwrap();
+    let mut net = zoo::build("vgg-small", [1, 8, 8], 10, 3).unwrap();
+    let name = whiten(&mut net, &data.train).unwrap();
+    let before = net.clone();
+    let options = FitOptions {
+        frozen: BTreeSet::from([name.clone()]),
+        ..options(0.1)
+    };
+    fit(&mut net, &data.train, &options, &mut Quiet).unwrap();
+    for (other, weight) in net.weights().filter(|(_, w)| w.shape().rank() > 1) {
+        assert_eq!(
+            before.weight(other) == Some(weight),
+            other == name,
+            "{other}"
+        );
+    }
 }
 
 #[test]

@@ -98,6 +98,10 @@ pub struct Train {
     /// Keep a moving average of the weights with this decay, such as 0.999
     #[arg(long, value_name = "DECAY", value_parser = parse::part)]
     pub ema: Option<f32>,
+    /// Start with a first layer that whitens the images and stays: what is behind it learns in fewer
+    /// passes
+    #[arg(long)]
+    pub whiten: bool,
     /// Training images held out, at most a sixth; `compress` holds out the same ones
     #[arg(long, value_name = "N", default_value_t = 5000)]
     pub validation: usize,
@@ -381,6 +385,17 @@ pub struct Simulate {
 
 #[derive(ClapArgs)]
 pub struct Machines {
+    #[command(flatten)]
+    pub json: JsonArg,
+}
+
+#[derive(ClapArgs)]
+pub struct Nest {
+    /// One that comes along by its name, or a .toml file
+    pub nest: String,
+    /// Put the loops of each level into the order that takes the least energy
+    #[arg(long)]
+    pub reorder: bool,
     #[command(flatten)]
     pub json: JsonArg,
 }

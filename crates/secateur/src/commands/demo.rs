@@ -103,6 +103,7 @@ fn training(args: &Demo, set: KnownSet, dense: &Path) -> Train {
         mirror: false,
         cutout: 0,
         ema: None,
+        whiten: false,
         validation: 5000,
         scaling: Scaling::default(),
         seed: args.seed,

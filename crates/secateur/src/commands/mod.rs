@@ -10,6 +10,7 @@ mod eval;
 mod export;
 mod inspect;
 mod machines;
+mod nest;
 mod one_shot;
 mod run;
 mod sensitivity;
@@ -34,6 +35,7 @@ pub fn run(args: Args) -> Result<()> {
         Command::Bench(args) => bench::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Machines(args) => machines::run(&args),
+        Command::Nest(args) => nest::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Web(args) => web::run(&args),
         Command::Cpu(args) => cpu::run(&args),

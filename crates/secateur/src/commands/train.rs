@@ -10,8 +10,9 @@ use anyhow::{Context, Result};
 use secateur_data::Split;
 use secateur_io::codec::Store;
 use secateur_model::{Graph, zoo};
-use secateur_train::{Augment, Curve, FitOptions, Hooks, Optimiser, epochs_for, fit};
+use secateur_train::{Augment, Curve, FitOptions, Hooks, Optimiser, epochs_for, fit, whiten};
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
@@ -68,6 +69,10 @@ pub fn train(args: &Train, out: &Out) -> Result<Trained> {
         data.train.name
     ));
 
+    let frozen = match args.whiten {
+        true => BTreeSet::from([whiten(&mut graph, &images)?]),
+        false => BTreeSet::new(),
+    };
     let options = FitOptions {
         epochs,
         batch: args.batch,
@@ -88,6 +93,7 @@ pub fn train(args: &Train, out: &Out) -> Result<Trained> {
             warp: None,
         },
         average: args.ema,
+        frozen,
         seed: args.seed,
         ..FitOptions::default()
     };
