@@ -38,6 +38,31 @@ fn a_compressed_network_runs_on_machines() {
 }
 
 #[test]
+fn a_mapping_of_a_layer_is_costed() {
+    let place = Place::new();
+    let told = place.ok("nest eyeriss-like --json cost.json").stdout;
+    assert!(
+        told.contains("86,016 cycles, 126 of 168 multipliers"),
+        "{told}"
+    );
+    let costed = place.json("cost.json");
+    assert_eq!(costed["cost"]["multiplies"], 10_838_016);
+    // A file of one's own; in another order it takes less.
+    let text = include_str!("../../../machines/nests/simba-like.toml");
+    place.write("mine.toml", text);
+    let told = place.ok("nest mine.toml --reorder").stdout;
+    assert!(told.contains("in the order given: 239.15 µJ"), "{told}");
+    place.write("wrong.toml", text.replace("C 3", "C 4"));
+    let wrong = place.run("nest wrong.toml");
+    assert_eq!(wrong.code, Some(1));
+    let wrong = wrong.stderr;
+    assert!(
+        wrong.contains("loops over C of 3 steps in all, found 4"),
+        "{wrong}"
+    );
+}
+
+#[test]
 fn a_sweep_is_runs_of_other_machines() {
     let place = Place::new();
     place.compress();
