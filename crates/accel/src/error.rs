@@ -5,10 +5,10 @@ use secateur_plan::PlanError;
 /// What can be wrong with a machine or with what it is to run.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum AccelError {
-    /// A file that is no machine: unknown keys, missing ones, wrong types.
-    #[error("machine {name}: {reason}")]
+    /// A file that is no machine or no nest: unknown keys, missing ones, wrong types.
+    #[error("{name}: {reason}")]
     File {
-        /// The machine's name, or its file.
+        /// The name of what it holds, or of the file.
         name: String,
         /// What is wrong, and where.
         reason: String,
@@ -16,6 +16,18 @@ pub enum AccelError {
     /// A machine that cannot be built.
     #[error("machine: {setting}: needed {needed}, found {found}")]
     Machine {
+        /// The setting's name.
+        setting: &'static str,
+        /// What it may be.
+        needed: String,
+        /// What was given.
+        found: String,
+    },
+    /// A nest of loops that cannot be.
+    #[error("{place}: {setting}: needed {needed}, found {found}")]
+    Nest {
+        /// The level's name, or which other part.
+        place: String,
         /// The setting's name.
         setting: &'static str,
         /// What it may be.

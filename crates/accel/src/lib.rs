@@ -8,6 +8,7 @@
 //! Invariant: reads a network, an input and a machine, never the clock or this processor. Sums, where an array leaves
 //! something out, are those of the engine, to the bit. The cycles of the parts of a machine sum to the whole.
 
+mod builtin;
 pub mod eie;
 pub mod energy;
 mod error;

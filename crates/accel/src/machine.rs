@@ -3,6 +3,7 @@
 mod settings;
 
 use crate::AccelError;
+use crate::builtin::{self, Builtin, builtin};
 use crate::eie::Eie;
 use crate::energy::Process;
 use crate::row_stationary::RowStationary;
@@ -90,14 +91,9 @@ pub enum Buffers {
     Cache,
 }
 
-macro_rules! builtin {
-    ($($name:literal),* $(,)?) => {
-        &[$(($name, include_str!(concat!("../../../machines/", $name, ".toml")))),*]
-    };
-}
-
 /// The machines that come with the program, by name.
-const BUILTIN: &[(&str, &str)] = builtin![
+const BUILTIN: &[Builtin] = builtin![
+    "machines":
     "secateur-1tops",
     "systolic-32x32",
     "eie-64",
@@ -125,12 +121,7 @@ impl Machine {
     /// # Errors
     /// A name that none has.
     pub fn builtin(name: &str) -> Result<Self, AccelError> {
-        let found = BUILTIN.iter().find(|(builtin, _)| *builtin == name);
-        let (_, text) = found.ok_or_else(|| AccelError::File {
-            name: name.into(),
-            reason: format!("none of {}", Self::names().collect::<Vec<_>>().join(", ")),
-        })?;
-        Self::from_toml(text, name)
+        Self::from_toml(builtin::text(BUILTIN, name)?, name)
     }
 
     /// A machine from the text of its file; `place` is what errors call it.

@@ -9,6 +9,7 @@ mod check;
 mod cost;
 
 use crate::AccelError;
+use crate::builtin::{self, Builtin, builtin};
 use serde::{Deserialize, Serialize};
 
 pub use cost::{LevelCost, NestCost, OperandCost};
@@ -140,14 +141,9 @@ fn one() -> u64 {
     1
 }
 
-macro_rules! builtin {
-    ($($name:literal),* $(,)?) => {
-        &[$(($name, include_str!(concat!("../../../machines/nests/", $name, ".toml")))),*]
-    };
-}
-
 /// The nests that come with the program, by name.
-const BUILTIN: &[(&str, &str)] = builtin![
+const BUILTIN: &[Builtin] = builtin![
+    "machines/nests":
     "eyeriss-like",
     "simba-like",
     "output-stationary",
@@ -165,12 +161,7 @@ impl Nest {
     /// # Errors
     /// A name that none has.
     pub fn builtin(name: &str) -> Result<Self, AccelError> {
-        let found = BUILTIN.iter().find(|(builtin, _)| *builtin == name);
-        let (_, text) = found.ok_or_else(|| AccelError::File {
-            name: name.into(),
-            reason: format!("none of {}", Self::names().collect::<Vec<_>>().join(", ")),
-        })?;
-        Self::from_toml(text, name)
+        Self::from_toml(builtin::text(BUILTIN, name)?, name)
     }
 
     /// A nest from the text of its file; `place` is what errors call it.
@@ -188,8 +179,8 @@ impl Nest {
         Ok(nest)
     }
 
-    /// The same with the loops of each level in the order that takes the least energy; of equal orders the first.
-    /// Levels are looked at in turn until none gains.
+    /// The same with loops in an order that takes less energy, if there is one: the loops of one level after the other are
+    /// put into their best order until none gains.
     ///
     /// # Errors
     /// A nest that cannot be.
@@ -255,25 +246,63 @@ impl Layer {
         }
     }
 
-    /// Rows and columns of inputs.
+    /// Rows and columns of inputs from the first to the last.
     fn spans(&self) -> [u64; 2] {
-        let span = |outputs: u64, taps: u64| (outputs - 1) * self.stride + taps;
-        [span(self.p, self.r), span(self.q, self.s)]
+        let Self {
+            p, q, r, s, stride, ..
+        } = *self;
+        [span(p, r, stride), span(q, s, stride)]
     }
 
-    /// Words of an operand.
-    pub fn words(&self, operand: Operand) -> u64 {
+    /// Words of an operand; of inputs with those between taps that a stride leaves out.
+    fn words(&self, operand: Operand) -> u64 {
         match operand {
             Operand::Weights => self.m * self.c * self.r * self.s,
             Operand::Inputs => self.c * self.spans().iter().product::<u64>(),
             Operand::Outputs => self.m * self.p * self.q,
         }
     }
+
+    /// Words that cannot but be read or written.
+    fn least_words(&self) -> u64 {
+        let Self {
+            c,
+            p,
+            q,
+            r,
+            s,
+            stride,
+            ..
+        } = *self;
+        // What a stride leaves out between kernels is not touched.
+        let inputs = c * span(p, r, stride.min(r)) * span(q, s, stride.min(s));
+        self.words(Operand::Weights) + inputs + self.words(Operand::Outputs)
+    }
+}
+
+/// Inputs along an axis from the first tap of the first output to the last of the last.
+fn span(outputs: u64, taps: u64, stride: u64) -> u64 {
+    (outputs - 1) * stride + taps
 }
 
 impl Operand {
     /// All there are.
     pub const ALL: [Self; 3] = [Self::Weights, Self::Inputs, Self::Outputs];
+
+    /// As files call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Weights => "weights",
+            Self::Inputs => "inputs",
+            Self::Outputs => "outputs",
+        }
+    }
+
+    /// Some of them, as a list.
+    fn list(operands: &[Self]) -> String {
+        let names = operands.iter().map(|o| o.name());
+        names.collect::<Vec<_>>().join(", ")
+    }
 
     /// Whether a step along the axis comes to other elements.
     fn has(self, axis: Axis) -> bool {
@@ -288,28 +317,49 @@ impl Operand {
 
 impl Axis {
     const ALL: [Self; 6] = [Self::M, Self::C, Self::P, Self::Q, Self::R, Self::S];
+
+    /// As files call it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::M => "M",
+            Self::C => "C",
+            Self::P => "P",
+            Self::Q => "Q",
+            Self::R => "R",
+            Self::S => "S",
+        }
+    }
+}
+
+impl Loop {
+    /// The most steps.
+    const MOST: u64 = 1 << 16;
 }
 
 impl TryFrom<String> for Loop {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let wrong = || format!("needed an extent and a count such as \"P 14\", found \"{text}\"");
-        let (axis, count) = text.split_once(' ').ok_or_else(wrong)?;
-        let axis = Axis::ALL.into_iter().find(|a| format!("{a:?}") == axis);
-        let count = count
-            .trim()
-            .parse()
-            .ok()
-            .filter(|n| (1..=1 << 16).contains(n));
-        let (axis, count) = axis.zip(count).ok_or_else(wrong)?;
-        Ok(Self { axis, count })
+        let read = || {
+            let (name, count) = text.split_once(' ')?;
+            let axis = Axis::ALL.into_iter().find(|axis| axis.name() == name)?;
+            let count = count.trim().parse().ok()?;
+            (1..=Self::MOST)
+                .contains(&count)
+                .then_some(Self { axis, count })
+        };
+        read().ok_or_else(|| {
+            format!(
+                "needed one of M, C, P, Q, R, S and 1 to {} steps, such as \"P 14\", found \"{text}\"",
+                Self::MOST
+            )
+        })
     }
 }
 
 impl From<Loop> for String {
     fn from(Loop { axis, count }: Loop) -> Self {
-        format!("{axis:?} {count}")
+        format!("{} {count}", axis.name())
     }
 }
 
@@ -334,26 +384,40 @@ mod tests {
             (
                 "P 14",
                 "P 15",
-                "loops over P of 112 steps in all, found 120",
+                "nest: loops: needed those over P to make 112 steps, found 120",
             ),
             ("P 14", "X 14", "such as \"P 14\", found \"X 14\""),
             ("P 14", "P 0", "found \"P 0\""),
-            ("stride = 2", "stride = 0", "extents of 1 to"),
+            (
+                "\"P 14\"",
+                "\"P 7\", \"P 2\"",
+                "loops: needed one over each extent, found P 7, P 2, Q 4",
+            ),
+            (
+                "stride = 2",
+                "stride = 0",
+                "layer: stride: needed 1 to 64, found 0",
+            ),
             (
                 "words = 16\n",
                 "words = 7\n",
-                "needed 8 in `sum scratchpad`, found 7",
+                "sum scratchpad: words: needed 8, found 7",
+            ),
+            (
+                "words_a_cycle = 16",
+                "words_a_cycle = 1e-18",
+                "global buffer: words_a_cycle",
             ),
             (
                 "multipliers = 168",
                 "multipliers = 100",
-                "multipliers: needed 126",
+                "multipliers: needed 126, found 100",
             ),
             ("words = 24", "word = 24", "unknown field `word`"),
             (
                 "holds = [\"weights\", \"inputs\", \"outputs\"]",
                 "holds = [\"inputs\"]",
-                "all operands",
+                "DRAM: holds: needed all",
             ),
         ] {
             assert!(text.contains(from), "{from}");
@@ -361,6 +425,30 @@ mod tests {
             let error = error.to_string();
             assert!(error.contains("n.toml") && error.contains(told), "{error}");
         }
+    }
+
+    #[test]
+    fn loops_of_one_step_cost_nothing() {
+        for name in Nest::names() {
+            let nest = Nest::builtin(name).unwrap();
+            let cost = nest.cost().unwrap();
+            for (level, axis) in (0..nest.levels.len()).flat_map(|l| Axis::ALL.map(|a| (l, a))) {
+                let mut other = nest.clone();
+                let loops = &mut other.levels[level].loops;
+                if loops.iter().all(|l| l.axis != axis) {
+                    loops.push(Loop { axis, count: 1 });
+                }
+                assert_eq!(other.cost().unwrap(), cost, "{name} {level} {axis:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_stride_leaves_out_need_not_be_read() {
+        let text = BUILTIN[0].1.replace("R = 3\nS = 3", "R = 1\nS = 1");
+        let text = text.replace(", \"S 3\"", "").replace("\"R 3\"", "");
+        let cost = Nest::from_toml(&text, "n.toml").unwrap().cost().unwrap();
+        assert_eq!(cost.least_words, 32 * 3 + 3 * 112 * 112 + 32 * 112 * 112);
     }
 
     #[test]

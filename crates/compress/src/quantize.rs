@@ -34,8 +34,8 @@ pub enum Range {
     Entropy,
 }
 
-/// Quantizes a weight to `bits` symmetric bits; a shared weight stays shared and gets an integer
-/// codebook, so that integer kernels can run it. Entries of one codebook that become equal are joined.
+/// Quantizes a weight to `bits` symmetric bits; a shared weight keeps its codes
+/// and gets an integer codebook, so that integer kernels can run it.
 ///
 /// Kept weights of a pruned layer never round to zero, zeros stay zeros.
 ///
@@ -58,7 +58,6 @@ pub fn quantize_weights(
     let (rows, columns) = weight.matrix();
     let limit = max_code(bits);
     let pruned = weight.support().mask().is_some();
-    let own_entries = weight.entries_of_a_row().is_some();
     let (shape, support, values) = weight.clone().into_parts();
     let values = match values {
         Values::F32(values) => {
@@ -93,14 +92,8 @@ pub fn quantize_weights(
         } if bits <= 8 => {
             let scale = fit_scale(&entries, None, limit, range);
             let entries = entries.iter().map(|&v| code(v, scale, limit, pruned) as i8);
-            let entries: Vec<i8> = entries.collect();
-            // Rows with entries of their own each need as many.
-            let (entries, codes) = match own_entries {
-                true => (entries, codes),
-                false => joined(&entries, &codes),
-            };
             let codebook = Codebook::Int {
-                codes: entries,
+                codes: entries.collect(),
                 scale,
             };
             Values::Shared { codebook, codes }
@@ -115,16 +108,39 @@ pub fn quantize_weights(
     Ok(Weight::new(shape, support, values)?)
 }
 
-/// Each entry once, in order, and the codes of these: what tells equal entries apart would be
-/// stored for nothing.
-fn joined(entries: &[i8], codes: &[u16]) -> (Vec<i8>, Vec<u16>) {
-    let mut distinct = entries.to_vec();
-    distinct.sort_unstable();
-    distinct.dedup();
-    let code = |code: &u16| distinct.binary_search(&entries[usize::from(*code)]);
-    let codes = codes.iter().map(|c| code(c).unwrap_or_default() as u16);
-    let codes = codes.collect();
-    (distinct, codes)
+/// The same weight with each value of an integer codebook that its rows share once, in order: what tells
+/// equal entries apart would be stored for nothing. Entries that are joined train together from then on.
+pub(crate) fn join_entries(weight: &Weight) -> Result<Weight, CompressError> {
+    let (shape, support, values) = weight.clone().into_parts();
+    let values = match values {
+        // Rows with entries of their own each need as many.
+        Values::Shared {
+            codebook:
+                Codebook::Int {
+                    codes: entries,
+                    scale,
+                },
+            codes,
+        } if weight.entries_of_a_row().is_none() => {
+            let mut distinct = entries.clone();
+            distinct.sort_unstable();
+            distinct.dedup();
+            let place = |code: u16| {
+                let entry = entries[usize::from(code)];
+                distinct.partition_point(|&other| other < entry) as u16
+            };
+            let codes = codes.into_iter().map(place).collect();
+            Values::Shared {
+                codebook: Codebook::Int {
+                    codes: distinct,
+                    scale,
+                },
+                codes,
+            }
+        }
+        other => other,
+    };
+    Ok(Weight::new(shape, support, values)?)
 }
 
 /// `round_half_even(value / scale)` within the limit; with `keep`, a value that
@@ -269,6 +285,7 @@ mod tests {
         let shape = Shape::new(&[2, 3]).unwrap();
         let shared = Weight::new(shape, Support::All, values).unwrap();
         let q = quantize_weights(&shared, 8, Granularity::PerTensor, Range::MinMax).unwrap();
+        let q = join_entries(&q).unwrap();
         let Values::Shared { codebook, codes } = q.values() else {
             panic!("shared");
         };

@@ -132,7 +132,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   secateur nest eyeriss-like
-  secateur nest weight-stationary --reorder     the same, each level's loops in the best order
+  secateur nest simba-like --reorder     the same, loops in an order that takes less energy
   secateur nest mine.toml --json -
 
 There are eyeriss-like, simba-like, output-stationary and weight-stationary; docs/machines.md says what a file holds.")]

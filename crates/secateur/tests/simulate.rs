@@ -57,7 +57,7 @@ fn a_mapping_of_a_layer_is_costed() {
     assert_eq!(wrong.code, Some(1));
     let wrong = wrong.stderr;
     assert!(
-        wrong.contains("loops over C of 3 steps in all, found 4"),
+        wrong.contains("wrong.toml: nest: loops: needed those over C to make 3 steps, found 4"),
         "{wrong}"
     );
 }

@@ -198,7 +198,7 @@ pub fn fit(
         let indices = &order[start..start + batch];
         let shown = batch_of(data, indices, options.augment, &mut rng)?;
 
-        let parameters = learner.parameters(&options.frozen, hooks.wants_removed());
+        let parameters = learner.parameters(hooks.wants_removed());
         let shares = followers.shares(&learner.latent);
         let mut statistics = Vec::new();
         let mode = Mode::Train {
@@ -297,6 +297,8 @@ struct Learner {
     activations: ActivationSteps,
     /// Running statistics of normalisations.
     running: BTreeMap<String, Vec<f32>>,
+    /// What does not change after all.
+    frozen: BTreeSet<String>,
 }
 
 impl Learner {
@@ -313,21 +315,25 @@ impl Learner {
         if let Some(rate) = &options.rate {
             latent.code(&rate.weights)?;
         }
+        if let Some(name) = options.frozen.iter().find(|n| graph.weight(n).is_none()) {
+            return Err(TrainError::Setting(format!("no weight `{name}` to keep")));
+        }
         Ok(Self {
             latent,
             activations,
             running,
+            frozen: options.frozen.clone(),
         })
     }
 
-    /// What the network computes with, without gradients of what is `frozen`; with those of empty rows
+    /// What the network computes with, without gradients of what is frozen; with those of empty rows
     /// and columns where `removed`.
-    fn parameters(&self, frozen: &BTreeSet<String>, removed: bool) -> HashMap<String, Value> {
+    fn parameters(&self, removed: bool) -> HashMap<String, Value> {
         let weights = self.latent.iter().map(|(name, latent)| {
             let dims = latent.weight.shape().dims();
             let value = match self.running.get(name) {
                 Some(statistics) => Value::new(statistics.clone(), dims),
-                None if frozen.contains(name) => Value::new(latent.effective(), dims),
+                None if self.frozen.contains(name) => Value::new(latent.effective(), dims),
                 None => Value::parameter(latent.effective(), dims)
                     .with_live(latent.live.clone().filter(|_| !removed)),
             };
@@ -367,7 +373,10 @@ impl Learner {
 
     /// All that changes, always in the same order.
     fn trained(&mut self) -> impl Iterator<Item = &mut Vec<f32>> {
-        let weights = self.latent.iter_mut().flat_map(|(_, latent)| {
+        let frozen = &self.frozen;
+        let weights = self.latent.iter_mut();
+        let weights = weights.filter(|(name, _)| !frozen.contains(*name));
+        let weights = weights.flat_map(|(_, latent)| {
             let steps = latent.steps.as_mut().map(|steps| &mut steps.ratios);
             std::iter::once(&mut latent.values).chain(steps)
         });

@@ -40,4 +40,4 @@ pub use optimiser::Optimiser;
 pub use rate::{Coded, RateOptions};
 pub use schedule::{Curve, Schedule};
 pub use score::{Answers, Probe, Score, evaluate, logits, observe, observe_together};
-pub use whiten::whiten;
+pub use whiten::{Whitened, whiten};

@@ -109,10 +109,11 @@ fn convolutions_and_normalisation_learn() {
 fn a_whitening_layer_stays_and_the_others_learn() {
     let data = load("digits").unwrap();
     let mut net = zoo::build("vgg-small", [1, 8, 8], 10, 3).unwrap();
-    let name = whiten(&mut net, &data.train).unwrap();
+    let name = whiten(&mut net, &data.train).unwrap().weight;
     let before = net.clone();
     let options = FitOptions {
         frozen: BTreeSet::from([name.clone()]),
+        average: Some(0.9),
         ..options(0.1)
     };
     fit(&mut net, &data.train, &options, &mut Quiet).unwrap();

@@ -31,7 +31,7 @@ pub struct LevelCost {
     pub parts: u64,
     /// Operands that it holds.
     pub operands: Vec<OperandCost>,
-    /// Energy of all parts for being there.
+    /// Energy of the parts that are used, for being there.
     pub leak_pj: f64,
 }
 
@@ -97,42 +97,46 @@ impl Nest {
     /// What the layer costs.
     ///
     /// An operand is read anew whenever a loop around a level has come to other elements of it. What a tile of inputs
-    /// shares with the one before stays, where no loop within the step leaves inputs alone. Parts that are given the
-    /// same words share one access of the level around, and sums of parts that belong to the same outputs are added on
-    /// their way there. Multipliers read every operand in every cycle; sums are read to be added to, but not at first.
+    /// shares with the one before stays, where no loop within the step leaves inputs alone. Parts that are given all the
+    /// same words share one access of the level around, parts that share some do not; sums of parts that belong to the
+    /// same outputs are added on their way there. Multipliers read every operand in every cycle; sums are read to be
+    /// added to, but not at first.
     ///
     /// # Errors
-    /// Loops that do not make up the layer, more multipliers than there are, a level that does not hold its part of the operands.
+    /// Loops that do not make up the layer, more multipliers than there are, a level that does not hold its part of the
+    /// operands.
     pub fn cost(&self) -> Result<NestCost, AccelError> {
         self.check()?;
-        let within = self.levels.len();
-        let used = self.parts(within);
+        let count = self.levels.len();
+        let used = self.parts(count);
         if used > self.multipliers {
-            return Err(AccelError::Machine {
+            return Err(AccelError::Nest {
+                place: "nest".into(),
                 setting: "multipliers",
                 needed: used.to_string(),
                 found: self.multipliers.to_string(),
             });
         }
-        let in_time = self.placed(0..within).filter(|l| !l.across);
+        let in_time = self.placed(0..count).filter(|l| !l.across);
         let mut cycles: u64 = in_time.map(|l| l.of.count).product();
-        let mut levels = Vec::with_capacity(within);
+        let mut accesses = Vec::with_capacity(count);
         for (index, level) in self.levels.iter().enumerate() {
-            let parts = self.parts(index);
             let operands = level.holds.iter().map(|&held| self.operand(index, held));
             let operands: Vec<OperandCost> = operands.collect();
             level.fits(&operands)?;
-            cycles = cycles.max(level.busy(&operands, parts));
-            levels.push(LevelCost {
+            cycles = cycles.max(level.busy(&operands, self.parts(index)));
+            accesses.push(operands);
+        }
+        let levels = accesses.into_iter().enumerate().map(|(index, operands)| {
+            let (level, parts) = (&self.levels[index], self.parts(index));
+            LevelCost {
                 name: level.name.clone(),
                 parts,
                 operands,
-                leak_pj: 0.0,
-            });
-        }
-        for (cost, level) in levels.iter_mut().zip(&self.levels) {
-            cost.leak_pj = level.leak_pj_a_cycle * (cycles * cost.parts) as f64;
-        }
+                leak_pj: level.leak_pj_a_cycle * cycles as f64 * parts as f64,
+            }
+        });
+        let levels = levels.collect();
         let multiplies = self.multiplies();
         Ok(NestCost {
             multiplies,
@@ -140,7 +144,7 @@ impl Nest {
             cycles,
             multiply_pj: multiplies as f64 * self.multiply_pj,
             levels,
-            least_words: Operand::ALL.iter().map(|&o| self.layer.words(o)).sum(),
+            least_words: self.layer.least_words(),
         })
     }
 
@@ -150,25 +154,21 @@ impl Nest {
         let stay = self.stay(index, operand);
         let holds = |&inner: &usize| self.levels[inner].holds.contains(&operand);
         let inner = (index + 1..self.levels.len()).find(holds);
-        let end = inner.unwrap_or(self.levels.len());
         // Parts within that have the same of the operand are served by one access, or give one sum.
+        let end = inner.unwrap_or(self.levels.len());
         let alike = self.across(index..end, |axis| !operand.has(axis));
-        let (reads, fills, updates) = match (operand, inner.map(|i| (i, self.stay(i, operand)))) {
-            (Operand::Outputs, within) => {
-                let given = match within {
-                    Some((inner, within)) => within.visits * within.held_words * self.parts(inner),
-                    None => self.multiplies(),
-                };
-                let updates = given / alike;
-                let again = stay.visits - stay.firsts;
+        let passed = |of_a_part: fn(&Stay) -> u64| {
+            let words = inner.map(|i| of_a_part(&self.stay(i, operand)) * self.parts(i));
+            words.unwrap_or(self.multiplies()) / alike
+        };
+        let (reads, fills, updates) = match operand {
+            Operand::Outputs => {
+                let updates = passed(|stay| stay.visits * stay.held_words);
                 let first = stay.firsts * stay.held_words * parts;
-                (updates - first, again * stay.held_words * parts, updates)
+                let again = (stay.visits - stay.firsts) * stay.held_words * parts;
+                (updates - first, again, updates)
             }
-            (_, Some((inner, within))) => {
-                let reads = within.words_in * self.parts(inner) / alike;
-                (reads, stay.words_in * parts, 0)
-            }
-            (_, None) => (self.multiplies() / alike, stay.words_in * parts, 0),
+            _ => (passed(|stay| stay.words_in), stay.words_in * parts, 0),
         };
         let fills = if index == 0 { 0 } else { fills };
         let accesses = |words: u64| ((words / parts).div_ceil(level.block_words) * parts) as f64;
@@ -189,8 +189,8 @@ impl Nest {
         let held = self.extents(index..self.levels.len());
         let held_words = held.words(operand);
         let all: Vec<Placed> = self.placed(0..self.levels.len()).collect();
-        let around = |&at: &usize| all[at].level < index && !all[at].across;
-        let around: Vec<usize> = (0..all.len()).filter(around).collect();
+        let is_around = |&at: &usize| all[at].level < index && !all[at].across;
+        let around: Vec<usize> = (0..all.len()).filter(is_around).collect();
         let changes = |&at: &usize| operand.has(all[at].of.axis);
         let count = |&at: &usize| all[at].of.count;
         let changing = around.iter().rposition(changes).map_or(0, |last| last + 1);
@@ -214,15 +214,16 @@ impl Nest {
         }
     }
 
-    /// All loops of some levels, the outermost first.
+    /// All loops of some levels that go anywhere, the outermost first.
     fn placed(&self, levels: Range<usize>) -> impl Iterator<Item = Placed> + '_ {
         levels.flat_map(move |level| {
             let of = |across| move |&of: &Loop| Placed { level, across, of };
             let Level { loops, across, .. } = &self.levels[level];
-            loops
+            let both = loops
                 .iter()
                 .map(of(false))
-                .chain(across.iter().map(of(true)))
+                .chain(across.iter().map(of(true)));
+            both.filter(|placed| placed.of.count != 1)
         })
     }
 
@@ -268,9 +269,10 @@ impl Level {
     fn fits(&self, operands: &[OperandCost]) -> Result<(), AccelError> {
         let needed: u64 = operands.iter().map(|o| o.held_words).sum();
         match self.words {
-            Some(words) if words < needed => Err(AccelError::Operands {
-                what: "words",
-                needed: format!("{needed} in `{}`", self.name),
+            Some(words) if words < needed => Err(AccelError::Nest {
+                place: self.name.clone(),
+                setting: "words",
+                needed: needed.to_string(),
                 found: words.to_string(),
             }),
             _ => Ok(()),

@@ -3,6 +3,7 @@
 use super::retrain::Beside;
 use super::{Source, Stage, replace_weights};
 use crate::ptq::{self, Effect, Images, LayerError, Probe, Samples, Sparsity, Sweep};
+use crate::quantize::join_entries;
 use crate::recipe::{Biases, QuantizeStep, Rounding, SecondOrder};
 use crate::{CompressError, Granularity, Histogram, activations, prune, quantize_weights};
 use half::f16;
@@ -38,7 +39,8 @@ impl Stage<'_> {
             unrounded: Some(unrounded),
             ..Beside::default()
         };
-        self.retrain_with(graph, step.retrain.as_ref(), beside)
+        self.retrain_with(graph, step.retrain.as_ref(), beside)?;
+        join(graph)
     }
 }
 
@@ -54,7 +56,18 @@ pub fn quantize(
     progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<Vec<LayerError>, CompressError> {
     prepare(graph, step)?;
-    round(graph, step, samples, None, progress)
+    let errors = round(graph, step, samples, None, progress)?;
+    join(graph)?;
+    Ok(errors)
+}
+
+/// Joins equal entries of codebooks.
+fn join(graph: &mut Graph) -> Result<(), CompressError> {
+    let shared = graph
+        .weights()
+        .filter(|(_, weight)| matches!(weight.values(), Values::Shared { .. }));
+    let names = shared.map(|(name, _)| name.to_owned()).collect();
+    replace_weights(graph, names, join_entries)
 }
 
 /// Makes weights easier to round: normalisations folded, ranges equalized.

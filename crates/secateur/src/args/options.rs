@@ -393,7 +393,7 @@ pub struct Machines {
 pub struct Nest {
     /// One that comes along by its name, or a .toml file
     pub nest: String,
-    /// Put the loops of each level into the order that takes the least energy
+    /// Put the loops of each level into an order that takes less energy
     #[arg(long)]
     pub reorder: bool,
     #[command(flatten)]

@@ -46,11 +46,11 @@ pub fn run(args: &Args) -> Result<()> {
         words as f64 / cost.least_words as f64
     ));
     if args.reorder {
-        let before = given.cost()?.total_pj();
+        let before = given.cost()?;
         out.line(format_args!(
-            "in the order given: {:.2} µJ, {:.2} times as much",
-            before / 1e6,
-            before / cost.total_pj()
+            "in the order given: {:.2} µJ, {} cycles",
+            before.total_pj() / 1e6,
+            units::count(before.cycles as usize)
         ));
     }
     let total_pj = cost.total_pj();
@@ -85,7 +85,7 @@ fn table(out: &Out, nest: &Nest, cost: &NestCost) {
             rows.push(vec![
                 first(of.name.clone()),
                 first(loops(level)),
-                format!("{:?}", operand.operand).to_lowercase(),
+                operand.operand.name().to_owned(),
                 first(of.parts.to_string()),
                 units::rounded(operand.held_words),
                 units::rounded(operand.reads),
@@ -106,7 +106,14 @@ fn table(out: &Out, nest: &Nest, cost: &NestCost) {
     row.push(micro(cost.multiply_pj));
     rows.push(row);
     let headings = [
-        "level", "loops", "holds", "parts", "words", "reads", "writes", "µJ",
+        "level",
+        "loops",
+        "holds",
+        "parts",
+        "words each",
+        "reads",
+        "writes",
+        "µJ",
     ];
     out.table(3, &headings, &rows);
 }

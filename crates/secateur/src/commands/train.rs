@@ -69,10 +69,15 @@ pub fn train(args: &Train, out: &Out) -> Result<Trained> {
         data.train.name
     ));
 
-    let frozen = match args.whiten {
-        true => BTreeSet::from([whiten(&mut graph, &images)?]),
-        false => BTreeSet::new(),
-    };
+    let mut frozen = BTreeSet::new();
+    if args.whiten {
+        let layer = whiten(&mut graph, &images)?;
+        out.line(format_args!(
+            "{}: {} of {} filters whiten the images; all stay as they are",
+            layer.weight, layer.whitening, layer.filters
+        ));
+        frozen.insert(layer.weight);
+    }
     let options = FitOptions {
         epochs,
         batch: args.batch,

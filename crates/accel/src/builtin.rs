@@ -1,0 +1,29 @@
+//! Files that come with the program.
+
+use crate::AccelError;
+
+/// A file's name and its text.
+pub(crate) type Builtin = (&'static str, &'static str);
+
+/// Files of a folder of the repository.
+macro_rules! builtin {
+    ($folder:literal: $($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!("../../../", $folder, "/", $name, ".toml")))),*]
+    };
+}
+pub(crate) use builtin;
+
+/// The text of a file.
+///
+/// # Errors
+/// A name that none has.
+pub(crate) fn text(files: &[Builtin], name: &str) -> Result<&'static str, AccelError> {
+    let found = files.iter().find(|(builtin, _)| *builtin == name);
+    let names = || files.iter().map(|(name, _)| *name).collect::<Vec<_>>();
+    found
+        .map(|(_, text)| *text)
+        .ok_or_else(|| AccelError::File {
+            name: name.into(),
+            reason: format!("none of {}", names().join(", ")),
+        })
+}
