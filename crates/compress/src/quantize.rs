@@ -289,7 +289,7 @@ mod tests {
         let Values::Shared { codebook, codes } = q.values() else {
             panic!("shared");
         };
-        assert!(matches!(codebook, Codebook::Int { codes, .. } if *codes == [-64, 1, 127]));
-        assert_eq!(*codes, [2, 1, 1, 0, 1, 1]);
+        assert!(matches!(codebook, Codebook::Int { codes, .. } if *codes == [-64, 1, 9, 127]));
+        assert_eq!(*codes, [3, 1, 1, 0, 1, 1]);
     }
 }

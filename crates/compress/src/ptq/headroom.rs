@@ -1,6 +1,7 @@
 //! Room for the bias: integer layers add it to 32-bit sums, in steps of the input's scale times the
 //! weight's. A channel that is nearly dead has weights of a tiny scale, at which its bias, which is
-//! not tiny, would not fit.
+//! not tiny, would not fit; one without weights may have any scale, at which its bias, which is all that is left of it,
+//! would be rounded away.
 
 use super::layers::{Bias, Layer, Layout, layers_where};
 use crate::CompressError;
@@ -9,21 +10,21 @@ use secateur_model::quant::MAX_BIAS;
 use secateur_model::{Constant, Graph, Op, Scale, Values, Weight};
 
 /// Widens the scales of integer weights with which the bias of a channel would not fit, and rounds the
-/// channel's codes to them: that changes a product by less than a millionth of the bias.
-/// Gives how many channels were changed.
+/// channel's codes to them: that changes a product by less than a millionth of the bias. Channels without
+/// weights get a scale that suits their bias. Gives how many channels were changed.
 ///
 /// # Errors
 /// Codes that make no weight.
 pub fn make_room_for_biases(graph: &mut Graph) -> Result<usize, CompressError> {
     let mut changed = 0;
     for layer in layers_where(graph, |values| matches!(values, Values::Int { .. })) {
-        let Some(least) = least_scales(graph, &layer) else {
+        let Some(biases) = biases_in_input_steps(graph, &layer) else {
             continue;
         };
         let Some(weight) = graph.weight(&layer.weight) else {
             continue;
         };
-        if let Some((weight, channels)) = widened(weight, &layer, &least)? {
+        if let Some((weight, channels)) = fitted(weight, &layer, &biases)? {
             changed += channels;
             let name = layer.weight.clone();
             graph.constants.insert(name, Constant::Weight(weight));
@@ -32,10 +33,8 @@ pub fn make_room_for_biases(graph: &mut Graph) -> Result<usize, CompressError> {
     Ok(changed)
 }
 
-/// The least scale of each channel with which its bias fits, where the layer reads codes.
-fn least_scales(graph: &Graph, layer: &Layer) -> Option<Vec<f32>> {
-    /// So that no rounding of the quotient takes it back.
-    const MARGIN: f32 = 1.01;
+/// The magnitude of each bias in steps of the input, where the layer reads codes.
+fn biases_in_input_steps(graph: &Graph, layer: &Layer) -> Option<Vec<f32>> {
     let Bias::Constant(name) = &layer.bias else {
         return None;
     };
@@ -51,40 +50,60 @@ fn least_scales(graph: &Graph, layer: &Layer) -> Option<Vec<f32>> {
     };
     let bias = graph.constants.get(name)?.to_tensor();
     let bias = bias.as_f32().ok()?.iter();
-    Some(bias.map(|b| MARGIN * b.abs() / MAX_BIAS / scale).collect())
+    Some(bias.map(|b| b.abs() / scale).collect())
 }
 
-/// The weight with wider scales, and of how many channels; none where all are wide enough.
-fn widened(
+/// The weight with other scales, and of how many channels; none where all suit their biases.
+fn fitted(
     weight: &Weight,
     layer: &Layer,
-    least: &[f32],
+    biases: &[f32],
 ) -> Result<Option<(Weight, usize)>, CompressError> {
+    /// So that no rounding of the quotient takes it back.
+    const MARGIN: f32 = 1.01;
+    /// Steps of a bias that is alone.
+    const STEPS: f32 = (1 << 16) as f32;
     let Values::Int { bits, codes, scale } = weight.values() else {
         return Ok(None);
     };
     let (Scale::PerChannel(scales) | Scale::PerColumn(scales)) = scale else {
         return Ok(None);
     };
-    let wider: Vec<f32> = scales.iter().zip(least).map(|(s, l)| s.max(*l)).collect();
-    let channels = wider.iter().zip(scales).filter(|(w, s)| w > s).count();
-    if channels == 0 || wider.len() != scales.len() {
+    if biases.len() != scales.len() {
         return Ok(None);
     }
     let channel = |position: usize| match layer.layout {
         Layout::Columns => position % layer.outputs,
         Layout::Rows | Layout::Conv { .. } => position / layer.depth,
     };
+    let mut alone = vec![true; scales.len()];
+    for (position, _) in weight
+        .positions()
+        .zip(codes)
+        .filter(|(_, code)| **code != 0)
+    {
+        alone[channel(position)] = false;
+    }
+    let channels = scales.iter().zip(biases).zip(alone);
+    let other = channels.map(|((&scale, bias), alone)| match alone {
+        true if *bias > 0.0 => bias / STEPS,
+        _ => scale.max(MARGIN * bias / MAX_BIAS),
+    });
+    let other: Vec<f32> = other.collect();
+    let channels = other.iter().zip(scales).filter(|(o, s)| o != s).count();
+    if channels == 0 {
+        return Ok(None);
+    }
     let codes = weight.positions().zip(codes).map(|(position, &code)| {
         let channel = channel(position);
-        (f32::from(code) * (scales[channel] / wider[channel])).round_ties_even() as i16
+        (f32::from(code) * (scales[channel] / other[channel])).round_ties_even() as i16
     });
     let values = Values::Int {
         bits: *bits,
         codes: codes.collect(),
         scale: match scale {
-            Scale::PerColumn(_) => Scale::PerColumn(wider),
-            _ => Scale::PerChannel(wider),
+            Scale::PerColumn(_) => Scale::PerColumn(other),
+            _ => Scale::PerChannel(other),
         },
     };
     let (shape, support) = (weight.shape().clone(), weight.support().clone());
@@ -142,5 +161,38 @@ mod tests {
             assert!((a - b).abs() <= 1e-7, "{a} {b}");
         }
         assert_eq!(make_room_for_biases(&mut net).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_bias_without_weights_is_not_rounded_away() {
+        let (rows, depth) = (2, 3);
+        let layer = Layer {
+            outputs: rows,
+            depth,
+            ..layers_where(
+                &zoo::build("lenet-300-100", [1, 8, 8], 10, 3).unwrap(),
+                |_| true,
+            )
+            .remove(0)
+        };
+        let values = Values::Int {
+            bits: 8,
+            codes: vec![5, 0, -3, 0, 0, 0],
+            scale: Scale::PerChannel(vec![0.5, 700.0]),
+        };
+        let weight = Weight::new(Shape::new(&[rows, depth]).unwrap(), Support::All, values);
+        let weight = weight.unwrap();
+        let (fitted, channels) = fitted(&weight, &layer, &[20.0, 20.0]).unwrap().unwrap();
+        assert_eq!(channels, 1);
+        assert_eq!(fitted.to_f32(), weight.to_f32());
+        let Values::Int {
+            scale: Scale::PerChannel(scales),
+            ..
+        } = fitted.values()
+        else {
+            panic!("integers stay integers");
+        };
+        assert_eq!(scales[0], 0.5);
+        assert_eq!((20.0 / scales[1]).round(), 65_536.0);
     }
 }
