@@ -165,25 +165,20 @@ mod tests {
 
     #[test]
     fn a_bias_without_weights_is_not_rounded_away() {
-        let (rows, depth) = (2, 3);
-        let layer = Layer {
-            outputs: rows,
-            depth,
-            ..layers_where(
-                &zoo::build("lenet-300-100", [1, 8, 8], 10, 3).unwrap(),
-                |_| true,
-            )
-            .remove(0)
-        };
+        let net = zoo::build("lenet-300-100", [1, 8, 8], 10, 3).unwrap();
+        let layer = layers_where(&net, |_| true).remove(0);
+        let (rows, columns) = (layer.outputs, layer.depth);
+        let mut codes = vec![0; rows * columns];
+        codes[0] = 5;
         let values = Values::Int {
             bits: 8,
-            codes: vec![5, 0, -3, 0, 0, 0],
-            scale: Scale::PerChannel(vec![0.5, 700.0]),
+            codes,
+            scale: Scale::PerChannel((0..rows).map(|r| [0.5, 700.0][r.min(1)]).collect()),
         };
-        let weight = Weight::new(Shape::new(&[rows, depth]).unwrap(), Support::All, values);
+        let weight = Weight::new(Shape::new(&[rows, columns]).unwrap(), Support::All, values);
         let weight = weight.unwrap();
-        let (fitted, channels) = fitted(&weight, &layer, &[20.0, 20.0]).unwrap().unwrap();
-        assert_eq!(channels, 1);
+        let (fitted, channels) = fitted(&weight, &layer, &vec![20.0; rows]).unwrap().unwrap();
+        assert_eq!(channels, rows - 1);
         assert_eq!(fitted.to_f32(), weight.to_f32());
         let Values::Int {
             scale: Scale::PerChannel(scales),
