@@ -76,31 +76,31 @@ fn fitted(
         Layout::Columns => position % layer.outputs,
         Layout::Rows | Layout::Conv { .. } => position / layer.depth,
     };
+    let wide = scales.iter().zip(biases);
+    let wide: Vec<f32> = wide
+        .map(|(scale, bias)| scale.max(MARGIN * bias / MAX_BIAS))
+        .collect();
     let mut alone = vec![true; scales.len()];
-    for (position, _) in weight
-        .positions()
-        .zip(codes)
-        .filter(|(_, code)| **code != 0)
-    {
-        alone[channel(position)] = false;
-    }
-    let channels = scales.iter().zip(biases).zip(alone);
-    let other = channels.map(|((&scale, bias), alone)| match alone {
+    let codes = weight.positions().zip(codes).map(|(position, &code)| {
+        let channel = channel(position);
+        let code = (f32::from(code) * (scales[channel] / wide[channel])).round_ties_even() as i16;
+        alone[channel] &= code == 0;
+        code
+    });
+    let codes: Vec<i16> = codes.collect();
+    let other = wide.iter().zip(biases).zip(alone);
+    let other = other.map(|((&wide, bias), alone)| match alone {
         true if *bias > 0.0 => bias / STEPS,
-        _ => scale.max(MARGIN * bias / MAX_BIAS),
+        _ => wide,
     });
     let other: Vec<f32> = other.collect();
     let channels = other.iter().zip(scales).filter(|(o, s)| o != s).count();
     if channels == 0 {
         return Ok(None);
     }
-    let codes = weight.positions().zip(codes).map(|(position, &code)| {
-        let channel = channel(position);
-        (f32::from(code) * (scales[channel] / other[channel])).round_ties_even() as i16
-    });
     let values = Values::Int {
         bits: *bits,
-        codes: codes.collect(),
+        codes,
         scale: match scale {
             Scale::PerColumn(_) => Scale::PerColumn(other),
             _ => Scale::PerChannel(other),
