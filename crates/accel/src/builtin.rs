@@ -1,6 +1,7 @@
-//! Files that come with the program.
+//! Files that come with the program, and those of the same kinds.
 
 use crate::AccelError;
+use serde::de::DeserializeOwned;
 
 /// A file's name and its text.
 pub(crate) type Builtin = (&'static str, &'static str);
@@ -26,4 +27,22 @@ pub(crate) fn text(files: &[Builtin], name: &str) -> Result<&'static str, AccelE
             name: name.into(),
             reason: format!("none of {}", names().join(", ")),
         })
+}
+
+/// What a file's text says, if it can be; `place` is what errors call it.
+///
+/// # Errors
+/// Text of another kind, whatever the check refuses.
+pub(crate) fn parse<T: DeserializeOwned>(
+    text: &str,
+    place: &str,
+    check: impl FnOnce(&T) -> Result<(), AccelError>,
+) -> Result<T, AccelError> {
+    let wrong = |reason: String| AccelError::File {
+        name: place.into(),
+        reason,
+    };
+    let found = toml::from_str(text).map_err(|e| wrong(e.to_string()))?;
+    check(&found).map_err(|e| wrong(e.to_string()))?;
+    Ok(found)
 }

@@ -129,13 +129,7 @@ impl Machine {
     /// # Errors
     /// Text that is no machine, a machine that cannot be built.
     pub fn from_toml(text: &str, place: &str) -> Result<Self, AccelError> {
-        let wrong = |reason: String| AccelError::File {
-            name: place.into(),
-            reason,
-        };
-        let machine: Self = toml::from_str(text).map_err(|e| wrong(e.to_string()))?;
-        machine.check().map_err(|e| wrong(e.to_string()))?;
-        Ok(machine)
+        builtin::parse(text, place, Self::check)
     }
 
     /// Cells that multiply.

@@ -170,13 +170,7 @@ impl Nest {
     /// Text that is no nest, loops that do not make up the layer, more parts than there are, a memory that does not hold
     /// its part.
     pub fn from_toml(text: &str, place: &str) -> Result<Self, AccelError> {
-        let wrong = |reason: String| AccelError::File {
-            name: place.into(),
-            reason,
-        };
-        let nest: Self = toml::from_str(text).map_err(|e| wrong(e.to_string()))?;
-        nest.cost().map_err(|e| wrong(e.to_string()))?;
-        Ok(nest)
+        builtin::parse(text, place, |nest: &Self| nest.cost().map(drop))
     }
 
     /// The same with loops in an order that takes less energy, if there is one: the loops of one level after the other are
