@@ -3,6 +3,7 @@ first output, share of equal answers (the place of the largest number; above 0.5
 not, where there is one number).
 
     python beside.py dense.onnx samples.npy|npz small.onnx ...
+    python beside.py --lines dense.onnx samples.npy small.onnx ...  a recogniser's: lines that are read alike
     python beside.py --static dense.onnx calibration out.onnx     ONNX Runtime's own quantization
 """
 
@@ -10,6 +11,8 @@ import os
 import sys
 
 import numpy as np
+import onnx
+import onnx.version_converter
 import onnxruntime
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -48,6 +51,32 @@ def compare(dense, data, others):
         )
 
 
+def read(places):
+    """The text of a line, as numbers of characters: the likeliest of each place, without repeats and blanks (0)."""
+    best = places.argmax(-1)
+    return [int(c) for c, before in zip(best, [0, *best]) if c not in (0, before)]
+
+
+def edits(a, b):
+    """Characters to change, add or leave out (Levenshtein 1966)."""
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        corner, row[0] = row[0], i
+        for j, y in enumerate(b, 1):
+            corner, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, corner + (x != y))
+    return row[-1]
+
+
+def lines(dense, data, others):
+    reference = [read(y[0]) for y in run(dense, data)]
+    for path in others:
+        differ = [edits(read(y[0]), line) for y, line in zip(run(path, data), reference)]
+        print(
+            f"{path}: {differ.count(0)} of {len(differ)} lines as {dense}'s, "
+            f"{sum(differ)} of {sum(map(len, reference))} characters differ"
+        )
+
+
 class Reader(CalibrationDataReader):
     def __init__(self, data):
         self.data = iter(data)
@@ -58,7 +87,11 @@ class Reader(CalibrationDataReader):
 
 def static(dense, data, out, count=60):
     prepared = out + ".prepared"
-    quant_pre_process(dense, prepared, skip_symbolic_shape=True)
+    network = onnx.load(dense)
+    if network.opset_import[0].version < 13:  # which has no scales for channels
+        network = onnx.version_converter.convert_version(network, 13)
+    onnx.save(network, prepared)
+    quant_pre_process(prepared, prepared, skip_symbolic_shape=True)
     session = onnxruntime.InferenceSession(prepared, providers=["CPUExecutionProvider"])
     some = samples(data, names(session))[:count]
     quantize_static(
@@ -71,5 +104,7 @@ def static(dense, data, out, count=60):
 if __name__ == "__main__":
     if sys.argv[1] == "--static":
         static(*sys.argv[2:5])
+    elif sys.argv[1] == "--lines":
+        lines(sys.argv[2], sys.argv[3], sys.argv[4:])
     else:
         compare(sys.argv[1], sys.argv[2], sys.argv[3:])

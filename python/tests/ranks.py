@@ -3,6 +3,7 @@
 Usage: ranks.py RECIPE FOLDER
 """
 
+import copy
 import hashlib
 import json
 import sys
@@ -29,10 +30,12 @@ def network() -> Any:
     )
 
 
-def train(model: Any, steps: int, momentum: float, compression: Any = None) -> None:
+def train(
+    model: Any, steps: int, momentum: float, compression: Any = None, first: int = 0
+) -> None:
     images, labels = map(torch.from_numpy, corners(2000, 10 + dist.get_rank()))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=momentum)
-    for step in range(steps):
+    for step in range(first, first + steps):
         batch = torch.arange(32) + 32 * (step % 60)
         loss = torch.nn.functional.cross_entropy(model(images[batch]), labels[batch])
         optimizer.zero_grad()
@@ -46,6 +49,24 @@ def error_percent(model: Any) -> float:
     images, labels = map(torch.from_numpy, corners(400, 2))
     with torch.no_grad():
         return 100.0 * float((model.eval()(images).argmax(1) != labels).float().mean())
+
+
+def by_few_gradients(interrupted: bool) -> str:
+    """What 120 steps give; interrupted, the last 60 by another hook, from a checkpoint."""
+    parts, held = (60, 60) if interrupted else (120,), None
+    model, first = network(), 0
+    for steps in parts:
+        ddp = DistributedDataParallel(model)
+        gradients = GradientCompression(steps_per_epoch=20)
+        if held is not None:
+            gradients.load_state_dict(held, model)
+        ddp.register_comm_hook(gradients, GradientCompression.hook)
+        train(ddp, steps, 0.0, first=first)
+        held, first = copy.deepcopy(gradients.state_dict(model)), first + steps
+        after = network()
+        after.load_state_dict(model.state_dict())
+        model = after
+    return digest(model.parameters())
 
 
 def digest(tensors: Any) -> str:
@@ -80,6 +101,8 @@ def main() -> None:
     result["bytes_sent_after_warm_up"] = gradients.bytes_sent - sent
     result["bytes_dense"] = gradients.bytes_dense - dense
     result["by_few_gradients"] = digest(model.parameters())
+
+    result["whole"], result["interrupted"] = by_few_gradients(False), by_few_gradients(True)
 
     (folder / f"rank{dist.get_rank()}.json").write_text(json.dumps(result))
     dist.destroy_process_group()

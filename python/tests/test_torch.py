@@ -194,6 +194,8 @@ def test_ranks_agree_and_send_little(tmp_path: Path) -> None:
     # The other half: gradients. One in a thousand is sent, with its place.
     assert first["bytes_dense"] >= 100 * first["bytes_sent_after_warm_up"]
     assert first["error_percent_by_few_gradients"] < 5
+    # What is held back goes on from a checkpoint.
+    assert first["whole"] == first["interrupted"] == second["interrupted"]
 
 
 def test_a_loader_is_data(dense: Path) -> None:

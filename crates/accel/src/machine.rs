@@ -76,6 +76,10 @@ pub struct Memory {
     /// What the two are.
     #[serde(default)]
     pub buffers: Buffers,
+    /// Whether steps may be worked on together, band by band, so that what flows between them never leaves the chip
+    /// (fused layers: Alwani et al., MICRO 2016): a sparse array with two scratchpads.
+    #[serde(default)]
+    pub fuses_layers: bool,
 }
 
 /// How what lies between the array and memory beyond the chip is used.
@@ -193,6 +197,14 @@ impl Machine {
             }
         }
         let buffers = self.memory.as_ref().map(|m| m.buffers);
+        let fuses = self.memory.as_ref().is_some_and(|m| m.fuses_layers);
+        if fuses && !matches!(self.array, Array::Sparse(_)) {
+            return Err(AccelError::Machine {
+                setting: "fuses_layers",
+                needed: "false, but for a sparse array".into(),
+                found: "true".into(),
+            });
+        }
         match &self.array {
             Array::Sparse(_) if buffers == Some(Buffers::Shared) => Err(AccelError::Machine {
                 setting: "buffers",

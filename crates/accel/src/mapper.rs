@@ -22,6 +22,10 @@ pub struct Extents {
     pub halo: u64,
     /// Blocks that their scratchpad holds at a time.
     pub held_blocks: u64,
+    /// Of steps that are worked on together: what flows between them, of which a band is on the chip.
+    pub between: u64,
+    /// Of what they give, what has to be there beside a band: steps run ahead of those that read several of their rows.
+    pub ahead: u64,
 }
 
 /// What stays while the rest passes by.
@@ -106,13 +110,13 @@ impl Extents {
             true => self.outputs,
             false => band(self.outputs, 0),
         };
-        inputs + outputs
+        inputs + outputs + self.between.div_ceil(bands) + self.ahead
     }
 
     /// The mapping with the fewest bytes from beyond the chip of those that hold so much on it; `None` where none fits.
     pub fn map(&self, held: Held, free_bytes: u64) -> Option<Mapping> {
-        let most = match held {
-            Held::Both => 1,
+        let most = match (held, self.between) {
+            (Held::Both, 0) => 1,
             _ => self.rows.max(1),
         };
         // The fewest bands that fit: more only add halos and passes over weights.
@@ -126,9 +130,13 @@ impl Extents {
             weights_held: self.blocks.len() as u64 <= self.held_blocks,
             activation_bytes: self.activation_bytes(held, bands),
         };
-        let orders = [Order::WeightsStay, Order::PixelsStay].map(mapping);
+        // Steps that are worked on together are so band by band.
+        let orders = match self.between {
+            0 => &[Order::WeightsStay, Order::PixelsStay][..],
+            _ => &[Order::PixelsStay],
+        };
         let total = |m: &Mapping| m.weights(self) + m.inputs(self);
-        orders.into_iter().min_by_key(total)
+        orders.iter().copied().map(mapping).min_by_key(total)
     }
 
     /// Parts one scratchpad among weights and what passes by: blocks are joined, as many as make the fewest bytes from
@@ -197,6 +205,7 @@ mod tests {
             rows: 10,
             halo: 20,
             held_blocks: 1,
+            ..Extents::default()
         }
     }
 
@@ -241,14 +250,32 @@ mod tests {
     }
 
     #[test]
+    fn of_what_flows_between_steps_a_band_is_there() {
+        let together = Extents {
+            held_blocks: 3,
+            between: 5000,
+            ahead: 100,
+            ..layer()
+        };
+        // Five bands: 1000 + 100 between, 420 of inputs, 800 of outputs.
+        let mapping = together.map(Held::Neither, 2320).unwrap();
+        assert_eq!((mapping.order, mapping.bands), (Order::PixelsStay, 5));
+        let moved = (mapping.weights(&together), mapping.inputs(&together));
+        assert_eq!(moved, (800, 1000));
+        // Inputs and outputs may be there whole all the same.
+        let both = together.map(Held::Both, 4100).unwrap();
+        assert_eq!((both.bands, both.inputs(&together)), (5, 0));
+    }
+
+    #[test]
     fn a_shared_scratchpad_is_parted_for_the_fewest_bytes() {
         let layer = Extents {
             blocks: vec![100; 8],
             inputs: 1000,
             outputs: 10,
             rows: 10,
-            halo: 0,
             held_blocks: 2,
+            ..Extents::default()
         };
         let parted = |bytes| {
             let (extents, mapping) = layer.part(bytes).unwrap();

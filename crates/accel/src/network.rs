@@ -2,6 +2,7 @@
 
 mod cache;
 mod causes;
+mod fusion;
 mod placement;
 mod residency;
 mod step;
@@ -95,6 +96,8 @@ pub struct LayerCost {
     pub tiling: Option<Tiling>,
     /// How it goes through the scratchpads; `None` where there are none.
     pub mapping: Option<Mapping>,
+    /// Steps that are worked on together, band by band, with this one among them.
+    pub together: usize,
     /// Where cycles went, the groups' together, on a sparse array.
     pub groups: Option<GroupCycles>,
     /// Where cycles went, on a systolic array.
@@ -169,17 +172,17 @@ impl<'a> Evaluated<'a> {
         let steps = step::of_network(machine, self.draft, &self.values, spans)?;
         let runs: Vec<(LayerCost, Option<Need>)> =
             steps.iter().map(Step::run).collect::<Result<_, _>>()?;
-        let needs: Vec<Need> = runs.iter().filter_map(|(_, need)| need.clone()).collect();
+        let (mut layers, needs): (Vec<LayerCost>, Vec<Option<Need>>) = runs.into_iter().unzip();
         let mut placement = Placement::new(machine, &needs);
         let mut timeline = Timeline::new(machine, recording);
-        let mut layers = Vec::with_capacity(steps.len());
-        for (index, (step, (mut cost, need))) in steps.iter().zip(runs).enumerate() {
-            timeline.begin(index);
-            if let Some(need) = need {
-                placement.place(&need, &mut timeline, &mut cost)?;
-                cost.energy = step.energy(&cost);
+        let mut next = 0;
+        while next < steps.len() {
+            next += placement.place(&needs, next, &mut timeline, &mut layers)?;
+        }
+        for (step, cost) in steps.iter().zip(&mut layers) {
+            if cost.kind != Kind::Host {
+                cost.energy = step.energy(cost);
             }
-            layers.push(cost);
         }
         let of_layers: u64 = layers.iter().map(|l| l.cycles + l.dram_wait_cycles).sum();
         let answer_cycles = (timeline.finish().ceil() as u64).saturating_sub(of_layers);

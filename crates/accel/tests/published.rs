@@ -42,6 +42,7 @@ impl Conv {
             rows: self.extent as u64,
             halo: (row * self.kernel.saturating_sub(self.stride)) as u64,
             held_blocks: 2,
+            ..Extents::default()
         }
     }
 }

@@ -42,6 +42,7 @@ const MEMORY: Memory = Memory {
     dram_bytes_a_cycle: 8.0,
     vector_elements_a_cycle: 8.0,
     buffers: Buffers::Parted,
+    fuses_layers: false,
 };
 
 /// Runs every layer of a network that the array takes: what the simulator and the hardware count must be equal, sums and codes too.

@@ -85,6 +85,7 @@ impl Cache {
 mod tests {
     use super::*;
     use crate::mapper::Extents;
+    use crate::sparse::GroupCycles;
 
     fn step(reads: &[(Value, u64)], gives: Value, outputs: u64, blocks: &[u64]) -> Need {
         Need {
@@ -93,12 +94,14 @@ mod tests {
                 inputs: reads.iter().map(|r| r.1).sum(),
                 outputs,
                 rows: 1,
-                halo: 0,
                 held_blocks: 2,
+                ..Extents::default()
             },
             reads: reads.to_vec(),
             gives: vec![(gives, outputs)],
             leaves: false,
+            tile_rows: 1,
+            edges: GroupCycles::default(),
         }
     }
 

@@ -2,17 +2,18 @@
 
 use super::LayerCost;
 use super::cache::Cache;
+use super::fusion::Chain;
 use super::residency::{Need, Placed, Residency, Value};
 use super::timeline::{Timeline, Traffic};
-use crate::{AccelError, Buffers, Machine, Memory};
+use crate::{AccelError, Array, Buffers, Machine, Memory};
 use std::collections::BTreeSet;
 
 /// The memories of a machine while the steps go by.
 pub(super) struct Placement<'a> {
     memory: Option<&'a Memory>,
+    /// Groups of a sparse array.
+    groups: u64,
     buffers: State,
-    /// Index of the next step.
-    index: usize,
     /// Values that come from a host or from outside and have not been read yet.
     foreign: BTreeSet<Value>,
 }
@@ -24,75 +25,97 @@ enum State {
 }
 
 impl<'a> Placement<'a> {
-    pub fn new(machine: &'a Machine, needs: &[Need]) -> Self {
+    pub fn new(machine: &'a Machine, needs: &[Option<Need>]) -> Self {
         let memory = machine.memory.as_ref();
         let capacity = memory.map_or(0, |m| m.activation_bytes as u64);
         let both = memory.map_or(0, |m| (m.activation_bytes + m.weight_bytes) as u64);
-        let given = needs.iter().flat_map(|need| &need.gives);
+        let given = needs.iter().flatten().flat_map(|need| &need.gives);
         let given: BTreeSet<Value> = given.map(|(value, _)| *value).collect();
-        let read = needs.iter().flat_map(|need| &need.reads);
+        let read = needs.iter().flatten().flat_map(|need| &need.reads);
         let foreign = read.map(|(value, _)| *value);
         Self {
             memory,
+            groups: match &machine.array {
+                Array::Sparse(array) => array.groups as u64,
+                _ => 0,
+            },
             buffers: match memory.map(|m| m.buffers).unwrap_or_default() {
                 Buffers::Parted => State::Parted(Residency::new(capacity, needs)),
                 Buffers::Shared => State::Shared,
                 Buffers::Cache => State::Cache(Cache::new(both)),
             },
-            index: 0,
             foreign: foreign.filter(|value| !given.contains(value)).collect(),
         }
     }
 
-    /// Places the next step, lets its bytes move and tells both in its cost.
+    /// Places the next step, and those that are worked on together with it, lets their bytes move and tells both in their
+    /// costs. Gives how many steps they are.
     pub fn place(
         &mut self,
-        need: &Need,
+        needs: &[Option<Need>],
+        next: usize,
         timeline: &mut Timeline,
-        cost: &mut LayerCost,
-    ) -> Result<(), AccelError> {
-        let Some(memory) = self.memory else {
-            timeline.block(&Traffic::default(), cost.cycles as f64);
-            return Ok(());
+        costs: &mut [LayerCost],
+    ) -> Result<usize, AccelError> {
+        let Some(need) = &needs[next] else {
+            return Ok(1);
         };
-        let extents = &need.extents;
+        let Some(memory) = self.memory else {
+            timeline.begin(next);
+            timeline.block(&Traffic::default(), costs[next].cycles as f64);
+            return Ok(1);
+        };
+        let mut chain = Chain::alone(next, need);
         let (traffic, mapping) = match &mut self.buffers {
             State::Cache(cache) => (cache.step(need), None),
             State::Parted(residency) => {
-                let placed = residency.place(self.index, need);
+                if memory.fuses_layers
+                    && let Some(longer) = Chain::best(residency, needs, next, memory)
+                {
+                    chain = longer;
+                }
+                let placed = residency.place(&chain.steps, &chain.need);
                 let placed =
-                    placed.ok_or_else(|| too_large(need, cost, memory.activation_bytes))?;
-                (placed.traffic(extents), Some(placed.mapping))
+                    placed.ok_or_else(|| too_large(need, &costs[next], memory.activation_bytes))?;
+                let mapping = placed.mapping;
+                chain.wait_at_bands(needs, costs, mapping.bands, self.groups);
+                let shares = chain.shares(costs);
+                (placed.traffic(&chain.need.extents, &shares), Some(mapping))
             }
             State::Shared => {
                 let both = (memory.activation_bytes + memory.weight_bytes) as u64;
-                let (extents, mapping) = extents
+                let (extents, mapping) = need
+                    .extents
                     .part(both)
-                    .ok_or_else(|| shared_too_small(need, cost, both))?;
-                (Placed::passing(mapping).traffic(&extents), Some(mapping))
+                    .ok_or_else(|| shared_too_small(need, &costs[next], both))?;
+                chain.step_of_block = vec![next; extents.blocks.len().max(1)];
+                let shares = vec![1; chain.step_of_block.len()];
+                (
+                    Placed::passing(mapping).traffic(&extents, &shares),
+                    Some(mapping),
+                )
             }
         };
-        self.index += 1;
-        let share = cost.cycles as f64 / traffic.len().max(1) as f64;
-        let waited: f64 = traffic.iter().map(|t| timeline.block(t, share)).sum();
-        cost.dram_wait_cycles = waited.round() as u64;
-        cost.mapping = mapping;
-        let fetched: u64 = traffic.iter().map(|t| t.inputs).sum();
-        let weights: u64 = traffic.iter().map(|t| t.weights).sum();
-        cost.moved.dram_read_bytes += fetched + weights;
-        let left: u64 = traffic.iter().map(|t| t.outputs).sum();
-        cost.moved.dram_written_bytes += left;
-        cost.moved.activations_read_bytes += left;
-        cost.moved.activations_written_bytes += fetched;
-        cost.moved.weights_written_bytes += weights;
-        let foreign = need
-            .reads
-            .iter()
-            .filter(|(value, _)| self.foreign.remove(value));
-        let foreign: u64 = foreign.map(|(_, bytes)| bytes).sum();
-        let leaving = if need.leaves { extents.outputs } else { 0 };
-        cost.dram_least_bytes = extents.weights() + foreign + leaving;
-        Ok(())
+        chain.pass(&traffic, timeline, costs);
+        let resting = mapping.is_some_and(|m| m.weights_held && m.passes() > 1);
+        if resting && 2 * chain.need.extents.weights() > memory.weight_bytes as u64 {
+            timeline.free_weights();
+        }
+        for step in chain.steps.clone() {
+            let (Some(need), cost) = (&needs[step], &mut costs[step]) else {
+                continue;
+            };
+            cost.mapping = mapping;
+            cost.together = chain.steps.len();
+            let foreign = need
+                .reads
+                .iter()
+                .filter(|(value, _)| self.foreign.remove(value));
+            let foreign: u64 = foreign.map(|(_, bytes)| bytes).sum();
+            let leaving = if need.leaves { need.extents.outputs } else { 0 };
+            cost.dram_least_bytes = need.extents.weights() + foreign + leaving;
+        }
+        Ok(chain.steps.len())
     }
 }
 

@@ -2,12 +2,14 @@
 
 use super::timeline::Traffic;
 use crate::mapper::{Extents, Held, Mapping};
+use crate::sparse::GroupCycles;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 /// A value that flows between steps.
 pub(super) type Value = usize;
 
-/// What a step reads and gives.
+/// What a step, or steps that are worked on together, reads and gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Need {
     pub extents: Extents,
@@ -17,14 +19,20 @@ pub(super) struct Need {
     pub gives: Vec<(Value, u64)>,
     /// Whether what it gives has to be beyond the chip: an answer, or a host reads it.
     pub leaves: bool,
+    /// Rows of outputs that are worked on side by side.
+    pub tile_rows: u64,
+    /// What each group of a sparse array waits at its beginning and end.
+    pub edges: GroupCycles,
 }
 
 /// The scratchpad for activations while the steps go by.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Residency {
     capacity: u64,
     /// Steps that read each value, the next one first.
     uses: BTreeMap<Value, BTreeSet<usize>>,
+    /// Bytes of the values that are read.
+    bytes: BTreeMap<Value, u64>,
     /// Bytes of the values on the chip.
     on_chip: BTreeMap<Value, u64>,
     /// Values that are beyond the chip.
@@ -51,27 +59,31 @@ struct Way {
 }
 
 impl Residency {
-    /// That of steps on a scratchpad of so many bytes.
-    pub fn new(capacity: u64, needs: &[Need]) -> Self {
+    /// That of steps on a scratchpad of so many bytes; a host's need nothing of it.
+    pub fn new(capacity: u64, needs: &[Option<Need>]) -> Self {
         let mut uses: BTreeMap<Value, BTreeSet<usize>> = BTreeMap::new();
+        let mut bytes = BTreeMap::new();
         for (index, need) in needs.iter().enumerate() {
-            for (value, _) in &need.reads {
+            for (value, size) in need.iter().flat_map(|need| &need.reads) {
                 uses.entry(*value).or_default().insert(index);
+                bytes.insert(*value, *size);
             }
         }
-        let given = needs.iter().flat_map(|need| &need.gives);
+        let given = needs.iter().flatten().flat_map(|need| &need.gives);
         let given: BTreeSet<Value> = given.map(|(value, _)| *value).collect();
         let beyond = uses.keys().filter(|value| !given.contains(value));
         Self {
             capacity,
             beyond: beyond.copied().collect(),
             uses,
+            bytes,
             on_chip: BTreeMap::new(),
         }
     }
 
-    /// Places a step, the one behind those before; `None` where its bands do not fit.
-    pub fn place(&mut self, index: usize, need: &Need) -> Option<Placed> {
+    /// Places steps, those behind the ones before: one, or several that are worked on together and need this. `None` where
+    /// their bands do not fit.
+    pub fn place(&mut self, steps: &Range<usize>, need: &Need) -> Option<Placed> {
         // Either everything else makes room for few bands, or bands are as small as what is left beside it.
         let is_read = |value: &Value| need.reads.iter().any(|(read, _)| read == value);
         let others = self.on_chip.iter().filter(|(value, _)| !is_read(value));
@@ -80,20 +92,18 @@ impl Residency {
         let ways = Held::ALL
             .into_iter()
             .flat_map(|held| rooms.map(|room| (held, room)));
-        let ways = ways.filter_map(|(held, room)| self.way(index, need, held, room));
+        let ways = ways.filter_map(|(held, room)| self.way(steps, need, held, room));
         let best = ways.min_by_key(|way| way.cost)?;
         for value in &best.evicted {
             self.on_chip.remove(value);
             self.beyond.insert(*value);
         }
         let held = best.placed.mapping.held;
-        for (value, bytes) in &need.reads {
-            if held.inputs() {
-                self.on_chip.insert(*value, *bytes);
-            }
-            if let Some(uses) = self.uses.get_mut(value) {
-                uses.remove(&index);
-            }
+        if held.inputs() {
+            self.on_chip.extend(need.reads.iter().copied());
+        }
+        for uses in self.uses.values_mut() {
+            uses.retain(|step| !steps.contains(step));
         }
         if held.outputs() {
             self.on_chip.extend(need.gives.iter().copied());
@@ -108,8 +118,17 @@ impl Residency {
         Some(best.placed)
     }
 
-    /// A way to run a step that holds so much of it, in so much room.
-    fn way(&self, index: usize, need: &Need, held: Held, room: u64) -> Option<Way> {
+    /// Bytes that have to come from beyond the chip sooner or later, from a step on.
+    pub fn to_come(&self, from: usize) -> u64 {
+        let absent = self
+            .uses
+            .keys()
+            .filter(|value| self.is_used(**value, from) && !self.on_chip.contains_key(value));
+        absent.filter_map(|value| self.bytes.get(value)).sum()
+    }
+
+    /// A way to run steps that holds so much of what they read and give, in so much room.
+    fn way(&self, steps: &Range<usize>, need: &Need, held: Held, room: u64) -> Option<Way> {
         let extents = &need.extents;
         let mapping = extents.map(held, room)?;
         let is_read = |value: &Value| need.reads.iter().any(|(read, _)| read == value);
@@ -125,7 +144,7 @@ impl Residency {
             .copied()
             .filter(|value| !is_read(value))
             .collect();
-        others.sort_by_key(|value| self.next_use(*value, index));
+        others.sort_by_key(|value| self.next_use(*value, steps.start));
         let bytes = |value: &Value| self.on_chip.get(value).copied().unwrap_or(0);
         let mut taken: u64 = mapping.activation_bytes + others.iter().map(bytes).sum::<u64>();
         while taken > self.capacity {
@@ -137,7 +156,7 @@ impl Residency {
         let written: u64 = written.map(bytes).sum();
         let to_come_back: u64 = evicted
             .iter()
-            .filter(|value| self.next_use(**value, index + 1).is_some())
+            .filter(|value| self.is_used(**value, steps.end))
             .map(bytes)
             .sum();
         let absent = need
@@ -145,8 +164,10 @@ impl Residency {
             .iter()
             .filter(|(value, _)| held.inputs() && !self.on_chip.contains_key(value));
         let loaded: u64 = absent.map(|(_, bytes)| bytes).sum();
-        let later = |(value, _): &(Value, u64)| self.next_use(*value, index + 1).is_some();
-        let read_later = need.gives.iter().any(later);
+        let read_later = need
+            .gives
+            .iter()
+            .any(|(value, _)| self.is_used(*value, steps.end));
         let leaves = need.leaves || (!held.outputs() && read_later);
         let out = extents.outputs;
         let comes_back = match read_later && !held.outputs() {
@@ -171,6 +192,11 @@ impl Residency {
     fn next_use(&self, value: Value, from: usize) -> Option<usize> {
         self.uses.get(&value)?.range(from..).next().copied()
     }
+
+    /// Whether a step from this one on reads a value.
+    pub fn is_used(&self, value: Value, from: usize) -> bool {
+        self.next_use(value, from).is_some()
+    }
 }
 
 impl Placed {
@@ -184,28 +210,46 @@ impl Placed {
         }
     }
 
-    /// What each piece of a step moves: a block of weights, for each band where these pass by within it.
-    pub fn traffic(&self, extents: &Extents) -> Vec<Traffic> {
+    /// Bytes from and to beyond the chip.
+    pub fn moved(&self, extents: &Extents) -> u64 {
+        let come = self.loaded + self.mapping.weights(extents) + self.mapping.inputs(extents);
+        come + self.evicted + self.leaving(extents)
+    }
+
+    fn leaving(&self, extents: &Extents) -> u64 {
+        if self.leaves { extents.outputs } else { 0 }
+    }
+
+    /// What each piece moves: a block of weights, for each band where these pass by within it. Blocks take shares of a
+    /// band's time, in which inputs come and outputs leave.
+    pub fn traffic(&self, extents: &Extents, shares: &[u64]) -> Vec<Traffic> {
         let mapping = &self.mapping;
-        let blocks = mapping.blocks;
-        let pieces = mapping.passes() * blocks;
         let inputs = mapping.inputs(extents);
-        let leaving = if self.leaves { extents.outputs } else { 0 };
+        let leaving = self.leaving(extents);
         // Blocks that stay come once.
         let comes = |pass: u64| !mapping.weights_held || pass == 0;
-        let share = |all: u64, piece: u64| all * (piece + 1) / pieces - all * piece / pieces;
-        (0..pieces)
-            .map(|piece| {
-                let (pass, block) = (piece / blocks, piece % blocks);
-                let weights = extents.blocks.get(block as usize).copied().unwrap_or(0);
-                let first = if piece == 0 { self.loaded } else { 0 };
-                Traffic {
+        let all = u128::from((mapping.passes() * shares.iter().sum::<u64>()).max(1));
+        let mut done = 0u128;
+        let mut pieces = Vec::new();
+        for pass in 0..mapping.passes() {
+            for (block, &share) in shares.iter().enumerate() {
+                let behind = done + u128::from(share);
+                let part = |bytes: u64| {
+                    let until = |at: u128| u128::from(bytes) * at / all;
+                    (until(behind) - until(done)) as u64
+                };
+                let first = pass == 0 && block == 0;
+                let once = |bytes: u64| if first { bytes } else { 0 };
+                let weights = extents.blocks.get(block).copied().unwrap_or(0);
+                pieces.push(Traffic {
                     weights: if comes(pass) { weights } else { 0 },
-                    inputs: first + share(inputs, piece),
-                    outputs: share(leaving, piece) + if piece == 0 { self.evicted } else { 0 },
-                }
-            })
-            .collect()
+                    inputs: once(self.loaded) + part(inputs),
+                    outputs: once(self.evicted) + part(leaving),
+                });
+                done = behind;
+            }
+        }
+        pieces
     }
 }
 
@@ -217,26 +261,30 @@ mod tests {
     fn needs(bytes: &[u64], steps: &[(&[Value], Value)]) -> Vec<Need> {
         let step = |(reads, gives): &(&[Value], Value)| Need {
             extents: Extents {
-                blocks: vec![],
                 inputs: reads.iter().map(|&v| bytes[v]).sum(),
                 outputs: bytes[*gives],
                 rows: 10,
-                halo: 0,
                 held_blocks: 2,
+                ..Extents::default()
             },
             reads: reads.iter().map(|&v| (v, bytes[v])).collect(),
             gives: vec![(*gives, bytes[*gives])],
             leaves: *gives == bytes.len() - 1,
+            tile_rows: 1,
+            edges: GroupCycles::default(),
         };
         steps.iter().map(step).collect()
     }
 
     /// What each step moves: from beyond the chip, and to it.
     fn moved(capacity: u64, needs: &[Need]) -> Vec<(u64, u64)> {
-        let mut residency = Residency::new(capacity, needs);
+        let all: Vec<_> = needs.iter().cloned().map(Some).collect();
+        let mut residency = Residency::new(capacity, &all);
         let each = needs.iter().enumerate().map(|(index, need)| {
-            let placed = residency.place(index, need).unwrap();
-            let traffic = placed.traffic(&need.extents);
+            let placed = residency.place(&(index..index + 1), need).unwrap();
+            let traffic = placed.traffic(&need.extents, &[1]);
+            let all = traffic.iter().map(Traffic::total).sum::<u64>();
+            assert_eq!(all, placed.moved(&need.extents));
             let read: u64 = traffic.iter().map(|t| t.weights + t.inputs).sum();
             (read, traffic.iter().map(|t| t.outputs).sum())
         });
@@ -279,7 +327,7 @@ mod tests {
     #[test]
     fn what_cannot_be_cut_smaller_is_told() {
         let needs = needs(&[1000, 1000], &[(&[0], 1)]);
-        let mut residency = Residency::new(399, &needs);
-        assert_eq!(residency.place(0, &needs[0]), None);
+        let mut residency = Residency::new(399, &[Some(needs[0].clone())]);
+        assert_eq!(residency.place(&(0..1), &needs[0]), None);
     }
 }

@@ -6,7 +6,7 @@ use crate::eie::{Columns, Eie};
 use crate::energy::{BytePrices, EnergyParts, Moved};
 use crate::machine::OUTPUT_BYTES;
 use crate::mapper::Extents;
-use crate::sparse::Activity;
+use crate::sparse::{Activity, GroupCycles};
 use crate::spatial::{self, Shape};
 use crate::systolic::Product;
 use crate::{AccelError, Array, Buffers, Image, Machine, Memory};
@@ -191,17 +191,23 @@ impl Step<'_> {
             energy: None,
             tiling: None,
             mapping: None,
+            together: 1,
             groups: None,
             folds: None,
             elements: None,
             exact: None,
             spans: Vec::new(),
         };
+        let mut edges = GroupCycles::default();
         let extents = match &self.work {
-            Work::Layer(layer, image) => Extents {
-                blocks: self.multiply(layer, image, &mut cost)?,
-                ..self.rows_of(image)
-            },
+            Work::Layer(layer, image) => {
+                let blocks;
+                (blocks, edges) = self.multiply(layer, image, &mut cost)?;
+                Extents {
+                    blocks,
+                    ..self.rows_of(image)
+                }
+            }
             Work::Vector(layer, x, columns, codebook) => {
                 self.multiply_vector(layer, x, columns, codebook, &mut cost)?;
                 self.rows_of_codes()
@@ -217,6 +223,8 @@ impl Step<'_> {
             reads: self.reads.clone(),
             gives: self.gives.clone(),
             leaves: self.to_host,
+            tile_rows: cost.tiling.map_or(1, |tiling| tiling.tile[0] as u64),
+            edges,
         };
         Ok((cost, Some(need)))
     }
@@ -254,15 +262,16 @@ impl Step<'_> {
         Some(EnergyParts::of(multiplies, mac_pj, &cost.moved, &prices))
     }
 
-    /// A layer on an array of ours or a dense one; gives the bytes of its blocks.
+    /// A layer on an array of ours or a dense one; gives the bytes of its blocks, and what a group waits at its edges.
     fn multiply(
         &self,
         layer: &IntegerLayer<'_>,
         image: &Image,
         cost: &mut LayerCost,
-    ) -> Result<Vec<u64>, AccelError> {
+    ) -> Result<(Vec<u64>, GroupCycles), AccelError> {
+        let nothing = (Vec::new(), GroupCycles::default());
         let Some(memory) = &self.machine.memory else {
-            return Ok(Vec::new());
+            return Ok(nothing);
         };
         let shape = Shape::of(layer, image);
         let dense = shape.macs();
@@ -276,7 +285,8 @@ impl Step<'_> {
                 cost.moved = run.moved(array);
                 cost.exact = Some(self.agrees(layer, &run.sums, image.pixels()));
                 cost.spans = run.spans;
-                return Ok(run.block_bytes.iter().map(|&b| b as u64).collect());
+                let blocks = run.block_bytes.iter().map(|&b| b as u64);
+                return Ok((blocks.collect(), run.edges));
             }
             Array::Systolic(array) => {
                 let product = Product {
@@ -307,11 +317,13 @@ impl Step<'_> {
                 cost.activity = Activity::all_done(dense);
                 (array.cycles(&shape, image.window.output), moved, 1)
             }
-            Array::Eie(_) => return Ok(Vec::new()),
+            Array::Eie(_) => return Ok(nothing),
         };
         cost.cycles = cycles;
         cost.moved = moved;
-        self.dense_blocks(layer, cost.activity.skipped > 0, outputs_at_once, memory)
+        let halved = cost.activity.skipped > 0;
+        let blocks = self.dense_blocks(layer, halved, outputs_at_once, memory)?;
+        Ok((blocks, GroupCycles::default()))
     }
 
     /// The weights of a dense layer, their biases and factors, in as few blocks as fit half of their scratchpad each; `halved`:
@@ -406,12 +418,12 @@ impl Step<'_> {
         let taps = (window.kernel[0].saturating_sub(1) * window.dilation[0] + 1) as u64;
         let row = inputs / (image.batch * window.input[0]).max(1) as u64;
         Extents {
-            blocks: Vec::new(),
             inputs,
             outputs: self.given_bytes,
             rows: (image.batch * window.output[0]) as u64,
             halo: row * taps.saturating_sub(window.stride[0] as u64),
             held_blocks: 2,
+            ..Extents::default()
         }
     }
 
@@ -432,12 +444,12 @@ impl Step<'_> {
             _ => 0,
         };
         Extents {
-            blocks: Vec::new(),
             inputs,
             outputs: self.given_bytes,
             rows: rows as u64,
             halo: inputs / rows.max(1) as u64 * shared_rows as u64,
             held_blocks: 2,
+            ..Extents::default()
         }
     }
 

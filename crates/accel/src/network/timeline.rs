@@ -153,6 +153,11 @@ impl Timeline {
         self.end - before - cycles
     }
 
+    /// Weights that filled their scratchpad until now make room for those of the next block.
+    pub fn free_weights(&mut self) {
+        (self.half_free, self.other_half_free) = (self.end, self.end);
+    }
+
     /// When everything has left the chip.
     pub fn finish(&mut self) -> f64 {
         self.write_back();

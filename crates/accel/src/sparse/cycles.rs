@@ -23,6 +23,9 @@ pub struct Run {
     pub cycles: u64,
     /// Where the cycles of each group went.
     pub groups: Vec<GroupCycles>,
+    /// Of these, what each group waits at the layer's beginning and end, for its first patch and its last codes: once more
+    /// for each band where layers are worked on together.
+    pub edges: GroupCycles,
     /// What the cells did.
     pub activity: Activity,
     /// Bytes of the blocks of its weights.
@@ -137,6 +140,19 @@ impl GroupCycles {
         busy + filler + pointer + imbalance + patch + drain + banks
     }
 
+    /// So many times these.
+    pub(crate) fn times(&self, n: u64) -> Self {
+        Self {
+            busy: n * self.busy,
+            filler: n * self.filler,
+            pointer: n * self.pointer,
+            imbalance: n * self.imbalance,
+            patch: n * self.patch,
+            drain: n * self.drain,
+            banks: n * self.banks,
+        }
+    }
+
     /// These and those of another group.
     pub fn plus(&self, other: &Self) -> Self {
         Self {
@@ -187,6 +203,7 @@ impl SparseArray {
             tiling,
             cycles: 0,
             groups: vec![GroupCycles::default(); self.groups],
+            edges: GroupCycles::default(),
             activity: Activity::default(),
             block_bytes: blocks.iter().map(|b| b.weight_bytes).collect(),
             patch_bytes: 0,
@@ -206,6 +223,7 @@ impl SparseArray {
         let first = loads.next().unwrap_or(0);
         run.patch_bytes += first;
         run.wait(0, cycles_of(first), |g| &mut g.patch);
+        run.edges.patch = cycles_of(first);
         // Cycles that the codes of the tile before still take.
         let mut draining = 0u64;
         let mut under = Under::new(layer, image, self);
@@ -243,6 +261,7 @@ impl SparseArray {
         }
         let last = blocks.len().saturating_sub(1);
         run.wait(last, draining + STAGES, |g| &mut g.drain);
+        run.edges.drain = draining + STAGES;
         let activity = &mut run.activity;
         activity.dense = (image.batch * image.pixels() * outputs * layer.weights.cols()) as u64;
         // So far these are weights that are zero and have a cell all the same.

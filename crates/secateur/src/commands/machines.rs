@@ -105,6 +105,7 @@ fn this_cpu() -> Result<Machine> {
             dram_bytes_a_cycle: of_cycle(costs.gb_per_s(BEYOND_CACHES)),
             vector_elements_a_cycle: 4.0 * outputs as f64,
             buffers: Buffers::Parted,
+            fuses_layers: false,
         }),
     })
 }

@@ -163,6 +163,11 @@ fn show(out: &Out, cost: &NetworkCost) {
         units::bytes(cost.moved.dram_bytes()),
         units::bytes(cost.dram_least_bytes),
     ));
+    if let Some(chains) = chains(cost) {
+        out.line(format_args!(
+            "worked on together, band by band, so that what flows between stays on the chip: {chains}"
+        ));
+    }
     let hosts = cost.layers.iter().filter(|l| l.kind == Kind::Host).count();
     if hosts > 0 {
         out.line(format_args!(
@@ -174,6 +179,21 @@ fn show(out: &Out, cost: &NetworkCost) {
             "sums of {right} of {all} layers equal the reference's, to the bit"
         ));
     }
+}
+
+/// Steps that are worked on together: the first and the last, and in how many bands.
+fn chains(cost: &NetworkCost) -> Option<String> {
+    let mut chains = Vec::new();
+    let mut rest = cost.layers.as_slice();
+    while let Some(first) = rest.first() {
+        let (chain, behind) = rest.split_at(first.together.clamp(1, rest.len()));
+        if let (2.., Some(last), Some(mapping)) = (chain.len(), chain.last(), first.mapping) {
+            let (first, last, bands) = (&first.name, &last.name, mapping.bands);
+            chains.push(format!("{first} to {last} in {bands} bands"));
+        }
+        rest = behind;
+    }
+    (!chains.is_empty()).then(|| chains.join(", "))
 }
 
 /// Energy by what it is for, in picojoules.
@@ -246,8 +266,9 @@ fn bound(layer: &LayerCost) -> String {
     let most = causes.max_by(|a, b| a.1.total_cmp(&b.1));
     let (moved, least) = (layer.moved.dram_bytes(), layer.dram_least_bytes);
     match most {
+        Some((Cause::Dram, _)) if least == 0 => "DRAM, none at least".to_owned(),
         Some((Cause::Dram, _)) if moved > least => {
-            format!("DRAM, {:.1}x the least", moved as f64 / least.max(1) as f64)
+            format!("DRAM, {:.1}x the least", moved as f64 / least as f64)
         }
         Some((cause, _)) => cause.name().to_owned(),
         None => String::new(),

@@ -1,10 +1,11 @@
 """Few gradients over slow links: Deep Gradient Compression (Lin et al. 2018)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 #: Density of what is sent in the epochs before the last density is reached, as in the paper.
 WARM_UP = (0.25, 0.0625, 0.015625, 0.004)
@@ -50,6 +51,23 @@ class GradientCompression:
         """Share of the gradients that this step sends."""
         stage = self.steps // self._stage if self._stage else len(self._warm_up)
         return self._warm_up[stage] if stage < len(self._warm_up) else self.density
+
+    def state_dict(self, model: nn.Module) -> dict[str, Any]:
+        """What this rank holds back of the model's gradients, by parameter: each rank's checkpoint needs its own."""
+        named = {name: self._held.get(id(p)) for name, p in model.named_parameters()}
+        held = {name: pair for name, pair in named.items() if pair is not None}
+        return {"steps": self.steps, "held": held}
+
+    def load_state_dict(self, state: dict[str, Any], model: nn.Module) -> None:
+        """Goes on from this rank's checkpoint."""
+        self.steps = state["steps"]
+        parameters = dict(model.named_parameters())
+        for name, (velocity, held) in state["held"].items():
+            parameter = parameters[name]
+            self._held[id(parameter)] = (
+                velocity.to(parameter.device, copy=True),
+                held.to(parameter.device, copy=True),
+            )
 
     # PyTorch looks at the annotation of `bucket`, whose class its stubs lack.
     @staticmethod
