@@ -173,7 +173,7 @@ impl<'a> Evaluated<'a> {
         let runs: Vec<(LayerCost, Option<Need>)> =
             steps.iter().map(Step::run).collect::<Result<_, _>>()?;
         let (mut layers, needs): (Vec<LayerCost>, Vec<Option<Need>>) = runs.into_iter().unzip();
-        let mut placement = Placement::new(machine, &needs);
+        let mut placement = Placement::new(machine, &needs, &layers)?;
         let mut timeline = Timeline::new(machine, recording);
         let mut next = 0;
         while next < steps.len() {

@@ -134,6 +134,49 @@ fn what_is_recorded_changes_nothing_and_adds_up() {
     assert_eq!(cost, bare);
 }
 
+#[test]
+fn layers_that_are_worked_on_together_move_less() {
+    let net = lowered("vgg-small", [3, 32, 32], Form::PrunedInt8);
+    let cost = |fuses_layers| {
+        let mut machine = Machine::builtin("secateur-1tops").unwrap();
+        let memory = machine.memory.as_mut().unwrap();
+        memory.activation_bytes = 40_000;
+        memory.fuses_layers = fuses_layers;
+        on(&machine, &net)
+    };
+    let (together, alone) = (cost(true), cost(false));
+    assert_eq!(together.dram_least_bytes, alone.dram_least_bytes);
+    // What is moved although it need not be.
+    let more = |cost: &NetworkCost| cost.moved.dram_bytes() - cost.dram_least_bytes;
+    assert!(
+        2 * more(&together) < more(&alone),
+        "{} {}",
+        more(&together),
+        more(&alone)
+    );
+    assert!(together.cycles < alone.cycles);
+    assert!(alone.layers.iter().all(|layer| layer.together == 1));
+    let (mut fused, mut waited) = (0, 0);
+    for (layer, before) in together.layers.iter().zip(&alone.layers) {
+        assert_eq!(layer.exact, before.exact);
+        assert_eq!(layer.activity, before.activity);
+        if let (Some(groups), Some(of_before)) = (layer.groups, before.groups) {
+            assert_eq!(groups.total(), 16 * layer.cycles, "{}", layer.name);
+            assert_eq!(groups.busy, of_before.busy);
+        }
+        fused += usize::from(layer.together > 1);
+        waited += layer.cycles - before.cycles;
+    }
+    // Each band of each layer has a beginning and an end of its own.
+    assert!(fused == 6 && waited > 0, "{fused} {waited}");
+    let cycles: u64 = together
+        .layers
+        .iter()
+        .map(|l| l.cycles + l.dram_wait_cycles)
+        .sum();
+    assert_eq!(together.cycles, cycles + together.answer_cycles);
+}
+
 /// What is done and what is left out, counted one by one.
 fn counted(draft: &Draft, node: usize, inputs: &Tensor) -> Option<Activity> {
     let values = draft.evaluate_all(&[("input", inputs)]).unwrap();

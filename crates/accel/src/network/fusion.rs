@@ -2,12 +2,12 @@
 //! layers: Alwani et al., MICRO 2016). Nothing is computed twice: rows that the next band needs stay.
 
 use super::LayerCost;
-use super::residency::{Need, Residency, Value};
+use super::residency::{Need, Placed, Residency, Value};
 use super::timeline::{Timeline, Traffic};
 use crate::Memory;
 use crate::mapper::Extents;
 use crate::sparse::GroupCycles;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
 /// Steps that are worked on together; one alone, too.
@@ -24,6 +24,113 @@ pub(super) struct Chain {
 /// Steps that are worked on together at the most.
 const MOST_STEPS: usize = 24;
 
+/// Parts steps into chains so that the least moves from and to beyond the chip, together with what could have moved while
+/// groups wait at the beginnings and ends of bands; of equal ways the one with the fewest steps together. The best
+/// way to each step is gone on from, whatever else the scratchpad could hold there.
+///
+/// # Errors
+/// The step whose bands do not fit.
+pub(super) fn plan(
+    start: Residency,
+    needs: &[Option<Need>],
+    memory: &Memory,
+) -> Result<VecDeque<(Chain, Placed)>, usize> {
+    let most = match memory.fuses_layers {
+        true => MOST_STEPS,
+        false => 1,
+    };
+    let mut ways: Vec<Option<Way>> = needs.iter().map(|_| None).collect();
+    ways.push(None);
+    ways[0] = Some(Way {
+        moved: 0,
+        together: 0,
+        residency: start,
+        last: None,
+    });
+    for first in 0..needs.len() {
+        let behind = needs.len().min(first + most);
+        for end in first + 1..=behind {
+            let Some(way) = &ways[first] else { break };
+            let Some(need) = &needs[end - 1] else {
+                // A host's: nothing changes.
+                if end == first + 1 {
+                    let next = Way {
+                        last: None,
+                        residency: way.residency.clone(),
+                        ..*way
+                    };
+                    Way::take(&mut ways[end], next, end);
+                }
+                break;
+            };
+            let next = way.then(needs, first..end, memory);
+            if let Some(next) = next {
+                Way::take(&mut ways[end], next, end);
+            }
+            // What a host reads is there when its turn comes.
+            if need.leaves {
+                break;
+            }
+        }
+    }
+    let reached = ways.iter().rposition(Option::is_some).unwrap_or(0);
+    if reached < needs.len() {
+        return Err(reached);
+    }
+    let mut chains = VecDeque::new();
+    let mut at = needs.len();
+    while at > 0 {
+        match ways[at].take().and_then(|way| way.last) {
+            Some((chain, placed)) => {
+                at = chain.steps.start;
+                chains.push_front((chain, placed));
+            }
+            None => at -= 1,
+        }
+    }
+    Ok(chains)
+}
+
+/// A way to get to a step.
+struct Way {
+    /// Bytes from and to beyond the chip so far.
+    moved: u64,
+    /// Steps that were worked on with others.
+    together: usize,
+    residency: Residency,
+    /// The last steps; `None` for a host's.
+    last: Option<(Chain, Placed)>,
+}
+
+impl Way {
+    /// This, and then these steps together.
+    fn then(&self, needs: &[Option<Need>], steps: Range<usize>, memory: &Memory) -> Option<Self> {
+        let chain = Chain::of(&self.residency, needs, steps, memory)?;
+        let mut residency = self.residency.clone();
+        let placed = residency.place(&chain.steps, &chain.need)?;
+        let alone = chain.steps.len() == 1;
+        let waits = match alone {
+            true => 0,
+            false => (placed.mapping.bands - 1) * chain.need.edges.total(),
+        };
+        let waits = (waits as f64 * memory.dram_bytes_a_cycle) as u64;
+        Some(Self {
+            moved: self.moved + placed.moved(&chain.need.extents) + waits,
+            together: self.together + if alone { 0 } else { chain.steps.len() },
+            residency,
+            last: Some((chain, placed)),
+        })
+    }
+
+    /// Takes the better way to a step.
+    fn take(best: &mut Option<Self>, way: Self, step: usize) {
+        let cost = |way: &Self| (way.moved + way.residency.to_come(step), way.together);
+        if best.as_ref().is_none_or(|best| cost(&way) < cost(best)) {
+            *best = Some(way);
+        }
+    }
+}
+
 impl Chain {
     /// A step by itself.
     pub fn alone(step: usize, need: &Need) -> Self {
@@ -33,49 +140,6 @@ impl Chain {
             need: need.clone(),
             step_of_block: vec![step; blocks],
         }
-    }
-
-    /// The steps from this one on that save the most if they are worked on together: bytes from and to beyond the chip,
-    /// less those that could have moved while the groups wait at the beginnings and ends of bands. `None` where nothing is
-    /// saved, or the step is a host's.
-    pub fn best(
-        residency: &Residency,
-        needs: &[Option<Need>],
-        first: usize,
-        memory: &Memory,
-    ) -> Option<Self> {
-        let mut alone = residency.clone();
-        let mut moved_alone = 0;
-        let mut best: Option<(u64, Self)> = None;
-        let behind = needs.len().min(first + MOST_STEPS);
-        for last in first..behind {
-            let Some(need) = &needs[last] else { break };
-            let Some(placed) = alone.place(&(last..last + 1), need) else {
-                break;
-            };
-            moved_alone += placed.moved(&need.extents);
-            let steps = first..last + 1;
-            let joined = (steps.len() > 1)
-                .then(|| Self::join(residency, needs, steps.clone(), memory))
-                .flatten();
-            let mut together = residency.clone();
-            if let Some(chain) = joined
-                && let Some(placed) = together.place(&steps, &chain.need)
-            {
-                let waits = (placed.mapping.bands - 1) * chain.need.edges.total();
-                let waits = (waits as f64 * memory.dram_bytes_a_cycle) as u64;
-                let moved = placed.moved(&chain.need.extents) + together.to_come(steps.end);
-                let saved = (moved_alone + alone.to_come(steps.end)).saturating_sub(moved + waits);
-                if saved > best.as_ref().map_or(0, |(most, _)| *most) {
-                    best = Some((saved, chain));
-                }
-            }
-            // What a host reads is there when its turn comes.
-            if need.leaves {
-                break;
-            }
-        }
-        best.map(|(_, chain)| chain)
     }
 
     /// Groups of a sparse array wait for first patches and last codes in every band, where steps alternate.
@@ -148,13 +212,16 @@ impl Chain {
         }
     }
 
-    /// What steps need if they are worked on together.
-    fn join(
+    /// Steps together.
+    fn of(
         residency: &Residency,
         needs: &[Option<Need>],
         steps: Range<usize>,
         memory: &Memory,
     ) -> Option<Self> {
+        if steps.len() == 1 {
+            return Some(Self::alone(steps.start, needs[steps.start].as_ref()?));
+        }
         let each: Vec<&Need> = needs.get(steps.clone())?.iter().flatten().collect();
         let flows = flows(&each);
         let mut all = Extents {
@@ -318,20 +385,29 @@ mod tests {
         needs
     }
 
+    /// Which steps are worked on together, and the bytes that move.
+    fn planned(capacity: u64, needs: &[Option<Need>]) -> (Vec<Range<usize>>, u64) {
+        let residency = Residency::new(capacity, needs);
+        let chains = plan(residency, needs, &memory()).unwrap();
+        let moved = chains
+            .iter()
+            .map(|(c, placed)| placed.moved(&c.need.extents));
+        let moved = moved.sum();
+        (chains.into_iter().map(|(c, _)| c.steps).collect(), moved)
+    }
+
     #[test]
     fn what_flows_between_stays_where_that_moves_less() {
         let needs = needs();
-        let best = |capacity| {
-            let residency = Residency::new(capacity, &needs);
-            Chain::best(&residency, &needs, 0, &memory())
-        };
         // All of it fits: nothing is to be saved.
-        assert!(best(8000).is_none());
-        let chain = best(2000).unwrap();
         assert_eq!(
-            (chain.steps.clone(), chain.step_of_block.as_slice()),
-            (0..3, &[0, 1, 2][..])
+            planned(8000, &needs),
+            (vec![0..1, 1..2, 2..3], 320 + 300 + 160)
         );
+        assert_eq!(planned(2000, &needs), (vec![0..3], 320 + 300 + 160));
+        let residency = Residency::new(2000, &needs);
+        let chain = Chain::of(&residency, &needs, 0..3, &memory()).unwrap();
+        assert_eq!(chain.step_of_block, [0, 1, 2]);
         let extents = &chain.need.extents;
         assert_eq!(
             (extents.between, extents.inputs, extents.outputs),
@@ -339,10 +415,6 @@ mod tests {
         );
         // Two rows of 200 bytes between the first two, none behind.
         assert_eq!((extents.ahead, extents.halo), (400, 40));
-        let mut residency = Residency::new(2000, &needs);
-        let placed = residency.place(&chain.steps, &chain.need).unwrap();
-        assert_eq!(placed.moved(extents), 320 + 300 + 160);
-        assert_eq!(residency.to_come(3), 0);
     }
 
     #[test]
@@ -351,8 +423,7 @@ mod tests {
         for need in needs.iter_mut().flatten() {
             need.edges.drain = 1000;
         }
-        let residency = Residency::new(2000, &needs);
-        assert!(Chain::best(&residency, &needs, 0, &memory()).is_none());
+        assert_eq!(planned(2000, &needs).0, [0..1, 1..2, 2..3]);
     }
 
     #[test]
@@ -376,9 +447,15 @@ mod tests {
         if let Some(first) = &mut needs[0] {
             first.leaves = true;
         }
-        let residency = Residency::new(2000, &needs);
-        assert!(Chain::best(&residency, &needs, 0, &memory()).is_none());
-        let needs = [needs[0].clone(), None, needs[2].clone()];
-        assert!(Chain::best(&Residency::new(2000, &needs), &needs, 1, &memory()).is_none());
+        assert_eq!(planned(2000, &needs).0, [0..1, 1..3]);
+        let apart = [needs[0].clone(), None, needs[1].clone(), needs[2].clone()];
+        assert_eq!(planned(2000, &apart).0, [0..1, 2..4]);
+    }
+
+    #[test]
+    fn a_step_that_does_not_fit_is_told() {
+        let needs = needs();
+        let residency = Residency::new(300, &needs);
+        assert_eq!(plan(residency, &needs, &memory()).unwrap_err(), 0);
     }
 }

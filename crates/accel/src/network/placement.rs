@@ -2,11 +2,11 @@
 
 use super::LayerCost;
 use super::cache::Cache;
-use super::fusion::Chain;
+use super::fusion::{self, Chain};
 use super::residency::{Need, Placed, Residency, Value};
 use super::timeline::{Timeline, Traffic};
 use crate::{AccelError, Array, Buffers, Machine, Memory};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 /// The memories of a machine while the steps go by.
 pub(super) struct Placement<'a> {
@@ -19,33 +19,44 @@ pub(super) struct Placement<'a> {
 }
 
 enum State {
-    Parted(Residency),
+    /// Steps that are still to come, and what they do with the scratchpads.
+    Parted(VecDeque<(Chain, Placed)>),
     Shared,
     Cache(Cache),
 }
 
 impl<'a> Placement<'a> {
-    pub fn new(machine: &'a Machine, needs: &[Option<Need>]) -> Self {
+    /// # Errors
+    /// A step whose bands do not fit.
+    pub fn new(
+        machine: &'a Machine,
+        needs: &[Option<Need>],
+        costs: &[LayerCost],
+    ) -> Result<Self, AccelError> {
         let memory = machine.memory.as_ref();
-        let capacity = memory.map_or(0, |m| m.activation_bytes as u64);
         let both = memory.map_or(0, |m| (m.activation_bytes + m.weight_bytes) as u64);
         let given = needs.iter().flatten().flat_map(|need| &need.gives);
         let given: BTreeSet<Value> = given.map(|(value, _)| *value).collect();
         let read = needs.iter().flatten().flat_map(|need| &need.reads);
         let foreign = read.map(|(value, _)| *value);
-        Self {
+        let planned = |memory: &Memory| {
+            let residency = Residency::new(memory.activation_bytes as u64, needs);
+            let chains = fusion::plan(residency, needs, memory);
+            chains.map_err(|step| too_large(needs, costs, step, memory.activation_bytes))
+        };
+        Ok(Self {
             memory,
             groups: match &machine.array {
                 Array::Sparse(array) => array.groups as u64,
                 _ => 0,
             },
             buffers: match memory.map(|m| m.buffers).unwrap_or_default() {
-                Buffers::Parted => State::Parted(Residency::new(capacity, needs)),
+                Buffers::Parted => State::Parted(memory.map_or(Ok(VecDeque::new()), planned)?),
                 Buffers::Shared => State::Shared,
                 Buffers::Cache => State::Cache(Cache::new(both)),
             },
             foreign: foreign.filter(|value| !given.contains(value)).collect(),
-        }
+        })
     }
 
     /// Places the next step, and those that are worked on together with it, lets their bytes move and tells both in their
@@ -68,15 +79,11 @@ impl<'a> Placement<'a> {
         let mut chain = Chain::alone(next, need);
         let (traffic, mapping) = match &mut self.buffers {
             State::Cache(cache) => (cache.step(need), None),
-            State::Parted(residency) => {
-                if memory.fuses_layers
-                    && let Some(longer) = Chain::best(residency, needs, next, memory)
-                {
-                    chain = longer;
-                }
-                let placed = residency.place(&chain.steps, &chain.need);
-                let placed =
-                    placed.ok_or_else(|| too_large(need, &costs[next], memory.activation_bytes))?;
+            State::Parted(chains) => {
+                let Some((planned, placed)) = chains.pop_front() else {
+                    return Ok(1);
+                };
+                chain = planned;
                 let mapping = placed.mapping;
                 chain.wait_at_bands(needs, costs, mapping.bands, self.groups);
                 let shares = chain.shares(costs);
@@ -119,11 +126,14 @@ impl<'a> Placement<'a> {
     }
 }
 
-fn too_large(need: &Need, cost: &LayerCost, bytes: usize) -> AccelError {
+fn too_large(needs: &[Option<Need>], costs: &[LayerCost], step: usize, bytes: usize) -> AccelError {
+    let need = needs.get(step).and_then(Option::as_ref);
     AccelError::TileTooLarge {
-        layer: cost.name.clone(),
+        layer: costs
+            .get(step)
+            .map_or(String::new(), |cost| cost.name.clone()),
         what: "one row of outputs and what it is computed from, twice,",
-        needed_bytes: need.extents.least_activation_bytes() as usize,
+        needed_bytes: need.map_or(0, |n| n.extents.least_activation_bytes() as usize),
         setting: "activation_bytes",
         bytes,
     }

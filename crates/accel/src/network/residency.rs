@@ -5,6 +5,7 @@ use crate::mapper::{Extents, Held, Mapping};
 use crate::sparse::GroupCycles;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// A value that flows between steps.
 pub(super) type Value = usize;
@@ -29,14 +30,19 @@ pub(super) struct Need {
 #[derive(Debug, Clone)]
 pub(super) struct Residency {
     capacity: u64,
-    /// Steps that read each value, the next one first.
-    uses: BTreeMap<Value, BTreeSet<usize>>,
-    /// Bytes of the values that are read.
-    bytes: BTreeMap<Value, u64>,
+    /// The values that are read.
+    uses: Arc<BTreeMap<Value, Uses>>,
     /// Bytes of the values on the chip.
     on_chip: BTreeMap<Value, u64>,
     /// Values that are beyond the chip.
     beyond: BTreeSet<Value>,
+}
+
+/// Who reads a value.
+#[derive(Debug, Default)]
+struct Uses {
+    steps: BTreeSet<usize>,
+    bytes: u64,
 }
 
 /// What a step does with the scratchpad.
@@ -61,12 +67,12 @@ struct Way {
 impl Residency {
     /// That of steps on a scratchpad of so many bytes; a host's need nothing of it.
     pub fn new(capacity: u64, needs: &[Option<Need>]) -> Self {
-        let mut uses: BTreeMap<Value, BTreeSet<usize>> = BTreeMap::new();
-        let mut bytes = BTreeMap::new();
+        let mut uses: BTreeMap<Value, Uses> = BTreeMap::new();
         for (index, need) in needs.iter().enumerate() {
-            for (value, size) in need.iter().flat_map(|need| &need.reads) {
-                uses.entry(*value).or_default().insert(index);
-                bytes.insert(*value, *size);
+            for (value, bytes) in need.iter().flat_map(|need| &need.reads) {
+                let uses = uses.entry(*value).or_default();
+                uses.steps.insert(index);
+                uses.bytes = *bytes;
             }
         }
         let given = needs.iter().flatten().flat_map(|need| &need.gives);
@@ -75,8 +81,7 @@ impl Residency {
         Self {
             capacity,
             beyond: beyond.copied().collect(),
-            uses,
-            bytes,
+            uses: Arc::new(uses),
             on_chip: BTreeMap::new(),
         }
     }
@@ -102,9 +107,6 @@ impl Residency {
         if held.inputs() {
             self.on_chip.extend(need.reads.iter().copied());
         }
-        for uses in self.uses.values_mut() {
-            uses.retain(|step| !steps.contains(step));
-        }
         if held.outputs() {
             self.on_chip.extend(need.gives.iter().copied());
         }
@@ -112,9 +114,9 @@ impl Residency {
             self.beyond
                 .extend(need.gives.iter().map(|(value, _)| *value));
         }
-        let uses = &self.uses;
-        self.on_chip
-            .retain(|value, _| uses.get(value).is_some_and(|steps| !steps.is_empty()));
+        let mut on_chip = std::mem::take(&mut self.on_chip);
+        on_chip.retain(|value, _| self.is_used(*value, steps.end));
+        self.on_chip = on_chip;
         Some(best.placed)
     }
 
@@ -122,9 +124,9 @@ impl Residency {
     pub fn to_come(&self, from: usize) -> u64 {
         let absent = self
             .uses
-            .keys()
-            .filter(|value| self.is_used(**value, from) && !self.on_chip.contains_key(value));
-        absent.filter_map(|value| self.bytes.get(value)).sum()
+            .iter()
+            .filter(|(value, _)| self.is_used(**value, from) && !self.on_chip.contains_key(value));
+        absent.map(|(_, uses)| uses.bytes).sum()
     }
 
     /// A way to run steps that holds so much of what they read and give, in so much room.
@@ -190,7 +192,7 @@ impl Residency {
 
     /// The first step from one on that reads a value.
     fn next_use(&self, value: Value, from: usize) -> Option<usize> {
-        self.uses.get(&value)?.range(from..).next().copied()
+        self.uses.get(&value)?.steps.range(from..).next().copied()
     }
 
     /// Whether a step from this one on reads a value.
