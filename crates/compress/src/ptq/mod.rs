@@ -5,12 +5,12 @@
 //! computes. [`sweep`] then quantizes (and, if asked, prunes) layer by layer.
 
 mod affordable;
+mod biases;
 pub(crate) mod columns;
 mod effects;
 mod entropy;
 mod equalize;
 mod fold;
-mod headroom;
 mod layers;
 mod matching;
 mod moments;
@@ -24,11 +24,11 @@ mod solve;
 mod sweep;
 
 pub use affordable::affordable;
+pub use biases::{make_room_for_biases, with_rounded_biases};
 pub use effects::{Effect, densities, effects};
 pub use entropy::bins_in_range;
 pub use equalize::equalize;
 pub use fold::fold_norms;
-pub use headroom::make_room_for_biases;
 pub use layers::{Bias, Layer, Layout, MAX_COLUMNS, Part, layers};
 pub use matching::{best_scale, matched};
 pub use moments::Moments;

@@ -15,7 +15,7 @@ pub use quantize::quantize;
 pub use unlabelled::run_unlabelled;
 
 use crate::CompressError;
-use crate::ptq::{LayerError, Samples};
+use crate::ptq::{self, LayerError, Samples};
 use crate::recipe::{Recipe, Step};
 use secateur_data::Dataset;
 use secateur_model::{Constant, Graph, Weight};
@@ -150,7 +150,8 @@ pub fn resume(
         let mut stage = Stage::new(index, recipe, teacher, data, seed, observer);
         let graph = &mut at.graph;
         stage.carry_out(graph, step)?;
-        let score = evaluate(graph, validation).map_err(|e| stage.failed(e))?;
+        let computed = ptq::with_rounded_biases(graph)?;
+        let score = evaluate(&computed, validation).map_err(|e| stage.failed(e))?;
         let report = StepReport {
             kind: kind.to_owned(),
             seconds: start.elapsed().as_secs_f64(),

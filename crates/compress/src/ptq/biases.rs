@@ -1,4 +1,6 @@
-//! Room for the bias: integer layers add it to 32-bit sums, in steps of the input's scale times the
+//! Biases of integer layers, which are whole steps of 32-bit sums.
+//!
+//! Room for them: integer layers add it to 32-bit sums, in steps of the input's scale times the
 //! weight's. A channel that is nearly dead has weights of a tiny scale, at which its bias, which is
 //! not tiny, would not fit; one without weights may have any scale, at which its bias, which is all that is left of it,
 //! would be rounded away.
@@ -8,6 +10,7 @@ use crate::CompressError;
 use crate::activations::before_moves;
 use secateur_model::quant::MAX_BIAS;
 use secateur_model::{Constant, Graph, Op, Scale, Values, Weight};
+use std::borrow::Cow;
 
 /// Widens the scales of integer weights with which the bias of a channel would not fit, and rounds the
 /// channel's codes to them: that changes a product by less than a millionth of the bias. Channels without
@@ -18,7 +21,7 @@ use secateur_model::{Constant, Graph, Op, Scale, Values, Weight};
 pub fn make_room_for_biases(graph: &mut Graph) -> Result<usize, CompressError> {
     let mut changed = 0;
     for layer in layers_where(graph, |values| matches!(values, Values::Int { .. })) {
-        let Some(biases) = biases_in_input_steps(graph, &layer) else {
+        let Some((_, biases)) = biases_in_input_steps(graph, &layer) else {
             continue;
         };
         let Some(weight) = graph.weight(&layer.weight) else {
@@ -33,8 +36,54 @@ pub fn make_room_for_biases(graph: &mut Graph) -> Result<usize, CompressError> {
     Ok(changed)
 }
 
-/// The magnitude of each bias in steps of the input, where the layer reads codes.
-fn biases_in_input_steps(graph: &Graph, layer: &Layer) -> Option<Vec<f32>> {
+/// The network as integer layers compute it, for its score: biases in whole steps of the sums. Kept are they as they
+/// are, since the file may have them in fewer bytes.
+///
+/// # Errors
+/// Biases that make no weight.
+pub fn with_rounded_biases(graph: &Graph) -> Result<Cow<'_, Graph>, CompressError> {
+    let mut rounded = Cow::Borrowed(graph);
+    for layer in layers_where(graph, |values| matches!(values, Values::Int { .. })) {
+        let (Bias::Constant(name), Some((input, biases)), Some(weight)) = (
+            &layer.bias,
+            biases_in_input_steps(graph, &layer),
+            graph.weight(&layer.weight),
+        ) else {
+            continue;
+        };
+        let Some(bias) = graph.weight(name) else {
+            continue;
+        };
+        let scales = match weight.values() {
+            Values::Int {
+                scale: Scale::PerTensor(scale),
+                ..
+            } => &vec![*scale; biases.len()],
+            Values::Int {
+                scale: Scale::PerChannel(scales) | Scale::PerColumn(scales),
+                ..
+            } => scales,
+            _ => continue,
+        };
+        if scales.len() != biases.len() {
+            continue;
+        }
+        let steps = biases.iter().zip(scales);
+        let steps = steps.map(|(bias, scale)| ((bias / scale).round_ties_even(), scale));
+        if steps.clone().any(|(steps, _)| steps.abs() > MAX_BIAS) {
+            // Such a layer is computed in reals.
+            continue;
+        }
+        let whole = steps.map(|(steps, scale)| steps * (input * scale));
+        let weight = Weight::dense(bias.shape().clone(), whole.collect())?;
+        let constants = &mut rounded.to_mut().constants;
+        constants.insert(name.clone(), Constant::Weight(weight));
+    }
+    Ok(rounded)
+}
+
+/// The step of a layer's input, where it reads codes, and each bias in these.
+fn biases_in_input_steps(graph: &Graph, layer: &Layer) -> Option<(f32, Vec<f32>)> {
     let Bias::Constant(name) = &layer.bias else {
         return None;
     };
@@ -50,7 +99,7 @@ fn biases_in_input_steps(graph: &Graph, layer: &Layer) -> Option<Vec<f32>> {
     };
     let bias = graph.constants.get(name)?.to_tensor();
     let bias = bias.as_f32().ok()?.iter();
-    Some(bias.map(|b| b.abs() / scale).collect())
+    Some((scale, bias.map(|b| b / scale).collect()))
 }
 
 /// The weight with other scales, and of how many channels; none where all suit their biases.
@@ -78,7 +127,7 @@ fn fitted(
     };
     let wide = scales.iter().zip(biases);
     let wide: Vec<f32> = wide
-        .map(|(scale, bias)| scale.max(MARGIN * bias / MAX_BIAS))
+        .map(|(scale, bias)| scale.max(MARGIN * bias.abs() / MAX_BIAS))
         .collect();
     let mut alone = vec![true; scales.len()];
     let codes = weight.positions().zip(codes).map(|(position, &code)| {
@@ -90,7 +139,7 @@ fn fitted(
     let codes: Vec<i16> = codes.collect();
     let other = wide.iter().zip(biases).zip(alone);
     let other = other.map(|((&wide, bias), alone)| match alone {
-        true if *bias > 0.0 => bias / STEPS,
+        true if *bias != 0.0 => bias.abs() / STEPS,
         _ => wide,
     });
     let other: Vec<f32> = other.collect();
@@ -161,6 +210,50 @@ mod tests {
             assert!((a - b).abs() <= 1e-7, "{a} {b}");
         }
         assert_eq!(make_room_for_biases(&mut net).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_score_is_of_biases_in_whole_steps() {
+        let mut net = zoo::build("lenet-300-100", [1, 8, 8], 10, 3).unwrap();
+        assert!(matches!(
+            with_rounded_biases(&net).unwrap(),
+            Cow::Borrowed(_)
+        ));
+        let input = crate::quantizable(&net).remove(0);
+        let scale = ActivationScale {
+            scale: 0.5,
+            zero_point: 0,
+            width: Width::Eight,
+        };
+        quantize_activations(&mut net, &BTreeMap::from([(input, scale)])).unwrap();
+        let layer = layers_where(&net, |_| true).remove(0);
+        let (rows, columns) = (layer.outputs, layer.depth);
+        let values = Values::Int {
+            bits: 8,
+            codes: vec![1; rows * columns],
+            scale: Scale::PerChannel((0..rows).map(|r| [0.5, 4.0][r % 2]).collect()),
+        };
+        let weight = Weight::new(Shape::new(&[rows, columns]).unwrap(), Support::All, values);
+        net.constants
+            .insert(layer.weight.clone(), Constant::Weight(weight.unwrap()));
+        let Bias::Constant(name) = &layer.bias else {
+            panic!("the layer has a bias");
+        };
+        let biases: Vec<f32> = (0..rows).map(|r| [-0.7, 0.9, 0.0, 3.1][r % 4]).collect();
+        let shape = Shape::new(&[rows]).unwrap();
+        let bias = Weight::dense(shape, biases.clone()).unwrap();
+        net.constants.insert(name.clone(), Constant::Weight(bias));
+        let rounded = with_rounded_biases(&net).unwrap();
+        let rounded = rounded.weight(name).unwrap().to_f32();
+        // Steps of 0.25 and of 2.
+        let expected = [-0.75, 0.0, 0.0, 4.0].iter().cycle();
+        assert!(
+            rounded
+                .iter()
+                .zip(expected)
+                .all(|(a, b)| (a - b).abs() < 1e-6)
+        );
+        assert_eq!(net.weight(name).unwrap().to_f32(), biases);
     }
 
     #[test]
