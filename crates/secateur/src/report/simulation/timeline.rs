@@ -24,8 +24,8 @@ pub fn network(ran: &Ran<'_>) -> Option<Section> {
     Some(Section {
         title: "Time",
         lead: format!(
-            "Above, what works: steps one behind the other, in turn dark and pale. Below, what comes from DRAM and goes there. \
-             Weights come a block ahead of the array; a gap above is time in which nothing works because bytes are late: {} of \
+            "Above, what works: steps one behind the other, in turn dark and pale; those that are worked on together come back \
+             band by band. Below, what comes from DRAM and goes there. Weights come a block ahead of the array; a gap above is time in which nothing works because bytes are late: {} of \
              all cycles.",
             part(waited as f64, cost.cycles as f64)
         ),
@@ -42,12 +42,25 @@ pub fn network(ran: &Ran<'_>) -> Option<Section> {
     })
 }
 
+/// From when to when a step is worked on. One that is worked on together with others comes back: their time is in it.
+fn span(cost: &NetworkCost, index: usize, layer: &LayerCost) -> (f64, f64) {
+    let before: u64 = cost.layers.iter().take(index).map(took).sum();
+    let alone = (before as f64, (before + took(layer)) as f64);
+    if layer.together == 1 {
+        return alone;
+    }
+    let own = cost.busy.iter();
+    let own = own.filter(|busy| busy.layer == index && busy.lane == Lane::Work);
+    own.map(|busy| (busy.from, busy.to))
+        .reduce(|all, next| (all.0.min(next.0), all.1.max(next.1)))
+        .unwrap_or(alone)
+}
+
 /// One layer: when its weights come, and what each group does first.
 pub fn layer(ran: &Ran<'_>, index: usize) -> Option<Section> {
     let cost = ran.cost;
     let layer = cost.layers.get(index)?;
-    let before: u64 = cost.layers.iter().take(index).map(took).sum();
-    let (from, to) = (before as f64, (before + took(layer)) as f64);
+    let (from, to) = span(cost, index, layer);
     let memory = busy(cost, from, to, Some(index));
     let groups = groups(layer);
     if memory.is_none() && groups.is_none() {
@@ -61,7 +74,7 @@ pub fn layer(ran: &Ran<'_>, index: usize) -> Option<Section> {
             &[
                 ("c-multiplying", "this layer on the array"),
                 ("c-dram", "its bytes from and to DRAM"),
-                ("rest", "bytes of steps before and behind it"),
+                ("rest", "other steps"),
             ],
         );
         let description = format!("What is busy during {}", layer.name);
