@@ -88,7 +88,8 @@ class Reader(CalibrationDataReader):
 def static(dense, data, out, count=60):
     prepared = out + ".prepared"
     network = onnx.load(dense)
-    if network.opset_import[0].version < 13:  # which has no scales for channels
+    opset = next(o.version for o in network.opset_import if o.domain in ("", "ai.onnx"))
+    if opset < 13:  # which has no scales for channels
         network = onnx.version_converter.convert_version(network, 13)
     onnx.save(network, prepared)
     quant_pre_process(prepared, prepared, skip_symbolic_shape=True)

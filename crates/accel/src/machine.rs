@@ -77,7 +77,7 @@ pub struct Memory {
     #[serde(default)]
     pub buffers: Buffers,
     /// Whether steps may be worked on together, band by band, so that what flows between them never leaves the chip
-    /// (fused layers: Alwani et al., MICRO 2016): a sparse array with two scratchpads.
+    /// (fused layers: Alwani et al., MICRO 2016): for sparse arrays; with a cache there is nothing to plan.
     #[serde(default)]
     pub fuses_layers: bool,
 }

@@ -22,7 +22,9 @@ pub struct Extents {
     pub halo: u64,
     /// Blocks that their scratchpad holds at a time.
     pub held_blocks: u64,
-    /// Of steps that are worked on together: what flows between them, of which a band is on the chip.
+    /// Of steps that are worked on together, the rows of tiles of each: a band is whole ones. Empty for one alone.
+    pub together: Vec<u64>,
+    /// Of these: what flows between them, of which a band is on the chip.
     pub between: u64,
     /// Of what they give, what has to be there beside a band: steps run ahead of those that read several of their rows.
     pub ahead: u64,
@@ -100,7 +102,7 @@ impl Extents {
     fn activation_bytes(&self, held: Held, bands: u64) -> u64 {
         let band = |all: u64, halo: u64| match bands {
             1 => all,
-            _ => (2 * all.div_ceil(bands) + halo).min(all),
+            _ => (2 * self.of_band(all, bands) + halo).min(all),
         };
         let inputs = match held.inputs() {
             true => self.inputs,
@@ -110,13 +112,20 @@ impl Extents {
             true => self.outputs,
             false => band(self.outputs, 0),
         };
-        inputs + outputs + self.between.div_ceil(bands) + self.ahead
+        inputs + outputs + self.of_band(self.between, bands) + self.ahead
+    }
+
+    /// Of so many bytes those of the largest band.
+    fn of_band(&self, all: u64, bands: u64) -> u64 {
+        let whole_tiles = |&rows: &u64| (all * rows.div_ceil(bands)).div_ceil(rows.max(1));
+        let together = self.together.iter().map(whole_tiles);
+        together.max().unwrap_or_else(|| all.div_ceil(bands))
     }
 
     /// The mapping with the fewest bytes from beyond the chip of those that hold so much on it; `None` where none fits.
     pub fn map(&self, held: Held, free_bytes: u64) -> Option<Mapping> {
-        let most = match (held, self.between) {
-            (Held::Both, 0) => 1,
+        let most = match (held, self.together.is_empty()) {
+            (Held::Both, true) => 1,
             _ => self.rows.max(1),
         };
         // The fewest bands that fit: more only add halos and passes over weights.
@@ -131,9 +140,9 @@ impl Extents {
             activation_bytes: self.activation_bytes(held, bands),
         };
         // Steps that are worked on together are so band by band.
-        let orders = match self.between {
-            0 => &[Order::WeightsStay, Order::PixelsStay][..],
-            _ => &[Order::PixelsStay],
+        let orders = match self.together.is_empty() {
+            true => &[Order::WeightsStay, Order::PixelsStay][..],
+            false => &[Order::PixelsStay],
         };
         let total = |m: &Mapping| m.weights(self) + m.inputs(self);
         orders.iter().copied().map(mapping).min_by_key(total)
@@ -253,13 +262,16 @@ mod tests {
     fn of_what_flows_between_steps_a_band_is_there() {
         let together = Extents {
             held_blocks: 3,
+            together: vec![10, 30],
             between: 5000,
             ahead: 100,
             ..layer()
         };
-        // Five bands: 1000 + 100 between, 420 of inputs, 800 of outputs.
+        // Five bands: 1000 + 100 between, 420 of inputs, 800 of outputs. Four would have three of ten rows.
         let mapping = together.map(Held::Neither, 2320).unwrap();
         assert_eq!((mapping.order, mapping.bands), (Order::PixelsStay, 5));
+        assert_eq!(together.map(Held::Neither, 3419).unwrap().bands, 5);
+        assert_eq!(together.map(Held::Neither, 3420).unwrap().bands, 4);
         let moved = (mapping.weights(&together), mapping.inputs(&together));
         assert_eq!(moved, (800, 1000));
         // Inputs and outputs may be there whole all the same.

@@ -82,6 +82,8 @@ pub struct LayerCost {
     pub kind: Kind,
     /// Cycles with its operands there.
     pub cycles: u64,
+    /// Of these, what it waits at the beginnings and ends of bands but for the first, where it is worked on together with others.
+    pub band_wait_cycles: u64,
     /// Cycles beside them in which the machine waited for bytes from beyond the chip.
     pub dram_wait_cycles: u64,
     /// Bytes from and to beyond the chip at least, whatever the scratchpads: weights once, what a host gives and takes once.
@@ -94,7 +96,7 @@ pub struct LayerCost {
     pub energy: Option<EnergyParts>,
     /// How it was cut, on a sparse array.
     pub tiling: Option<Tiling>,
-    /// How it goes through the scratchpads; `None` where there are none.
+    /// How it, or it together with others, goes through the scratchpads; `None` where there are none.
     pub mapping: Option<Mapping>,
     /// Steps that are worked on together, band by band, with this one among them.
     pub together: usize,

@@ -100,6 +100,7 @@ mod tests {
             reads: reads.to_vec(),
             gives: vec![(gives, outputs)],
             leaves: false,
+            row_by_row: true,
             tile_rows: 1,
             edges: GroupCycles::default(),
         }

@@ -86,8 +86,7 @@ impl<'a> Placement<'a> {
                 chain = planned;
                 let mapping = placed.mapping;
                 chain.wait_at_bands(needs, costs, mapping.bands, self.groups);
-                let shares = chain.shares(costs);
-                (placed.traffic(&chain.need.extents, &shares), Some(mapping))
+                (chain.traffic(&placed, costs), Some(mapping))
             }
             State::Shared => {
                 let both = (memory.activation_bytes + memory.weight_bytes) as u64;
@@ -96,17 +95,13 @@ impl<'a> Placement<'a> {
                     .part(both)
                     .ok_or_else(|| shared_too_small(need, &costs[next], both))?;
                 chain.step_of_block = vec![next; extents.blocks.len().max(1)];
-                let shares = vec![1; chain.step_of_block.len()];
-                (
-                    Placed::passing(mapping).traffic(&extents, &shares),
-                    Some(mapping),
-                )
+                (Placed::passing(mapping).traffic(&extents), Some(mapping))
             }
         };
-        chain.pass(&traffic, timeline, costs);
-        let resting = mapping.is_some_and(|m| m.weights_held && m.passes() > 1);
-        if resting && 2 * chain.need.extents.weights() > memory.weight_bytes as u64 {
-            timeline.free_weights();
+        chain.pass(&traffic, needs, timeline, costs);
+        if mapping.is_some_and(|m| m.weights_held && m.passes() > 1) {
+            let all = 2 * chain.need.extents.weights() > memory.weight_bytes as u64;
+            timeline.free_weights(all);
         }
         for step in chain.steps.clone() {
             let (Some(need), cost) = (&needs[step], &mut costs[step]) else {

@@ -20,6 +20,8 @@ pub(super) struct Need {
     pub gives: Vec<(Value, u64)>,
     /// Whether what it gives has to be beyond the chip: an answer, or a host reads it.
     pub leaves: bool,
+    /// Whether each row of what it gives needs the rows of what it reads at the same place of the image, and those around.
+    pub row_by_row: bool,
     /// Rows of outputs that are worked on side by side.
     pub tile_rows: u64,
     /// What each group of a sparse array waits at its beginning and end.
@@ -98,7 +100,12 @@ impl Residency {
             .into_iter()
             .flat_map(|held| rooms.map(|room| (held, room)));
         let ways = ways.filter_map(|(held, room)| self.way(steps, need, held, room));
-        let best = ways.min_by_key(|way| way.cost)?;
+        // Of equal ways the one with the fewest bands: groups wait in each where steps are worked on together.
+        let bands = |way: &Way| match need.extents.together.is_empty() {
+            true => 0,
+            false => way.placed.mapping.bands,
+        };
+        let best = ways.min_by_key(|way| (way.cost, bands(way)))?;
         for value in &best.evicted {
             self.on_chip.remove(value);
             self.beyond.insert(*value);
@@ -117,6 +124,9 @@ impl Residency {
         let mut on_chip = std::mem::take(&mut self.on_chip);
         on_chip.retain(|value, _| self.is_used(*value, steps.end));
         self.on_chip = on_chip;
+        let mut beyond = std::mem::take(&mut self.beyond);
+        beyond.retain(|value| self.is_used(*value, steps.end));
+        self.beyond = beyond;
         Some(best.placed)
     }
 
@@ -222,36 +232,73 @@ impl Placed {
         if self.leaves { extents.outputs } else { 0 }
     }
 
-    /// What each piece moves: a block of weights, for each band where these pass by within it. Blocks take shares of a
-    /// band's time, in which inputs come and outputs leave.
-    pub fn traffic(&self, extents: &Extents, shares: &[u64]) -> Vec<Traffic> {
+    /// What each piece of a step moves: a block of weights, for each band where these pass by within it.
+    pub fn traffic(&self, extents: &Extents) -> Vec<Traffic> {
         let mapping = &self.mapping;
+        let blocks = mapping.blocks;
+        let pieces = mapping.passes() * blocks;
         let inputs = mapping.inputs(extents);
         let leaving = self.leaving(extents);
-        // Blocks that stay come once.
-        let comes = |pass: u64| !mapping.weights_held || pass == 0;
-        let all = u128::from((mapping.passes() * shares.iter().sum::<u64>()).max(1));
-        let mut done = 0u128;
+        let share = |all: u64, piece: u64| all * (piece + 1) / pieces - all * piece / pieces;
+        (0..pieces)
+            .map(|piece| {
+                let (pass, block) = (piece / blocks, piece % blocks);
+                let once = |bytes: u64| if piece == 0 { bytes } else { 0 };
+                Traffic {
+                    weights: self.weights(extents, pass, block),
+                    inputs: once(self.loaded) + share(inputs, piece),
+                    outputs: once(self.evicted) + share(leaving, piece),
+                }
+            })
+            .collect()
+    }
+
+    /// What each piece of steps that are worked on together moves, block by block and band by band: weights as of one
+    /// step; the inputs of a band while the one before is worked on, as blocks take shares of its time; outputs behind the last blocks, those of the last step.
+    pub fn traffic_together(&self, extents: &Extents, shares: &[u64], last: usize) -> Vec<Traffic> {
+        let passes = self.mapping.passes();
+        let inputs = self.mapping.inputs(extents);
+        let leaving = self.leaving(extents);
+        let of_pass = |all: u64, pass: u64| all * (pass + 1) / passes - all * pass / passes;
+        let all: u64 = shares.iter().sum::<u64>().max(1);
+        let first_of_last = shares.len() - last.min(shares.len());
         let mut pieces = Vec::new();
-        for pass in 0..mapping.passes() {
+        for pass in 0..passes {
+            let next = match pass + 1 < passes {
+                true => of_pass(inputs, pass + 1),
+                false => 0,
+            };
+            let leaves = of_pass(leaving, pass);
+            let mut done = 0;
             for (block, &share) in shares.iter().enumerate() {
-                let behind = done + u128::from(share);
-                let part = |bytes: u64| {
-                    let until = |at: u128| u128::from(bytes) * at / all;
-                    (until(behind) - until(done)) as u64
+                let until = |at: u64| (u128::from(next) * u128::from(at) / u128::from(all)) as u64;
+                let mut piece = Traffic {
+                    weights: self.weights(extents, pass, block as u64),
+                    inputs: until(done + share) - until(done),
+                    outputs: 0,
                 };
-                let first = pass == 0 && block == 0;
-                let once = |bytes: u64| if first { bytes } else { 0 };
-                let weights = extents.blocks.get(block).copied().unwrap_or(0);
-                pieces.push(Traffic {
-                    weights: if comes(pass) { weights } else { 0 },
-                    inputs: once(self.loaded) + part(inputs),
-                    outputs: once(self.evicted) + part(leaving),
-                });
-                done = behind;
+                done += share;
+                if pass == 0 && block == 0 {
+                    piece.inputs += self.loaded + of_pass(inputs, 0);
+                    piece.outputs += self.evicted;
+                }
+                if let Some(at) = block.checked_sub(first_of_last) {
+                    let (at, last) = (at as u64, last as u64);
+                    piece.outputs += leaves * (at + 1) / last - leaves * at / last;
+                }
+                pieces.push(piece);
             }
         }
         pieces
+    }
+
+    /// Weights of a block that come for a pass: those that stay come once.
+    fn weights(&self, extents: &Extents, pass: u64, block: u64) -> u64 {
+        let weights = extents.blocks.get(block as usize).copied().unwrap_or(0);
+        match self.mapping.weights_held && pass > 0 {
+            true => 0,
+            false => weights,
+        }
     }
 }
 
@@ -272,6 +319,7 @@ mod tests {
             reads: reads.iter().map(|&v| (v, bytes[v])).collect(),
             gives: vec![(*gives, bytes[*gives])],
             leaves: *gives == bytes.len() - 1,
+            row_by_row: true,
             tile_rows: 1,
             edges: GroupCycles::default(),
         };
@@ -284,7 +332,7 @@ mod tests {
         let mut residency = Residency::new(capacity, &all);
         let each = needs.iter().enumerate().map(|(index, need)| {
             let placed = residency.place(&(index..index + 1), need).unwrap();
-            let traffic = placed.traffic(&need.extents, &[1]);
+            let traffic = placed.traffic(&need.extents);
             let all = traffic.iter().map(Traffic::total).sum::<u64>();
             assert_eq!(all, placed.moved(&need.extents));
             let read: u64 = traffic.iter().map(|t| t.weights + t.inputs).sum();

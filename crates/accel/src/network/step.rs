@@ -28,6 +28,8 @@ pub(super) struct Step<'a> {
     given_bytes: u64,
     /// Whether a host reads what it gives, or it is an answer.
     to_host: bool,
+    /// [`Need::row_by_row`].
+    row_by_row: bool,
     /// Spans of a layer that are recorded.
     most_spans: usize,
 }
@@ -53,6 +55,7 @@ pub(super) fn of_network<'a>(
 ) -> Result<Vec<Step<'a>>, AccelError> {
     // Reshaped values are those that they were.
     let mut values_by_name: HashMap<&str, Value> = HashMap::new();
+    let mut reshaped: HashSet<&str> = HashSet::new();
     let mut steps = Vec::new();
     for node in &draft.graph.nodes {
         let tensor = |name: Option<&str>| name.and_then(|name| values.get(name));
@@ -62,8 +65,9 @@ pub(super) fn of_network<'a>(
         let computed = node
             .reads()
             .filter(|name| !draft.graph.constants.contains_key(*name));
+        let computed: Vec<&str> = computed.collect();
         let mut reads = Vec::new();
-        for name in computed {
+        for &name in &computed {
             let next = values_by_name.len();
             let value = *values_by_name.entry(name).or_insert(next);
             let bytes = values.get(name).map_or(0, |t| bytes(machine, t));
@@ -74,9 +78,17 @@ pub(super) fn of_network<'a>(
         if reshapes(&node.op) {
             if let (Some(name), Some((value, _))) = (node.output(0), reads.first()) {
                 values_by_name.insert(name, *value);
+                reshaped.insert(name);
             }
             continue;
         }
+        let outputs = node.outputs.iter().map(String::as_str);
+        let flows = computed.into_iter().chain(outputs);
+        let flows: Vec<&str> = flows.filter(|name| !name.is_empty()).collect();
+        let shown: Vec<&Tensor> = flows.iter().filter_map(|name| values.get(*name)).collect();
+        let row_by_row = row_by_row(&node.op, &shown)
+            && shown.len() == flows.len()
+            && flows.iter().all(|name| !reshaped.contains(name));
         let mut gives = Vec::new();
         for name in node.outputs.iter().filter(|name| !name.is_empty()) {
             let value = values_by_name.len();
@@ -92,6 +104,7 @@ pub(super) fn of_network<'a>(
             given_bytes: gives.iter().map(|(_, bytes)| bytes).sum(),
             gives,
             to_host: false,
+            row_by_row,
             most_spans,
         });
     }
@@ -127,6 +140,21 @@ fn bytes(machine: &Machine, tensor: &Tensor) -> u64 {
         _ => 4,
     };
     tensor.shape().elements() as u64 * of_element
+}
+
+/// Whether an operator goes through images row by row: windows, and operators on places of maps of equal height.
+fn row_by_row(op: &Op, flows: &[&Tensor]) -> bool {
+    let height = |tensor: &&Tensor| match *tensor.shape().dims() {
+        [_, _, height, _] => Some(height),
+        _ => None,
+    };
+    let heights: Option<Vec<usize>> = flows.iter().map(height).collect();
+    let Some(heights) = heights else { return false };
+    match op {
+        Op::Conv { .. } | Op::MaxPool { .. } | Op::AveragePool { .. } => true,
+        Op::Transpose { .. } | Op::Gather { .. } | Op::GatherElements { .. } | Op::MatMul => false,
+        _ => heights.iter().all(|h| Some(h) == heights.first()),
+    }
 }
 
 /// Whether an operator gives what it is given, under another shape.
@@ -184,6 +212,7 @@ impl Step<'_> {
             operator: self.node.op.name().to_owned(),
             kind: self.kind(),
             cycles: 0,
+            band_wait_cycles: 0,
             dram_wait_cycles: 0,
             dram_least_bytes: 0,
             moved: Moved::default(),
@@ -223,6 +252,7 @@ impl Step<'_> {
             reads: self.reads.clone(),
             gives: self.gives.clone(),
             leaves: self.to_host,
+            row_by_row: self.row_by_row,
             tile_rows: cost.tiling.map_or(1, |tiling| tiling.tile[0] as u64),
             edges,
         };
@@ -436,18 +466,20 @@ impl Step<'_> {
             (_, &[n, _, h, _]) => n * h,
             (_, dims) => dims.iter().product::<usize>().min(64),
         };
-        let shared_rows = match &self.node.op {
+        // Of rows of the input, of which there are so many as its stride to one of the output.
+        let (shared_rows, stride) = match &self.node.op {
             Op::MaxPool { window, .. } | Op::AveragePool { window, .. } => {
-                let extent = |list: &[usize]| list.first().copied().unwrap_or(1);
-                extent(&window.kernel).saturating_sub(extent(&window.strides))
+                let extent = |list: &[usize]| list.first().copied().unwrap_or(1).max(1);
+                let (kernel, stride) = (extent(&window.kernel), extent(&window.strides));
+                (kernel.saturating_sub(stride), stride)
             }
-            _ => 0,
+            _ => (0, 1),
         };
         Extents {
             inputs,
             outputs: self.given_bytes,
             rows: rows as u64,
-            halo: inputs / rows.max(1) as u64 * shared_rows as u64,
+            halo: inputs / (rows * stride).max(1) as u64 * shared_rows as u64,
             held_blocks: 2,
             ..Extents::default()
         }

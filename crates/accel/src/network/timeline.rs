@@ -153,9 +153,12 @@ impl Timeline {
         self.end - before - cycles
     }
 
-    /// Weights that filled their scratchpad until now make room for those of the next block.
-    pub fn free_weights(&mut self) {
-        (self.half_free, self.other_half_free) = (self.end, self.end);
+    /// Weights that stayed until now make room for those of the next blocks: `all` of their scratchpad, or half.
+    pub fn free_weights(&mut self, all: bool) {
+        self.other_half_free = self.end;
+        if all {
+            self.half_free = self.end;
+        }
     }
 
     /// When everything has left the chip.

@@ -23,8 +23,8 @@ pub struct Run {
     pub cycles: u64,
     /// Where the cycles of each group went.
     pub groups: Vec<GroupCycles>,
-    /// Of these, what each group waits at the layer's beginning and end, for its first patch and its last codes: once more
-    /// for each band where layers are worked on together.
+    /// What each group waits at a beginning and an end, for a first patch and last codes: once more for each band where
+    /// layers are worked on together.
     pub edges: GroupCycles,
     /// What the cells did.
     pub activity: Activity,
@@ -225,7 +225,7 @@ impl SparseArray {
         run.wait(0, cycles_of(first), |g| &mut g.patch);
         run.edges.patch = cycles_of(first);
         // Cycles that the codes of the tile before still take.
-        let mut draining = 0u64;
+        let (mut draining, mut longest_draining) = (0u64, 0);
         let mut under = Under::new(layer, image, self);
         for (index, block) in blocks.iter().enumerate() {
             for tile in &tiles {
@@ -251,6 +251,7 @@ impl SparseArray {
                 run.wait(index, draining, |g| &mut g.drain);
                 let of_output = tile.pixels().div_ceil(self.requantized_a_cycle);
                 draining = (block.outputs_a_group * of_output) as u64;
+                longest_draining = draining.max(longest_draining);
                 for (slot, o) in block.outputs.clone().enumerate() {
                     for lane in 0..tile.pixels() {
                         run.sums[tile.pixel(image, lane) * outputs + o] =
@@ -261,7 +262,7 @@ impl SparseArray {
         }
         let last = blocks.len().saturating_sub(1);
         run.wait(last, draining + STAGES, |g| &mut g.drain);
-        run.edges.drain = draining + STAGES;
+        run.edges.drain = longest_draining + STAGES;
         let activity = &mut run.activity;
         activity.dense = (image.batch * image.pixels() * outputs * layer.weights.cols()) as u64;
         // So far these are weights that are zero and have a cell all the same.

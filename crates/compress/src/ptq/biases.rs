@@ -21,9 +21,10 @@ use std::borrow::Cow;
 pub fn make_room_for_biases(graph: &mut Graph) -> Result<usize, CompressError> {
     let mut changed = 0;
     for layer in layers_where(graph, |values| matches!(values, Values::Int { .. })) {
-        let Some((_, biases)) = biases_in_input_steps(graph, &layer) else {
+        let Some((input, biases)) = input_step_and_biases(graph, &layer) else {
             continue;
         };
+        let biases: Vec<f32> = biases.iter().map(|bias| bias / input).collect();
         let Some(weight) = graph.weight(&layer.weight) else {
             continue;
         };
@@ -36,8 +37,8 @@ pub fn make_room_for_biases(graph: &mut Graph) -> Result<usize, CompressError> {
     Ok(changed)
 }
 
-/// The network as integer layers compute it, for its score: biases in whole steps of the sums. Kept are they as they
-/// are, since the file may have them in fewer bytes.
+/// The network as integer layers compute it, for its score: biases in whole steps of the sums. What is
+/// kept stays as it is, since the file may have them in fewer bytes.
 ///
 /// # Errors
 /// Biases that make no weight.
@@ -46,7 +47,7 @@ pub fn with_rounded_biases(graph: &Graph) -> Result<Cow<'_, Graph>, CompressErro
     for layer in layers_where(graph, |values| matches!(values, Values::Int { .. })) {
         let (Bias::Constant(name), Some((input, biases)), Some(weight)) = (
             &layer.bias,
-            biases_in_input_steps(graph, &layer),
+            input_step_and_biases(graph, &layer),
             graph.weight(&layer.weight),
         ) else {
             continue;
@@ -68,13 +69,14 @@ pub fn with_rounded_biases(graph: &Graph) -> Result<Cow<'_, Graph>, CompressErro
         if scales.len() != biases.len() {
             continue;
         }
-        let steps = biases.iter().zip(scales);
-        let steps = steps.map(|(bias, scale)| ((bias / scale).round_ties_even(), scale));
+        let products = scales.iter().map(|scale| input * scale);
+        let steps = biases.iter().zip(products);
+        let steps = steps.map(|(bias, step)| ((bias / step).round_ties_even(), step));
         if steps.clone().any(|(steps, _)| steps.abs() > MAX_BIAS) {
             // Such a layer is computed in reals.
             continue;
         }
-        let whole = steps.map(|(steps, scale)| steps * (input * scale));
+        let whole = steps.map(|(steps, step)| steps * step);
         let weight = Weight::dense(bias.shape().clone(), whole.collect())?;
         let constants = &mut rounded.to_mut().constants;
         constants.insert(name.clone(), Constant::Weight(weight));
@@ -82,8 +84,8 @@ pub fn with_rounded_biases(graph: &Graph) -> Result<Cow<'_, Graph>, CompressErro
     Ok(rounded)
 }
 
-/// The step of a layer's input, where it reads codes, and each bias in these.
-fn biases_in_input_steps(graph: &Graph, layer: &Layer) -> Option<(f32, Vec<f32>)> {
+/// The step of a layer's input, where it reads codes, and its biases.
+fn input_step_and_biases(graph: &Graph, layer: &Layer) -> Option<(f32, Vec<f32>)> {
     let Bias::Constant(name) = &layer.bias else {
         return None;
     };
@@ -98,8 +100,7 @@ fn biases_in_input_steps(graph: &Graph, layer: &Layer) -> Option<(f32, Vec<f32>)
         return None;
     };
     let bias = graph.constants.get(name)?.to_tensor();
-    let bias = bias.as_f32().ok()?.iter();
-    Some((scale, bias.map(|b| b / scale).collect()))
+    Some((scale, bias.as_f32().ok()?.to_vec()))
 }
 
 /// The weight with other scales, and of how many channels; none where all suit their biases.

@@ -60,14 +60,12 @@ class GradientCompression:
 
     def load_state_dict(self, state: dict[str, Any], model: nn.Module) -> None:
         """Goes on from this rank's checkpoint."""
-        self.steps = state["steps"]
         parameters = dict(model.named_parameters())
-        for name, (velocity, held) in state["held"].items():
-            parameter = parameters[name]
-            self._held[id(parameter)] = (
-                velocity.to(parameter.device, copy=True),
-                held.to(parameter.device, copy=True),
-            )
+        self._held = {
+            id(parameters[name]): tuple(t.to(parameters[name].device, copy=True) for t in pair)
+            for name, pair in state["held"].items()
+        }
+        self.steps = state["steps"]
 
     # PyTorch looks at the annotation of `bucket`, whose class its stubs lack.
     @staticmethod

@@ -112,7 +112,10 @@ fn key(lanes: &Lanes<'_>, entries: &[(&str, &str)]) -> String {
 /// What is busy within a stretch of time; of a layer, what is for others is pale.
 fn busy(cost: &NetworkCost, from: f64, to: f64, layer: Option<usize>) -> Option<Lanes<'_>> {
     // Ends of steps are rounded, so that a neighbour of a layer may reach in a little: that is not drawn.
-    let slack = layer.map_or(0.0, |_| (to - from) / 500.0);
+    let slack = match layer.and_then(|index| cost.layers.get(index)) {
+        Some(layer) if layer.together == 1 => (to - from) / 500.0,
+        _ => 0.0,
+    };
     let within: Vec<&Busy> = cost
         .busy
         .iter()
@@ -200,7 +203,9 @@ fn groups(layer: &LayerCost) -> Option<(Lanes<'static>, String, Vec<Cause>)> {
         }
     }
     let blocks = layer.spans.last().map_or(0, |span| span.block + 1);
-    let whole = end >= layer.cycles;
+    // What is done for each part is recorded without the waits that bands add.
+    let cycles = layer.cycles - layer.band_wait_cycles;
+    let whole = end >= cycles;
     let text = format!(
         "{} as rows. At the end of each part of a tile (a thin line, where there is room) they wait for each other; within it, what a \
          group does is drawn cause by cause, not in the order in which it happens. {}",
@@ -212,7 +217,7 @@ fn groups(layer: &LayerCost) -> Option<(Lanes<'static>, String, Vec<Cause>)> {
             true => format!("All {} parts are drawn.", layer.spans.len()),
             false => format!(
                 "Of {} cycles, with every operand there, the first {} are drawn, in {} parts of the {}.",
-                units::count(layer.cycles as usize),
+                units::count(cycles as usize),
                 units::count(end as usize),
                 layer.spans.len(),
                 match blocks {
