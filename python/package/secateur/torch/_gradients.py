@@ -61,11 +61,14 @@ class GradientCompression:
     def load_state_dict(self, state: dict[str, Any], model: nn.Module) -> None:
         """Goes on from this rank's checkpoint."""
         parameters = dict(model.named_parameters())
-        self._held = {
-            id(parameters[name]): tuple(t.to(parameters[name].device, copy=True) for t in pair)
-            for name, pair in state["held"].items()
-        }
-        self.steps = state["steps"]
+        held: dict[int, tuple[Tensor, Tensor]] = {}
+        for name, (velocity, waiting) in state["held"].items():
+            parameter = parameters[name]
+            held[id(parameter)] = (
+                velocity.to(parameter.device, copy=True),
+                waiting.to(parameter.device, copy=True),
+            )
+        self._held, self.steps = held, state["steps"]
 
     # PyTorch looks at the annotation of `bucket`, whose class its stubs lack.
     @staticmethod
