@@ -111,6 +111,14 @@ pub fn prunable(graph: &Graph) -> Vec<String> {
     views(graph).into_iter().map(|(name, _)| name).collect()
 }
 
+/// Those of them that training may change.
+pub(crate) fn trainable(graph: &Graph) -> impl Iterator<Item = String> {
+    let frozen = graph.frozen();
+    prunable(graph)
+        .into_iter()
+        .filter(move |name| !frozen.contains(name))
+}
+
 /// The weights that pruning applies to, each once, and how they lie.
 pub(crate) fn views(graph: &Graph) -> Vec<(String, View)> {
     let mut views: Vec<(String, View)> = Vec::new();
@@ -126,7 +134,7 @@ pub(crate) fn views(graph: &Graph) -> Vec<(String, View)> {
     views
 }
 
-/// The weights with a name that fits, as targets of a pattern.
+/// The weights with a name that fits and that may change, as targets of a pattern.
 ///
 /// # Errors
 /// A weight that is shared or quantized.
@@ -152,7 +160,9 @@ pub(crate) fn targets(
             units,
         }))
     };
-    let fitting = views(graph).into_iter().filter(|(name, _)| fits(name));
+    let frozen = graph.frozen();
+    let views = views(graph).into_iter();
+    let fitting = views.filter(|(name, _)| fits(name) && !frozen.contains(name));
     fitting.filter_map(target).collect()
 }
 

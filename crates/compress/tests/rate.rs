@@ -7,7 +7,7 @@ use secateur_data::{Dataset, load};
 use secateur_io::codec::Store;
 use secateur_io::sct;
 use secateur_model::{Graph, Shape, Support, Values, infer, zoo};
-use secateur_train::{FitOptions, Quiet, evaluate, fit};
+use secateur_train::{FitOptions, Quiet, evaluate, fit, whiten};
 
 struct Silent;
 
@@ -95,6 +95,24 @@ fn a_higher_price_makes_a_smaller_file_that_still_knows_digits() {
             .all(|(a, b)| (*a == 0.0) == (*b == 0.0));
         assert!(zeros, "{name}");
     }
+}
+
+#[test]
+fn a_layer_that_whitens_stays_whatever_is_done() {
+    let data = load("digits").unwrap();
+    let (train, validation) = data.train.split(200, 0);
+    let mut dense = zoo::build("vgg-small", [1, 8, 8], 10, 1).unwrap();
+    let name = whiten(&mut dense, &train).unwrap().weight;
+    let steps = "[[step]]\nkind = \"prune\"\nallocation = { global = 0.5 }\n\
+                 [[step]]\nkind = \"rate\"\nnats_per_bit = 1e-9\nwarm_up = 0.9\n\
+                 retrain = { epochs = 0.2, learning_rate = 0.01, batch = 32, optimiser = \"adamw\" }\n";
+    let recipe = Recipe::from_toml(&format!("name = \"t\"\n{steps}"), "t").unwrap();
+    let (small, _) = run(dense.clone(), &train, &validation, &recipe, 1, &mut Silent).unwrap();
+    for (other, weight) in small.weights().filter(|(_, w)| w.shape().rank() > 1) {
+        let integers = matches!(weight.values(), Values::Int { .. });
+        assert_eq!(integers, other != name, "{other}");
+    }
+    assert_eq!(small.weight(&name), dense.weight(&name));
 }
 
 #[test]

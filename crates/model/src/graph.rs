@@ -3,7 +3,7 @@
 
 use crate::{DType, ModelError, Op, Tensor, Weight};
 use indexmap::IndexMap;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 /// One extent of a graph input or output.
@@ -142,11 +142,21 @@ pub struct Graph {
     /// The computation.
     pub nodes: Vec<Node>,
     /// Free text kept with the network: recipe, accuracy, provenance, class
-    /// names (`classes`, one a line), input normalisation (`mean`, `std`).
+    /// names (`classes`, one a line), input normalisation (`mean`, `std`), weights that stay ([`FROZEN`]).
     pub metadata: BTreeMap<String, String>,
 }
 
+/// The key of the weights that training leaves as they are, as a first layer that whitens: names, one a line.
+pub const FROZEN: &str = "frozen";
+
 impl Graph {
+    /// The weights that training leaves as they are.
+    pub fn frozen(&self) -> BTreeSet<String> {
+        let names = self.metadata.get(FROZEN).map_or("", String::as_str);
+        let there = names.lines().filter(|name| self.weight(name).is_some());
+        there.map(str::to_owned).collect()
+    }
+
     /// The weight of a name, if there is one.
     pub fn weight(&self, name: &str) -> Option<&Weight> {
         self.constants.get(name).and_then(Constant::weight)

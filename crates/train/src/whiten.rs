@@ -3,6 +3,7 @@
 use crate::TrainError;
 use crate::score::check_input;
 use secateur_data::Dataset;
+use secateur_model::graph::FROZEN;
 use secateur_model::{Constant, Graph, Op, Support, Values, Weight};
 
 /// Images and patches that are looked at, at most; images spread evenly over the data.
@@ -25,7 +26,8 @@ pub struct Whitened {
 /// Gives the first convolution the filters that whiten the data's patches: their principal
 /// components about zero, each divided by its own deviation, and each once with either sign, so
 /// that a rectifier behind loses nothing (Jordan 2024, arXiv 2404.00498). What is learned behind
-/// such a layer, which itself [stays](crate::FitOptions::frozen), is learned in fewer passes.
+/// such a layer, which itself [stays](crate::FitOptions::frozen), also in what is done to the network
+/// later ([`Graph::frozen`]), is learned in fewer passes.
 /// Filters beyond the components keep their values.
 ///
 /// A patch is the largest square within the kernel of which all components fit, and two
@@ -67,6 +69,7 @@ pub fn whiten(graph: &mut Graph, data: &Dataset) -> Result<Whitened, TrainError>
     graph
         .constants
         .insert(name.clone(), Constant::Weight(whitened));
+    graph.metadata.insert(FROZEN.into(), name.clone());
     Ok(Whitened {
         weight: name,
         whitening: filters.min(2 * components.len()),

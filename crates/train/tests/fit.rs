@@ -110,9 +110,10 @@ fn a_whitening_layer_stays_and_the_others_learn() {
     let data = load("digits").unwrap();
     let mut net = zoo::build("vgg-small", [1, 8, 8], 10, 3).unwrap();
     let name = whiten(&mut net, &data.train).unwrap().weight;
+    assert_eq!(net.frozen(), BTreeSet::from([name.clone()]));
     let before = net.clone();
     let options = FitOptions {
-        frozen: BTreeSet::from([name.clone()]),
+        frozen: net.frozen(),
         average: Some(0.9),
         ..options(0.1)
     };

@@ -1,7 +1,7 @@
 //! Cuts along a cubic during training (Zhu & Gupta 2017).
 
 use crate::criterion::Target;
-use crate::prune::{prunable, targets};
+use crate::prune::{targets, trainable};
 use crate::recipe::{AllocationSettings, PruneStep};
 use crate::{CompressError, Criterion, Pattern, Saliency};
 use secateur_model::Graph;
@@ -53,7 +53,7 @@ impl Gradual {
             }
         };
         let target = allocation.part_way(0.0);
-        let names = prunable(graph);
+        let names: Vec<String> = trainable(graph).collect();
         target.check(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
         Ok(Self {
             targets: targets(graph, pattern, |name| target.concerns(name))?,

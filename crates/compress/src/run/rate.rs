@@ -60,9 +60,8 @@ impl Stage<'_> {
             let given = self.teacher.weight(name);
             given.is_none_or(|weight| weight.support().mask().is_none())
         };
-        let names = prune::prunable(graph)
-            .into_iter()
-            .chain(quantize::biases(graph));
+        // One step for all of its rows, which differ by far, would round the small ones of a layer that whitens away.
+        let names = prune::trainable(graph).chain(quantize::biases(graph));
         names
             .filter_map(|name| {
                 let coded = Coded {

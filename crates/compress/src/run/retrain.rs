@@ -9,7 +9,7 @@ use secateur_model::Graph;
 use secateur_train::{
     Distill, FitOptions, Hooks, LatentWeights, RateOptions, TrainError, epochs_for, fit,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 impl Stage<'_> {
@@ -51,7 +51,7 @@ impl Stage<'_> {
             unrounded: beside.unrounded,
             average: retrain.average,
             rate: beside.rate,
-            frozen: BTreeSet::new(),
+            frozen: graph.frozen(),
             // Rounds see the images in other orders.
             seed: self.seed.wrapping_add((self.round.index as u64) << 32),
         };

@@ -17,7 +17,7 @@ impl Stage<'_> {
             Codebooks::PerLayer => BTreeSet::new(),
             Codebooks::PerChannel => with_outputs_in_columns(graph),
         };
-        for name in prune::prunable(graph) {
+        for name in prune::trainable(graph).collect::<Vec<_>>() {
             if columns.contains(&name) {
                 return Err(CompressError::Refused {
                     step: "share",

@@ -12,7 +12,6 @@ use secateur_io::codec::Store;
 use secateur_model::{Graph, zoo};
 use secateur_train::{Augment, Curve, FitOptions, Hooks, Optimiser, epochs_for, fit, whiten};
 use serde::Serialize;
-use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
@@ -69,14 +68,12 @@ pub fn train(args: &Train, out: &Out) -> Result<Trained> {
         data.train.name
     ));
 
-    let mut frozen = BTreeSet::new();
     if args.whiten {
         let layer = whiten(&mut graph, &images)?;
         out.line(format_args!(
             "{}: {} of {} filters whiten the images; all stay as they are",
             layer.weight, layer.whitening, layer.filters
         ));
-        frozen.insert(layer.weight);
     }
     let options = FitOptions {
         epochs,
@@ -98,7 +95,7 @@ pub fn train(args: &Train, out: &Out) -> Result<Trained> {
             warp: None,
         },
         average: args.ema,
-        frozen,
+        frozen: graph.frozen(),
         seed: args.seed,
         ..FitOptions::default()
     };
