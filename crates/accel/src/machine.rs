@@ -76,7 +76,7 @@ pub struct Memory {
     /// What the two are.
     #[serde(default)]
     pub buffers: Buffers,
-    /// Whether steps may be worked on together, band by band, so that what flows between them never leaves the chip
+    /// Whether steps may be worked on together, band by band, so that what only they read never leaves the chip
     /// (fused layers: Alwani et al., MICRO 2016): for sparse arrays; with a cache there is nothing to plan.
     #[serde(default)]
     pub fuses_layers: bool,

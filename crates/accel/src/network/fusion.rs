@@ -1,4 +1,4 @@
-//! Steps that are worked on together, band by band, so that what flows between them never leaves the chip (fused
+//! Steps that are worked on together, band by band, so that what only they read never leaves the chip (fused
 //! layers: Alwani et al., MICRO 2016). Nothing is computed twice: rows that the next band needs stay.
 
 use super::LayerCost;

@@ -254,7 +254,8 @@ impl Placed {
     }
 
     /// What each piece of steps that are worked on together moves, block by block and band by band: weights as of one
-    /// step; the inputs of a band while the one before is worked on, as blocks take shares of its time; outputs behind the last blocks, those of the last step.
+    /// step; the inputs of a band while the one before is worked on, as blocks take shares of its time; outputs behind the
+    /// `last` blocks, those of the last step.
     pub fn traffic_together(&self, extents: &Extents, shares: &[u64], last: usize) -> Vec<Traffic> {
         let passes = self.mapping.passes();
         let inputs = self.mapping.inputs(extents);

@@ -25,8 +25,8 @@ pub fn network(ran: &Ran<'_>) -> Option<Section> {
         title: "Time",
         lead: format!(
             "Above, what works: steps one behind the other, in turn dark and pale; those that are worked on together come back \
-             band by band. Below, what comes from DRAM and goes there. Weights come a block ahead of the array; a gap above is time in which nothing works because bytes are late: {} of \
-             all cycles.",
+             band by band. Below, what comes from DRAM and goes there. Weights come a block ahead of the array; a gap above \
+             is time in which nothing works because bytes are late: {} of all cycles.",
             part(waited as f64, cost.cycles as f64)
         ),
         body: key(
