@@ -24,7 +24,6 @@ from torch.nn.parallel import DistributedDataParallel
 from secateur.torch import GradientCompression
 
 RANKS = 2
-BATCH = 64
 HELD_OUT = 5000
 
 # The course of the learning rate over so many steps: what is held back while it is high is added when it is lower.
@@ -63,13 +62,13 @@ def train(rank, args, seed, compressed, results):
     ddp = DistributedDataParallel(model)
     (images, labels), (unseen, answers) = pictures(args.data, args.validate)
     each = len(images) // RANKS
-    steps = each // BATCH
+    steps = each // args.batch
     gradients = GradientCompression(steps_per_epoch=steps)
     if compressed:
         ddp.register_comm_hook(gradients, GradientCompression.hook)
     # With the hook, momentum is the hook's.
     momentum = 0.0 if compressed else 0.9
-    optimizer = torch.optim.SGD(ddp.parameters(), lr=0.05, momentum=momentum)
+    optimizer = torch.optim.SGD(ddp.parameters(), lr=args.rate, momentum=momentum)
     schedule = SCHEDULES[args.schedule](optimizer, args.epochs * steps)
     shuffle = torch.Generator().manual_seed(seed)
     before_last = (0, 0)
@@ -77,7 +76,7 @@ def train(rank, args, seed, compressed, results):
         before_last = (gradients.bytes_sent, gradients.bytes_dense)
         order = torch.randperm(len(images), generator=shuffle)[rank * each : (rank + 1) * each]
         for step in range(steps):
-            batch = order[step * BATCH : (step + 1) * BATCH]
+            batch = order[step * args.batch : (step + 1) * args.batch]
             loss = nn.functional.cross_entropy(ddp(images[batch]), labels[batch])
             optimizer.zero_grad()
             loss.backward()
@@ -97,6 +96,8 @@ def main():
     parser.add_argument("--data", type=Path, default=Path.home() / ".cache/secateur/mnist")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--batch", type=int, default=64, help="images of a rank in a step")
+    parser.add_argument("--rate", type=float, default=0.05, help="the learning rate at first")
     parser.add_argument("--schedule", choices=SCHEDULES, default="cosine")
     parser.add_argument("--validate", action="store_true", help="score 5000 training images that are held out")
     args = parser.parse_args()

@@ -365,17 +365,32 @@ impl Graph {
         Ok(())
     }
 
+    /// Drops nodes whose outputs nothing reads, and in turn those that only they read; gives their names.
+    pub fn drop_dead_nodes(&mut self) -> Vec<String> {
+        let mut dropped = Vec::new();
+        loop {
+            let read = self.read();
+            let is_dead = |node: &mut Node| !node.outputs.iter().any(|o| read.contains(o));
+            let dead = self.nodes.extract_if(.., is_dead);
+            let before = dropped.len();
+            dropped.extend(dead.map(|node| node.name));
+            if dropped.len() == before {
+                return dropped;
+            }
+        }
+    }
+
     /// Drops constants that no node reads and no output names.
     pub fn drop_unused_constants(&mut self) {
-        let outputs = self.outputs.iter().map(|o| o.name.as_str());
-        let used: HashSet<&str> = self
-            .nodes
-            .iter()
-            .flat_map(Node::reads)
-            .chain(outputs)
-            .collect();
-        self.constants
-            .retain(|name, _| used.contains(name.as_str()));
+        let read = self.read();
+        self.constants.retain(|name, _| read.contains(name));
+    }
+
+    /// Every value that a node reads or that is an output.
+    fn read(&self) -> HashSet<String> {
+        let outputs = self.outputs.iter().map(|output| output.name.as_str());
+        let inputs = self.nodes.iter().flat_map(Node::reads);
+        inputs.chain(outputs).map(str::to_owned).collect()
     }
 }
 
@@ -422,6 +437,20 @@ mod tests {
         let mut g = graph(vec![relu("b", "y", "z"), relu("a", "x", "y")], "z");
         g.sort().unwrap();
         assert_eq!(g.nodes[0].name, "a");
+    }
+
+    #[test]
+    fn what_nothing_reads_is_dropped_with_what_only_it_reads() {
+        let nodes = vec![
+            relu("a", "x", "y"),
+            relu("b", "y", "unread"),
+            relu("c", "x", "w"),
+            relu("d", "w", "unread too"),
+        ];
+        let mut g = graph(nodes, "y");
+        assert_eq!(g.drop_dead_nodes(), ["b", "d", "c"]);
+        assert_eq!(g.nodes.len(), 1);
+        assert_eq!(g.drop_dead_nodes(), [""; 0]);
     }
 
     #[test]

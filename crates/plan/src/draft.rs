@@ -2,7 +2,7 @@
 
 use crate::lower::Skip;
 use secateur_model::{Constant, DType, Graph, ModelError, Node, Op, Tensor};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 /// A per-tensor quantization of an activation: `value = (q − zero_point) · scale`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -342,31 +342,8 @@ impl Draft {
 
     /// Drops nodes whose outputs nothing reads.
     pub fn drop_dead_nodes(&mut self) {
-        loop {
-            let read: HashSet<&str> = self
-                .graph
-                .nodes
-                .iter()
-                .flat_map(Node::reads)
-                .chain(self.graph.outputs.iter().map(|o| o.name.as_str()))
-                .collect();
-            let live: Vec<bool> = self
-                .graph
-                .nodes
-                .iter()
-                .map(|n| n.outputs.iter().any(|o| read.contains(o.as_str())))
-                .collect();
-            if live.iter().all(|&l| l) {
-                break;
-            }
-            let mut live = live.into_iter();
-            self.graph.nodes.retain(|node| {
-                let live = live.next().unwrap_or(true);
-                if !live {
-                    self.fused.remove(&node.name);
-                }
-                live
-            });
+        for name in self.graph.drop_dead_nodes() {
+            self.fused.remove(&name);
         }
     }
 

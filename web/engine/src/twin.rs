@@ -3,7 +3,7 @@
 
 use crate::network::Network;
 use secateur_model::{Constant, Graph, Node, Op, Weight};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 pub fn of(network: &Network) -> Result<Network, String> {
     let mut graph = network.graph.clone();
@@ -31,7 +31,7 @@ fn leave_activations(graph: &mut Graph) {
             input.clone_from(origin);
         }
     }
-    drop_dead_nodes(graph);
+    graph.drop_dead_nodes();
     graph.drop_unused_constants();
 }
 
@@ -47,19 +47,4 @@ fn origins(graph: &Graph) -> HashMap<String, String> {
         Some((undo.output(0)?.to_owned(), from.input(0)?.to_owned()))
     };
     graph.nodes.iter().filter_map(origin).collect()
-}
-
-/// Drops nodes whose outputs nothing reads.
-fn drop_dead_nodes(graph: &mut Graph) {
-    loop {
-        let nodes = graph.nodes.len();
-        let outputs = graph.outputs.iter().map(|output| output.name.clone());
-        let inputs = graph.nodes.iter().flat_map(Node::reads);
-        let read: HashSet<String> = inputs.map(str::to_owned).chain(outputs).collect();
-        let is_read = |node: &Node| node.outputs.iter().any(|output| read.contains(output));
-        graph.nodes.retain(is_read);
-        if graph.nodes.len() == nodes {
-            return;
-        }
-    }
 }

@@ -168,36 +168,52 @@ mod tests {
     use secateur_model::{Shape, Support, zoo};
     use std::collections::BTreeMap;
 
-    #[test]
-    fn a_bias_of_a_nearly_dead_channel_fits() {
+    /// A network whose first layer reads codes of a scale and has codes of its own, with scales and biases that
+    /// go around by row; and that layer.
+    fn net(
+        step: f32,
+        code: impl Fn(usize) -> i16,
+        scales: [f32; 2],
+        biases: [f32; 4],
+    ) -> (Graph, Layer) {
         let mut net = zoo::build("lenet-300-100", [1, 8, 8], 10, 3).unwrap();
         let input = crate::quantizable(&net).remove(0);
         let scale = ActivationScale {
-            scale: 0.01,
+            scale: step,
             zero_point: 0,
             width: Width::Eight,
         };
         quantize_activations(&mut net, &BTreeMap::from([(input, scale)])).unwrap();
         let layer = layers_where(&net, |_| true).remove(0);
-        let (rows, columns) = (layer.outputs, layer.depth);
+        let rows = layer.outputs;
         let values = Values::Int {
             bits: 8,
-            codes: (0..rows * columns)
-                .map(|i| (i % 255) as i16 - 127)
-                .collect(),
-            scale: Scale::PerChannel((0..rows).map(|r| [1e-3, 1e-12][r % 2]).collect()),
+            codes: (0..rows * layer.depth).map(code).collect(),
+            scale: Scale::PerChannel((0..rows).map(|r| scales[r % 2]).collect()),
         };
-        let weight = Weight::new(Shape::new(&[rows, columns]).unwrap(), Support::All, values);
-        net.constants
-            .insert(layer.weight.clone(), Constant::Weight(weight.unwrap()));
-        let Bias::Constant(bias) = &layer.bias else {
-            panic!("the layer has a bias");
-        };
-        let ones = Weight::dense(Shape::new(&[rows]).unwrap(), vec![1.0; rows]).unwrap();
-        net.constants.insert(bias.clone(), Constant::Weight(ones));
+        let shape = Shape::new(&[rows, layer.depth]).unwrap();
+        let weight = Weight::new(shape, Support::All, values).unwrap();
+        let biases = (0..rows).map(|r| biases[r % 4]).collect();
+        let bias = Weight::dense(Shape::new(&[rows]).unwrap(), biases).unwrap();
+        for (name, weight) in [(&layer.weight, weight), (bias_of(&layer), bias)] {
+            net.constants.insert(name.clone(), Constant::Weight(weight));
+        }
+        (net, layer)
+    }
 
+    fn bias_of(layer: &Layer) -> &String {
+        match &layer.bias {
+            Bias::Constant(name) => name,
+            _ => panic!("the layer has a bias"),
+        }
+    }
+
+    #[test]
+    fn a_bias_of_a_nearly_dead_channel_fits() {
+        let code = |i| (i % 255) as i16 - 127;
+        let (mut net, layer) = net(0.01, code, [1e-3, 1e-12], [1.0; 4]);
         let before = net.weight(&layer.weight).unwrap().to_f32();
-        assert_eq!(make_room_for_biases(&mut net).unwrap(), rows / 2);
+        assert_eq!(make_room_for_biases(&mut net).unwrap(), layer.outputs / 2);
         let after = net.weight(&layer.weight).unwrap();
         let Values::Int {
             scale: Scale::PerChannel(scales),
@@ -215,46 +231,19 @@ mod tests {
 
     #[test]
     fn a_score_is_of_biases_in_whole_steps() {
-        let mut net = zoo::build("lenet-300-100", [1, 8, 8], 10, 3).unwrap();
-        assert!(matches!(
-            with_rounded_biases(&net).unwrap(),
-            Cow::Borrowed(_)
-        ));
-        let input = crate::quantizable(&net).remove(0);
-        let scale = ActivationScale {
-            scale: 0.5,
-            zero_point: 0,
-            width: Width::Eight,
-        };
-        quantize_activations(&mut net, &BTreeMap::from([(input, scale)])).unwrap();
-        let layer = layers_where(&net, |_| true).remove(0);
-        let (rows, columns) = (layer.outputs, layer.depth);
-        let values = Values::Int {
-            bits: 8,
-            codes: vec![1; rows * columns],
-            scale: Scale::PerChannel((0..rows).map(|r| [0.5, 4.0][r % 2]).collect()),
-        };
-        let weight = Weight::new(Shape::new(&[rows, columns]).unwrap(), Support::All, values);
-        net.constants
-            .insert(layer.weight.clone(), Constant::Weight(weight.unwrap()));
-        let Bias::Constant(name) = &layer.bias else {
-            panic!("the layer has a bias");
-        };
-        let biases: Vec<f32> = (0..rows).map(|r| [-0.7, 0.9, 0.0, 3.1][r % 4]).collect();
-        let shape = Shape::new(&[rows]).unwrap();
-        let bias = Weight::dense(shape, biases.clone()).unwrap();
-        net.constants.insert(name.clone(), Constant::Weight(bias));
+        let reals = zoo::build("lenet-300-100", [1, 8, 8], 10, 3).unwrap();
+        let same = with_rounded_biases(&reals).unwrap();
+        assert!(matches!(same, Cow::Borrowed(_)));
+
+        let (net, layer) = net(0.5, |_| 1, [0.5, 4.0], [-0.7, 0.9, 0.0, 3.1]);
+        let before = net.weight(bias_of(&layer)).unwrap().to_f32();
         let rounded = with_rounded_biases(&net).unwrap();
-        let rounded = rounded.weight(name).unwrap().to_f32();
+        let rounded = rounded.weight(bias_of(&layer)).unwrap().to_f32();
         // Steps of 0.25 and of 2.
         let expected = [-0.75, 0.0, 0.0, 4.0].iter().cycle();
-        assert!(
-            rounded
-                .iter()
-                .zip(expected)
-                .all(|(a, b)| (a - b).abs() < 1e-6)
-        );
-        assert_eq!(net.weight(name).unwrap().to_f32(), biases);
+        let mut pairs = rounded.iter().zip(expected);
+        assert!(pairs.all(|(a, b)| (a - b).abs() < 1e-6));
+        assert_eq!(net.weight(bias_of(&layer)).unwrap().to_f32(), before);
     }
 
     #[test]

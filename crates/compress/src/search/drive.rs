@@ -6,7 +6,7 @@ use super::knob::{Context, Knob, Plan};
 use super::{Goal, Tried};
 use crate::policy::Machine;
 use crate::recipe::{Recipe, Step};
-use crate::{Checkpoint, CompressError, Observer, StepReport, resume};
+use crate::{Checkpoint, CompressError, Observer, StepReport, ptq, resume};
 use secateur_data::Dataset;
 use secateur_io::codec::Store;
 use secateur_io::sct;
@@ -370,11 +370,12 @@ fn figures(
     let (error_percent, loss) = match last {
         Some(step) => (step.validation_error_percent, step.validation_loss),
         None => {
-            let score =
-                evaluate(graph, problem.validation).map_err(|error| CompressError::Train {
-                    step: "the network as it is".into(),
-                    error,
-                })?;
+            let computed = ptq::with_rounded_biases(graph)?;
+            let score = evaluate(&computed, problem.validation);
+            let score = score.map_err(|error| CompressError::Train {
+                step: "the network as it is".into(),
+                error,
+            })?;
             (score.error_percent(), score.loss)
         }
     };

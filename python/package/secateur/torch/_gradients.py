@@ -14,6 +14,8 @@ WARM_UP = (0.25, 0.0625, 0.015625, 0.004)
 class GradientCompression:
     """Sends the largest gradients only; the others wait, with their momentum, until they are large.
 
+    Biases and other parameters of one dimension are few, and are sent whole in every step.
+
     For ``DistributedDataParallel``::
 
         gradients = GradientCompression(steps_per_epoch=len(loader))
@@ -76,35 +78,53 @@ class GradientCompression:
         """The communication hook of a bucket of gradients."""
         density, world = state.density_now(), dist.get_world_size()
         buffer: Tensor = bucket.buffer()
-        values, places = [], []
+        values, places, whole = [], [], []
         offset = 0
         for parameter, gradient in zip(bucket.parameters(), bucket.gradients()):
-            sent, at = state._take(parameter, gradient.flatten() / world, density)
+            gradient = state._clipped(gradient.flatten() / world)
+            here = range(offset, offset + gradient.numel())
+            offset = here.stop
+            if parameter.dim() < 2:
+                whole.append((here, state._with_momentum(parameter, gradient)))
+                continue
+            sent, at = state._take(parameter, gradient, density)
             values.append(sent)
-            places.append(at + offset)
-            offset += gradient.numel()
-        value, place = torch.cat(values), torch.cat(places).to(torch.int32)
-        state.bytes_sent += 4 * (value.numel() + place.numel())
+            places.append(at + here.start)
+        nothing = buffer.new_empty(0)
+        sent = torch.cat([nothing, *values, *(velocity for _, velocity in whole)]).float()
+        place = torch.cat([nothing, *places]).to(torch.int32)
+        state.bytes_sent += 4 * (sent.numel() + place.numel())
         state.bytes_dense += buffer.element_size() * buffer.numel()
-        all_values = [torch.empty_like(value) for _ in range(world)]
+        all_sent = [torch.empty_like(sent) for _ in range(world)]
         all_places = [torch.empty_like(place) for _ in range(world)]
-        dist.all_gather(all_values, value)
+        dist.all_gather(all_sent, sent)
         dist.all_gather(all_places, place)
         buffer.zero_()
-        for v, p in zip(all_values, all_places):
-            buffer.index_add_(0, p, v.to(buffer.dtype))
+        for s, p in zip(all_sent, all_places):
+            few, rest = s.to(buffer.dtype).split([p.numel(), s.numel() - p.numel()])
+            buffer.index_add_(0, p, few)
+            for (here, _), part in zip(whole, rest.split([len(here) for here, _ in whole])):
+                buffer[here.start : here.stop] += part
         if bucket.is_last():
             state.steps += 1
         done: torch.futures.Future[Tensor] = torch.futures.Future()
         done.set_result(buffer)
         return done
 
+    def _clipped(self, gradient: Tensor) -> Tensor:
+        if self.clip <= 0.0:
+            return gradient
+        # Each rank clips its part of the sum, as if gradients were independent.
+        most = self.clip / dist.get_world_size() ** 0.5
+        return gradient * (most / gradient.norm().clamp_min(1e-12)).clamp_max(1.0)
+
+    def _with_momentum(self, parameter: Tensor, gradient: Tensor) -> Tensor:
+        """What a step sends of a parameter that is not compressed."""
+        velocity, _ = self._held.setdefault(id(parameter), (torch.zeros_like(gradient), gradient.new_empty(0)))
+        return velocity.mul_(self.momentum).add_(gradient)
+
     def _take(self, parameter: Tensor, gradient: Tensor, density: float) -> tuple[Tensor, Tensor]:
         """Adds a gradient to what is held back of a parameter and takes the largest out."""
-        if self.clip > 0.0:
-            # Each rank clips its part of the sum, as if gradients were independent.
-            most = self.clip / dist.get_world_size() ** 0.5
-            gradient = gradient * (most / gradient.norm().clamp_min(1e-12)).clamp_max(1.0)
         velocity, held = self._held.setdefault(
             id(parameter), (torch.zeros_like(gradient), torch.zeros_like(gradient))
         )
@@ -115,4 +135,4 @@ class GradientCompression:
         values = held[places].clone()
         held[places] = 0.0
         velocity[places] = 0.0
-        return values.float(), places
+        return values, places
