@@ -38,8 +38,8 @@ pub use quantize::{Granularity, Range, quantize_weights};
 pub use recipe::Recipe;
 pub use record::RunRecord;
 pub use run::{
-    Checkpoint, Observer, Report, StepReport, quantize as quantize_network, resume, run,
-    run_unlabelled,
+    Checkpoint, Observer, Report, StepReport, quantize as quantize_network, resume,
+    resume_unlabelled, run,
 };
 pub use second_moment::{Moment, SecondMoments, mean_squares};
 pub use share::{Codebooks, Init, share};

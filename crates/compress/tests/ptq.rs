@@ -4,11 +4,12 @@
 use secateur_compress::ptq::{Each, Images, Probe, Samples};
 use secateur_compress::recipe::Step;
 use secateur_compress::{
-    CompressError, Observer, Recipe, on_reals, quantize_network, run_unlabelled,
+    Checkpoint, CompressError, Observer, Recipe, on_reals, quantize_network, resume_unlabelled,
 };
 use secateur_data::{Dataset, Normalize, Pixels};
 use secateur_model::{Constant, Graph, Support, Values, Weight, zoo};
 use secateur_train::{FitOptions, Quiet, evaluate, fit};
+use std::error::Error;
 use std::ops::ControlFlow;
 use std::sync::OnceLock;
 
@@ -287,10 +288,16 @@ fn a_recipe_without_labels_repeats_and_refuses_to_train() {
         limit: 200,
     };
     let recipe = Recipe::builtin("one-shot").unwrap();
-    let go = || run_unlabelled(linear, &samples, &recipe, 1, &mut Silent).unwrap();
-    let (small, layers) = go();
-    assert_eq!(go().0, small);
+    let go = |from| resume_unlabelled(linear, from, &samples, &recipe, 1, &mut Silent).unwrap();
+    let start = || Checkpoint::start(linear);
+    let (small, report) = go(start());
+    assert_eq!(go(start()).0, small);
+    let layers = &report.steps[0].layers;
     assert_eq!(layers.len(), 3);
+    // On from where the first step ended.
+    let mut kept = Kept(None);
+    let _ = resume_unlabelled(linear, start(), &samples, &recipe, 1, &mut kept);
+    assert_eq!(go(kept.0.unwrap()), (small.clone(), report.clone()));
     // The recipe's part of the outputs' variance, and what quantized activations add.
     let [before, after] =
         [linear, &small].map(|net| secateur_train::logits(net, &data.test).unwrap());
@@ -300,8 +307,18 @@ fn a_recipe_without_labels_repeats_and_refuses_to_train() {
     assert!(part < 0.01, "{part} {layers:?}");
     assert!(error(&small, &data.test) <= error(linear, &data.test) + 0.6);
     let trains = Recipe::builtin("deep-compression").unwrap();
-    let refused = run_unlabelled(linear, &samples, &trains, 1, &mut Silent).unwrap_err();
+    let refused =
+        resume_unlabelled(linear, start(), &samples, &trains, 1, &mut Silent).unwrap_err();
     assert!(refused.to_string().contains("labels"), "{refused}");
+
+    /// Stops after the first step, and keeps what it made.
+    struct Kept(Option<Checkpoint>);
+    impl Observer for Kept {
+        fn keep(&mut self, checkpoint: &Checkpoint) -> Result<(), Box<dyn Error + Send + Sync>> {
+            self.0 = Some(checkpoint.clone());
+            Err("enough".into())
+        }
+    }
 
     struct Impatient;
     impl Observer for Impatient {
@@ -313,7 +330,8 @@ fn a_recipe_without_labels_repeats_and_refuses_to_train() {
             }
         }
     }
-    let stopped = run_unlabelled(linear, &samples, &recipe, 1, &mut Impatient).unwrap_err();
+    let stopped =
+        resume_unlabelled(linear, start(), &samples, &recipe, 1, &mut Impatient).unwrap_err();
     assert_eq!(stopped.to_string(), "calibration: stopped");
 }
 
@@ -349,7 +367,9 @@ fn a_network_learns_from_its_own_answers_without_labels() {
         ))
     };
     let small = |more| {
-        let (small, _) = run_unlabelled(linear, &samples, &recipe(more), 1, &mut Silent).unwrap();
+        let from = Checkpoint::start(linear);
+        let (small, _) =
+            resume_unlabelled(linear, from, &samples, &recipe(more), 1, &mut Silent).unwrap();
         error(&small, &data.test)
     };
     let learned = "[step.retrain]\nepochs = 5\nlearning_rate = 0.001\noptimiser = \"adamw\"\n\
@@ -359,7 +379,8 @@ fn a_network_learns_from_its_own_answers_without_labels() {
     assert_eq!(small(learned), taught, "the same seed learns the same");
 
     let refused = |recipe: &Recipe, samples: &dyn Samples| {
-        let refused = run_unlabelled(linear, samples, recipe, 1, &mut Silent);
+        let from = Checkpoint::start(linear);
+        let refused = resume_unlabelled(linear, from, samples, recipe, 1, &mut Silent);
         refused.unwrap_err().to_string()
     };
     let labels = recipe(&learned.replace("alpha = 0.0", "alpha = 0.5"));

@@ -17,6 +17,7 @@ pub use examples::Examples;
 pub use sensitivity::sensitivity_page;
 pub use time::Speed;
 
+use crate::agreement::Agreement;
 use crate::units;
 use secateur_compress::record::{Point, RunRecord};
 use secateur_io::sct::Summary;
@@ -37,10 +38,12 @@ pub struct Run<'a> {
     pub file: &'a Summary,
     /// Both on this machine, where they were timed.
     pub speed: Option<Speed>,
-    /// What both answer.
-    pub examples: Examples,
-    /// `[channels, height, width]` of a picture.
-    pub image: [usize; 3],
+    /// What both answer, where it is known what is right.
+    pub examples: Option<Examples>,
+    /// How alike the answers are, where it is not.
+    pub agreement: Option<&'a Agreement>,
+    /// `[channels, height, width]` of a picture, where inputs are pictures.
+    pub image: Option<[usize; 3]>,
 }
 
 impl Run<'_> {
@@ -68,7 +71,7 @@ pub fn page(run: &Run<'_>) -> String {
     );
     let sections: Vec<html::Section> = [
         curve::curve(run),
-        examples::examples(&run.examples),
+        run.examples.as_ref().and_then(examples::examples),
         layers::kept(run),
         Some(bytes::bytes(run)),
         time::time(run),

@@ -263,6 +263,22 @@ impl Inputs {
         }
     }
 
+    /// Extents of a network's only input, of one sample where it leaves that open.
+    pub fn shape(&self, graph: &Graph) -> Result<Vec<usize>> {
+        let name = &network::input(graph)?.name;
+        match &self.source {
+            Source::Images { data, .. } => {
+                network::shape_for(graph, data, network::fixed_batch(graph).unwrap_or(1))
+            }
+            Source::Named(samples) => {
+                let mut inputs = samples.iter().flatten();
+                let given = inputs.find(|(input, _)| input == name);
+                let (_, tensor) = given.with_context(|| format!("no sample has input `{name}`"))?;
+                Ok(tensor.shape().dims().to_vec())
+            }
+        }
+    }
+
     /// Hands over batch after batch, by input name, and of how many samples it is.
     pub fn batches<E: From<secateur_model::ModelError>>(
         &self,

@@ -8,6 +8,7 @@ use secateur::io::onnx;
 use secateur::model::zoo;
 use serde_json::Value;
 use std::io::Cursor;
+use support::browser::Browser;
 use support::{Place, keys};
 
 /// A recipe that takes a moment.
@@ -119,8 +120,14 @@ fn a_detector_goes_all_the_way() {
 
     place.write("tiny.toml", TINY);
     let ran =
-        place.ok("compress dense.onnx --data voc --recipe tiny.toml -o small.sct --json run.json");
+        place.ok("compress dense.onnx --data voc --recipe tiny.toml -o small.sct --json run.json --html p.html");
     assert!(ran.stdout.contains("test mAP"), "{ran:?}");
+    let html = String::from_utf8(place.read("p.html")).unwrap();
+    if let Some(browser) = Browser::find() {
+        let titles = ["The trade", "Answers", "Layers", "Bytes", "Time", "Weights"];
+        let seen = browser.check(&place, &html, 400, &titles);
+        assert!(seen["pictures"].as_u64().unwrap() >= 12, "{seen}");
+    }
     let after = &place.json("run.json")["after"];
     assert!(map(after) > 70.0, "{after}");
     place.ok("eval small.sct --data voc --json small.json");

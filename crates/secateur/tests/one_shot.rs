@@ -6,6 +6,7 @@ mod support;
 use secateur::engine::{Session, SessionOptions};
 use secateur::model::Tensor;
 use support::Place;
+use support::browser::Browser;
 
 /// A trained network and a folder of pictures, of another size than it takes.
 fn place() -> Place {
@@ -28,8 +29,13 @@ fn place() -> Place {
 fn pictures_without_classes_are_enough() {
     let place = place();
     let ran = place
-        .ok("compress dense.onnx --data pictures --recipe one-shot -o small.sct --json run.json");
+        .ok("compress dense.onnx --data pictures --recipe one-shot -o small.sct --json run.json --html p.html");
     assert!(ran.stdout.contains("same answer"), "{ran:?}");
+    let html = String::from_utf8(place.read("p.html")).unwrap();
+    assert!(html.contains("answers as before"));
+    if let Some(browser) = Browser::find() {
+        browser.check(&place, &html, 400, &["Layers", "Bytes", "Time", "Weights"]);
+    }
     let run = place.json("run.json");
     let number = |v: &serde_json::Value| v.as_f64().unwrap();
     assert_eq!(run["bytes"], place.read("small.sct").len() as u64);
@@ -62,6 +68,15 @@ fn pictures_without_classes_are_enough() {
         .zip(engine.0[0].as_f32().unwrap());
     for (a, b) in pairs {
         assert!((a - b).abs() < 0.05 * (1.0 + b.abs()), "{a} {b}");
+    }
+
+    // What is done is not done again, and gives the same.
+    let words = "compress dense.onnx --data pictures --recipe one-shot -o small.sct --json again.json --resume";
+    let before = place.read("small.sct");
+    place.ok(words);
+    assert!(place.read("small.sct") == before);
+    for same in ["steps", "layers", "agreement"] {
+        assert_eq!(place.json("again.json")[same], run[same]);
     }
 
     // The same seed gives the same file.
@@ -130,12 +145,8 @@ fn what_needs_labels_says_so() {
     );
     let ran = place.run("compress dense.onnx --data nowhere --recipe one-shot -o small.sct");
     assert_eq!(ran.code, Some(1));
-    // Neither a search nor anything about errors goes without.
-    for more in [
-        "",
-        "--recipe one-shot --resume",
-        "--recipe one-shot --html p.html",
-    ] {
+    // A search goes by labels.
+    for more in ["", "--recipe one-shot --save-recipe r.toml"] {
         let ran = place.run(&format!(
             "compress dense.onnx --data pictures -o small.sct {more}"
         ));

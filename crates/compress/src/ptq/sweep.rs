@@ -48,7 +48,7 @@ pub struct Sweep {
 }
 
 /// What became of a layer.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct LayerError {
     /// The weight's name.
     pub weight: String,

@@ -12,12 +12,16 @@ impl Recipe {
 
     /// Whether a step trains a network of this name.
     pub fn learns(&self, network: &str) -> bool {
-        let mut steps = self.steps.iter();
-        steps.any(|step| step.training(network).0.is_some())
+        self.steps.iter().any(|step| step.learns(network))
     }
 }
 
 impl Step {
+    /// Whether the step trains a network of this name.
+    pub fn learns(&self, network: &str) -> bool {
+        self.training(network).0.is_some()
+    }
+
     /// How the step trains a network of this name, and how many times.
     pub(crate) fn training(&self, network: &str) -> (Option<&Retrain>, usize) {
         match self {

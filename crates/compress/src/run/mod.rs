@@ -12,14 +12,14 @@ mod share;
 mod unlabelled;
 
 pub use quantize::quantize;
-pub use unlabelled::run_unlabelled;
+pub use unlabelled::resume_unlabelled;
 
 use crate::CompressError;
 use crate::ptq::{self, LayerError, Samples};
 use crate::recipe::{Recipe, Step};
 use secateur_data::Dataset;
 use secateur_model::{Constant, Graph, Weight};
-use secateur_train::{TrainError, evaluate};
+use secateur_train::{Score, TrainError, evaluate};
 use serde::{Deserialize, Serialize};
 use std::error::Error;
 use std::ops::ControlFlow;
@@ -41,11 +41,14 @@ pub struct StepReport {
     pub seconds: f64,
     /// Weights of the network that are not zero.
     pub nonzeros: usize,
-    /// Error on the validation images, in percent.
-    pub validation_error_percent: f64,
+    /// Error on the validation images, in percent; none where there are none.
+    pub validation_error_percent: Option<f64>,
     /// Loss on them: it says more than the error where few answers change.
     #[serde(default)]
-    pub validation_loss: f64,
+    pub validation_loss: Option<f64>,
+    /// What became of each layer that the step rounded on samples, where nothing was trained after that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<LayerError>,
 }
 
 /// Told what happens; may stop it.
@@ -130,6 +133,20 @@ pub fn resume(
     seed: u64,
     observer: &mut dyn Observer,
 ) -> Result<(Graph, Report), CompressError> {
+    let validation = Some(validation).filter(|data| !data.is_empty());
+    let data = Source::Labelled { train, validation };
+    go_on(teacher, from, data, recipe, seed, observer)
+}
+
+/// Carries out what is left of a recipe, on whatever data there are.
+fn go_on(
+    teacher: &Graph,
+    from: Checkpoint,
+    data: Source<'_>,
+    recipe: &Recipe,
+    seed: u64,
+    observer: &mut dyn Observer,
+) -> Result<(Graph, Report), CompressError> {
     let mut at = from;
     let kinds = recipe.steps.iter().map(Step::kind);
     let done: Vec<&str> = at.steps.iter().map(|s| s.kind.as_str()).collect();
@@ -146,18 +163,21 @@ pub fn resume(
         let kind = step.kind();
         observer.begin(index, recipe.steps.len(), kind);
         let start = Instant::now();
-        let data = Source::Labelled(train);
         let mut stage = Stage::new(index, recipe, teacher, data, seed, observer);
         let graph = &mut at.graph;
         stage.carry_out(graph, step)?;
-        let computed = ptq::with_rounded_biases(graph)?;
-        let score = evaluate(&computed, validation).map_err(|e| stage.failed(e))?;
+        let score = stage.score(graph)?;
         let report = StepReport {
             kind: kind.to_owned(),
             seconds: start.elapsed().as_secs_f64(),
             nonzeros: graph.nonzeros(),
-            validation_error_percent: score.error_percent(),
-            validation_loss: score.loss,
+            validation_error_percent: score.map(|s| s.error_percent()),
+            validation_loss: score.map(|s| s.loss),
+            layers: match step.learns(&teacher.name) {
+                false => stage.rounded,
+                // What was measured is no more.
+                true => Vec::new(),
+            },
         };
         observer.end(&report, graph);
         at.steps.push(report);
@@ -176,8 +196,11 @@ pub fn resume(
 /// What there is to train on and to measure on.
 #[derive(Clone, Copy)]
 enum Source<'a> {
-    /// Images with their labels.
-    Labelled(&'a Dataset),
+    /// Images with their labels, and such that nothing is trained on.
+    Labelled {
+        train: &'a Dataset,
+        validation: Option<&'a Dataset>,
+    },
     /// Samples without: images, or arrays that nothing can be trained on.
     Unlabelled(&'a dyn Samples),
 }
@@ -243,10 +266,20 @@ impl<'a> Stage<'a> {
         }
     }
 
+    /// What the network as it is scores on validation images, where there are any.
+    fn score(&self, graph: &Graph) -> Result<Option<Score>, CompressError> {
+        let Source::Labelled { validation, .. } = self.data else {
+            return Ok(None);
+        };
+        let computed = ptq::with_rounded_biases(graph)?;
+        let score = validation.map(|data| evaluate(&computed, data));
+        score.transpose().map_err(|error| self.failed(error))
+    }
+
     /// The images that there are.
     fn images(&self) -> Result<&'a Dataset, CompressError> {
         let images = match self.data {
-            Source::Labelled(data) => Some(data),
+            Source::Labelled { train, .. } => Some(train),
             Source::Unlabelled(samples) => samples.images(),
         };
         images.ok_or_else(|| CompressError::Train {

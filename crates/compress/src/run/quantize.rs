@@ -20,7 +20,7 @@ impl Stage<'_> {
     ) -> Result<(), CompressError> {
         let images: Images<'_>;
         let samples: &dyn Samples = match self.data {
-            Source::Labelled(data) => {
+            Source::Labelled { train: data, .. } => {
                 let limit = step.samples;
                 images = Images { data, limit };
                 &images

@@ -1,26 +1,26 @@
 //! A recipe carried out where there are samples but no labels.
 
-use super::{Observer, Source, Stage};
-use crate::ptq::{LayerError, Samples};
+use super::{Checkpoint, Observer, Report, Source, go_on};
+use crate::ptq::Samples;
 use crate::recipe::{Recipe, Retrain, Step};
 use crate::{CompressError, Criterion};
 use secateur_data::Dataset;
 use secateur_model::{Graph, Shape, infer};
 
-/// Carries out a recipe whose steps need no labels: those that train nothing, and those that learn from
-/// the answers of the network as it was given (`distill.alpha = 0`). Gives the network and what
-/// became of each layer that was rounded on the samples.
+/// Carries out what a recipe has left to do after a checkpoint, all of whose steps need no labels: they train
+/// nothing, or learn from the answers of the network as it was given (`distill.alpha = 0`).
 ///
 /// # Errors
-/// A step that needs labels, or images where samples are arrays; a step that is refused, samples that
-/// cannot be run, an observer that stops it.
-pub fn run_unlabelled(
+/// A step that needs labels, or images where samples are arrays; samples that cannot be run; else as
+/// [`resume`](super::resume).
+pub fn resume_unlabelled(
     dense: &Graph,
+    from: Checkpoint,
     samples: &dyn Samples,
     recipe: &Recipe,
     seed: u64,
     observer: &mut dyn Observer,
-) -> Result<(Graph, Vec<LayerError>), CompressError> {
+) -> Result<(Graph, Report), CompressError> {
     // Before any work is done.
     for step in &recipe.steps {
         let refused = |reason| CompressError::Refused {
@@ -29,22 +29,8 @@ pub fn run_unlabelled(
         };
         without_labels(step, dense, samples.images()).map_err(refused)?;
     }
-    let (mut graph, mut errors) = (dense.clone(), Vec::new());
-    for (index, step) in recipe.steps.iter().enumerate() {
-        observer.begin(index, recipe.steps.len(), step.kind());
-        let data = Source::Unlabelled(samples);
-        let mut stage = Stage::new(index, recipe, dense, data, seed, observer);
-        stage.carry_out(&mut graph, step)?;
-        if matches!(step, Step::Quantize(_)) {
-            errors = stage.rounded;
-        }
-        if step.training(&dense.name).0.is_some() {
-            // What was measured is no more.
-            errors.clear();
-        }
-    }
-    graph.metadata.insert("recipe".into(), recipe.name.clone());
-    Ok((graph, errors))
+    let data = Source::Unlabelled(samples);
+    go_on(dense, from, data, recipe, seed, observer)
 }
 
 /// Why a step cannot be done.

@@ -367,8 +367,9 @@ fn figures(
     last: Option<&StepReport>,
     machine: &mut dyn Machine,
 ) -> Result<Tried, CompressError> {
+    let last = last.and_then(|step| step.validation_error_percent.zip(step.validation_loss));
     let (error_percent, loss) = match last {
-        Some(step) => (step.validation_error_percent, step.validation_loss),
+        Some(figures) => figures,
         None => {
             let computed = ptq::with_rounded_biases(graph)?;
             let score = evaluate(&computed, problem.validation);

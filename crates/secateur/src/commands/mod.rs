@@ -11,7 +11,6 @@ mod export;
 mod inspect;
 mod machines;
 mod nest;
-mod one_shot;
 mod run;
 mod sensitivity;
 pub mod simulate;

@@ -2,6 +2,7 @@
 
 use super::Run;
 use super::html::escaped;
+use crate::agreement::Agreement;
 use crate::units;
 use secateur_compress::record::Point;
 
@@ -54,6 +55,9 @@ fn pairs(run: &Run<'_>) -> Vec<Pair> {
             after: units::percent(after),
         });
     }
+    if let Some(agreement) = run.agreement {
+        pairs.push(alike(agreement));
+    }
     if let (Some(before), Some(after)) = (dense.milliseconds, chosen.milliseconds) {
         pairs.push(Pair {
             what: "time of one input",
@@ -73,6 +77,30 @@ fn pairs(run: &Run<'_>) -> Vec<Pair> {
         after: units::count(left),
     });
     pairs
+}
+
+/// How alike answers are to those of the network before.
+fn alike(agreement: &Agreement) -> Pair {
+    let (what, before, after) = match agreement.same_answer_percent {
+        Some(same) => (
+            "answers as before",
+            units::percent(100.0),
+            units::percent(same),
+        ),
+        None => {
+            let cosine = format!("{:.4}", agreement.cosine_mean);
+            ("cosine of the outputs", "1".into(), cosine)
+        }
+    };
+    Pair {
+        what,
+        verdict: (
+            format!("on {} samples", units::count(agreement.samples)),
+            None,
+        ),
+        before,
+        after,
+    }
 }
 
 /// A share of one, as a percentage of few digits.

@@ -43,7 +43,7 @@ fn tile(
     name: &str,
     before: Option<&Weight>,
     after: &Weight,
-    image: [usize; 3],
+    image: Option<[usize; 3]>,
     side: usize,
 ) -> String {
     let zeros = |weight: &Weight| {
@@ -66,7 +66,7 @@ fn tile(
     if let Some(mask) = mask(after, side) {
         out += &mask;
     }
-    if let Some(eye) = eye(after, image) {
+    if let Some(eye) = image.and_then(|image| eye(after, image)) {
         out += &eye;
     }
     out += "</div>\n";

@@ -23,7 +23,7 @@ use serde::Serialize;
 use std::path::{Path, PathBuf};
 
 /// What a table's file may begin with; a newer one says so instead of being misread.
-pub const TABLE_VERSION: u32 = secateur_compress::policy::VERSION;
+const TABLE_VERSION: u32 = secateur_compress::policy::VERSION;
 
 /// A run's folder, open.
 pub struct RunFolder {
@@ -228,7 +228,7 @@ impl RunFolder {
 }
 
 /// Reads a table, of this version.
-pub fn read_table(path: &Path) -> Result<Table> {
+fn read_table(path: &Path) -> Result<Table> {
     let place = || path.display().to_string();
     let text = std::fs::read_to_string(path).with_context(place)?;
     let value: serde_json::Value = serde_json::from_str(&text).with_context(place)?;
@@ -252,4 +252,21 @@ fn clear(path: &Path) -> Result<()> {
         }
         Ok(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newer_table_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("policy-0.json");
+        std::fs::write(&path, "{\"version\": 9, \"spirit\": 1}").unwrap();
+        let error = format!("{:#}", read_table(&path).unwrap_err());
+        assert!(
+            error.contains("policy-0.json") && error.contains("version 9"),
+            "{error}"
+        );
+    }
 }

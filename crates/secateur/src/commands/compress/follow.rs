@@ -4,12 +4,12 @@ use crate::clock::Clock;
 use crate::out::Out;
 use crate::progress::Bar;
 use crate::run_folder::RunFolder;
-use crate::score::Scored;
 use crate::{interrupt, units};
 use secateur_compress::policy::Table;
 use secateur_compress::search::{Candidate, Goal, Journal, Objective, Tried};
 use secateur_compress::{Checkpoint, Observer, Recipe, RunRecord, StepReport};
 use secateur_model::Graph;
+use serde::Serialize;
 use serde_json::json;
 use std::error::Error;
 use std::ops::ControlFlow;
@@ -76,10 +76,12 @@ impl<'a> Follow<'a> {
     pub fn recipe(&mut self, recipe: &Recipe, done: usize) -> anyhow::Result<()> {
         self.folder.begin(0, recipe, recipe.steps.len())?;
         self.begin_recipe(0, recipe, done, 0);
-        self.out.line(format_args!(
-            "{:<12} {:>10} {:>16} {:>18}",
-            "step", "time", "weights left", "validation error"
-        ));
+        let error = if self.validates {
+            "validation error"
+        } else {
+            ""
+        };
+        self.line(["step", "time", "weights left", error]);
         Ok(())
     }
 
@@ -89,7 +91,7 @@ impl<'a> Follow<'a> {
     }
 
     /// The run is done: its record is written.
-    pub fn done(&mut self, record: &RunRecord, after: &Scored) -> anyhow::Result<()> {
+    pub fn done(&mut self, record: &RunRecord, after: &impl Serialize) -> anyhow::Result<()> {
         self.folder.write("run.json", record)?;
         self.folder.log.event("done", json!({ "figures": after }));
         self.folder.close()
@@ -102,6 +104,17 @@ impl<'a> Follow<'a> {
             .log
             .event("stopped", json!({ "why": format!("{error:#}") }));
         self.folder.drop_if_empty();
+    }
+
+    /// What is kept of a run that ended too soon.
+    pub fn kept(&self) -> String {
+        match self.folder.last() {
+            Some(path) => format!(
+                "the last good network is kept in {}, and the same command with --resume goes on from there",
+                path.display()
+            ),
+            None => "nothing was kept yet".into(),
+        }
     }
 
     fn begin_recipe(&mut self, number: usize, recipe: &Recipe, done: usize, more: usize) {
@@ -119,22 +132,27 @@ impl<'a> Follow<'a> {
     }
 
     fn row(&self, report: &StepReport) {
-        self.out.line(format_args!(
-            "{:<12} {:>10} {:>16} {:>18}",
-            report.kind,
-            units::long(report.seconds),
-            units::count(report.nonzeros),
-            match self.validates {
-                true => units::percent(report.validation_error_percent),
-                false => "not measured".into(),
-            }
-        ));
+        let error = report.validation_error_percent;
+        self.line([
+            &report.kind,
+            &units::long(report.seconds),
+            &units::count(report.nonzeros),
+            &error.map_or(String::new(), units::percent),
+        ]);
     }
 
-    /// What the bar says of the time left and the best so far.
+    fn line(&self, [kind, time, weights, error]: [&str; 4]) {
+        let line = format!("{kind:<12} {time:>10} {weights:>16} {error:>18}");
+        self.out.line(line.trim_end());
+    }
+
+    /// What the bar of a training says of the time left and the best so far.
     fn left(&mut self, part: f64) -> String {
         let now = &self.now;
         let step = now.effort.get(now.step).copied().unwrap_or(0.0);
+        if step == 0.0 {
+            return String::new();
+        }
         let behind: f64 = now.effort.iter().skip(now.step + 1).sum();
         let here = (1.0 - part) * step + behind;
         let whole: f64 = now.effort.iter().sum();
@@ -207,7 +225,12 @@ impl Observer for Follow<'_> {
                 step + 1
             ),
         };
-        self.bar = Some(Bar::plain(&what));
+        let trains = self.now.effort.get(step).is_some_and(|e| *e > 0.0);
+        self.bar = Some(match trains {
+            true => Bar::plain(&what),
+            // How long it takes does not hang on how long training takes.
+            false => Bar::new(&what),
+        });
         self.folder.log.event(
             "step begun",
             json!({ "candidate": self.now.number, "step": step + 1, "steps": steps, "kind": kind }),

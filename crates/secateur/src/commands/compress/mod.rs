@@ -2,11 +2,11 @@
 
 mod follow;
 mod goal;
+mod one_shot;
 mod page;
 mod record;
 mod search;
 
-use super::one_shot;
 use crate::args::{Compress, StoreArg};
 use crate::classifier::{self, Ending};
 use crate::out::Out;
@@ -15,9 +15,10 @@ use crate::score::{Scored, score};
 use crate::{file, interrupt, network, picture, units};
 use anyhow::{Context, Error, Result, bail};
 use follow::Follow;
+use page::Seen;
 use secateur_compress::recipe::{Step, StoreSetting};
 use secateur_compress::search::Goal;
-use secateur_compress::{Checkpoint, Recipe, RunRecord, StepReport, resume};
+use secateur_compress::{Checkpoint, CompressError, Recipe, Report, RunRecord, StepReport, resume};
 use secateur_data::{Dataset, Unlabelled};
 use secateur_io::codec::Store;
 use secateur_model::Graph;
@@ -74,14 +75,7 @@ pub fn run(args: &Compress) -> Result<()> {
 
 /// Compresses, saves and scores a network.
 pub fn compress(args: &Compress, out: &Out) -> Result<Compressed> {
-    let outputs = [
-        Some(&args.output),
-        args.save_recipe.as_ref(),
-        args.html.as_ref(),
-    ];
-    for path in outputs.into_iter().flatten() {
-        file::check_output(path)?;
-    }
+    check_outputs(args)?;
     let way = match &args.recipe {
         Some(name) => Way::Recipe(crate::recipe(name)?),
         None => Way::Search(goal::goal(args)),
@@ -110,7 +104,7 @@ pub fn compress(args: &Compress, out: &Out) -> Result<Compressed> {
     let store = way.store(args);
     let folder = RunFolder::open(
         &run_path(args),
-        identity(args, &way, &dense)?,
+        way.identity(args, identity(args, &dense)?)?,
         store,
         args.resume,
     )?;
@@ -144,7 +138,7 @@ pub fn compress(args: &Compress, out: &Out) -> Result<Compressed> {
         met,
     } = result;
     ending.restore(&mut small)?;
-    network::save(&small, &args.output, store).with_context(|| kept(&follow))?;
+    network::save(&small, &args.output, store).with_context(|| follow.kept())?;
     let small = network::load(&args.output)?;
     let after = score(&small, &data.test, network::size(&args.output)?)?;
     if let Some(path) = &args.save_recipe {
@@ -161,7 +155,13 @@ pub fn compress(args: &Compress, out: &Out) -> Result<Compressed> {
             record.dense.validation_error_percent =
                 Some(score(&given, &validation, 0)?.error_percent());
         }
-        let page = page::page(&record, &given, &args.output, &data.test, out)?;
+        let page = page::page(
+            &record,
+            &given,
+            &args.output,
+            &Seen::Labelled(&data.test),
+            out,
+        )?;
         file::write(path, page.as_bytes())?;
         out.line(format_args!("report: {}", path.display()));
     }
@@ -201,6 +201,18 @@ struct Done {
 }
 
 impl Way {
+    /// With what decides the result of the way.
+    fn identity(&self, args: &Compress, common: Identity) -> Result<Identity> {
+        let identity = common.with("validation", args.validation);
+        Ok(match self {
+            Self::Recipe(recipe) => identity.with("recipe", recipe.to_toml()?),
+            Self::Search(goal) => identity.with("goal", goal).with(
+                "budget",
+                args.budget.map_or("none".into(), |b| b.to_string()),
+            ),
+        })
+    }
+
     fn store(&self, args: &Compress) -> Store {
         match self {
             Self::Recipe(recipe) => store_of(args, recipe),
@@ -212,7 +224,7 @@ impl Way {
 }
 
 /// How the file of a recipe is coded.
-pub fn store_of(args: &Compress, recipe: &Recipe) -> Store {
+fn store_of(args: &Compress, recipe: &Recipe) -> Store {
     let by_recipe = recipe.steps.iter().find_map(|step| match step {
         Step::Encode(encode) => Some(encode.store),
         _ => None,
@@ -236,50 +248,59 @@ impl Job<'_> {
     }
 
     fn recipe_done(&self, recipe: &Recipe, follow: &mut Follow<'_>) -> Result<Done> {
-        let kept = follow.folder.latest(0, recipe)?;
-        let from = kept.unwrap_or_else(|| Checkpoint::start(self.dense));
-        follow.recipe(recipe, from.steps.len())?;
-        follow.recalled(&from.steps);
-        let (graph, report) = resume(
-            self.dense,
-            from,
-            self.train,
-            self.validation,
-            recipe,
-            self.args.seed,
-            follow,
-        )?;
-        interrupt::check()?;
-        let record = record::of_recipe(self, recipe, &report.steps, &follow.folder.step_bytes(0));
+        let (train, validation, seed) = (self.train, self.validation, self.args.seed);
+        let (graph, steps) = carry_out(self.dense, recipe, follow, |from, follow| {
+            resume(self.dense, from, train, validation, recipe, seed, follow)
+        })?;
+        let bytes = follow.folder.step_bytes(0);
+        let record = record::of_recipe(self.dense, &train.name, seed, recipe, &steps, &bytes);
         Ok(Done {
             graph,
             recipe: recipe.clone(),
-            steps: report.steps,
+            steps,
             record,
             met: None,
         })
     }
 }
 
+/// Carries out a recipe from where an earlier run of it got to.
+fn carry_out<'f>(
+    dense: &Graph,
+    recipe: &Recipe,
+    follow: &mut Follow<'f>,
+    resume: impl FnOnce(Checkpoint, &mut Follow<'f>) -> Result<(Graph, Report), CompressError>,
+) -> Result<(Graph, Vec<StepReport>)> {
+    let kept = follow.folder.latest(0, recipe)?;
+    let from = kept.unwrap_or_else(|| Checkpoint::start(dense));
+    follow.recipe(recipe, from.steps.len())?;
+    follow.recalled(&from.steps);
+    let (graph, report) = resume(from, follow)?;
+    interrupt::check()?;
+    Ok((graph, report.steps))
+}
+
 /// An error with what is kept in spite of it; a folder in which nothing is goes.
 fn stopped(error: Error, follow: Follow<'_>) -> Error {
     let error = match follow.folder.last() {
-        Some(_) => error.context(kept(&follow)),
+        Some(_) => error.context(follow.kept()),
         None => error,
     };
     follow.failed(&error);
     error
 }
 
-/// What is kept of a run that ended too soon.
-fn kept(follow: &Follow<'_>) -> String {
-    match follow.folder.last() {
-        Some(path) => format!(
-            "the last good network is kept in {}, and the same command with --resume goes on from there",
-            path.display()
-        ),
-        None => "nothing was kept yet".into(),
-    }
+/// Whether everything can be written where it shall be, before any work is done.
+fn check_outputs(args: &Compress) -> Result<()> {
+    let outputs = [
+        Some(&args.output),
+        args.save_recipe.as_ref(),
+        args.html.as_ref(),
+    ];
+    outputs
+        .into_iter()
+        .flatten()
+        .try_for_each(|path| file::check_output(path))
 }
 
 fn run_path(args: &Compress) -> PathBuf {
@@ -290,21 +311,13 @@ fn run_path(args: &Compress) -> PathBuf {
     })
 }
 
-/// What decides the result of a run.
-fn identity(args: &Compress, way: &Way, dense: &Graph) -> Result<Identity> {
+/// What decides the result of a run, besides how it is done.
+fn identity(args: &Compress, dense: &Graph) -> Result<Identity> {
     let bytes = secateur_io::sct::write(dense, Store::Fast)?;
-    let identity = Identity::default()
+    Ok(Identity::default()
         .with_bytes("network", &bytes)
         .with("data", &args.data)
-        .with("seed", args.seed)
-        .with("validation", args.validation);
-    Ok(match way {
-        Way::Recipe(recipe) => identity.with("recipe", recipe.to_toml()?),
-        Way::Search(goal) => identity.with("goal", goal).with(
-            "budget",
-            args.budget.map_or("none".into(), |b| b.to_string()),
-        ),
-    })
+        .with("seed", args.seed))
 }
 
 impl From<StoreArg> for Store {

@@ -4,17 +4,23 @@ use super::Job;
 use secateur_compress::record::{LayerSensitivity, Point};
 use secateur_compress::search::{Found, Goal, Tried};
 use secateur_compress::{Recipe, RunRecord, StepReport};
+use secateur_model::Graph;
 
 /// Of a recipe: a point for each step.
-pub fn of_recipe(job: &Job<'_>, recipe: &Recipe, steps: &[StepReport], bytes: &[u64]) -> RunRecord {
-    let validates = !job.validation.is_empty();
-    let error = |step: &StepReport| validates.then_some(step.validation_error_percent);
+pub fn of_recipe(
+    network: &Graph,
+    data: &str,
+    seed: u64,
+    recipe: &Recipe,
+    steps: &[StepReport],
+    bytes: &[u64],
+) -> RunRecord {
     let numbered = steps.iter().zip(bytes).enumerate();
     let mut points: Vec<Point> = numbered
         .map(|(index, (step, &bytes))| Point {
             name: format!("{} {}", index + 1, step.kind),
             bytes,
-            validation_error_percent: error(step),
+            validation_error_percent: step.validation_error_percent,
             test_error_percent: None,
             milliseconds: None,
             chosen: false,
@@ -24,11 +30,11 @@ pub fn of_recipe(job: &Job<'_>, recipe: &Recipe, steps: &[StepReport], bytes: &[
         last.chosen = true;
     }
     RunRecord {
-        network: job.dense.name.clone(),
-        data: job.train.name.clone(),
-        seed: job.args.seed,
+        network: network.name.clone(),
+        data: data.to_owned(),
+        seed,
         goal: format!("recipe {}", recipe.name),
-        dense: dense(job, None),
+        dense: dense(network, None),
         points,
         steps: steps.to_vec(),
         sensitivity: Vec::new(),
@@ -59,17 +65,17 @@ pub fn of_search(
         data: job.train.name.clone(),
         seed: job.args.seed,
         goal: goal.to_string(),
-        dense: dense(job, Some(&found.dense)),
+        dense: dense(job.dense, Some(&found.dense)),
         points: points.collect(),
         steps: found.steps.clone(),
         sensitivity,
     }
 }
 
-fn dense(job: &Job<'_>, figures: Option<&Tried>) -> Point {
+fn dense(network: &Graph, figures: Option<&Tried>) -> Point {
     Point {
         name: "dense".into(),
-        bytes: 4 * job.dense.parameters() as u64,
+        bytes: 4 * network.parameters() as u64,
         validation_error_percent: figures.map(|f| f.error_percent),
         test_error_percent: None,
         milliseconds: figures.and_then(|f| f.milliseconds),

@@ -1,19 +1,21 @@
 //! `secateur compress` where the data has no labels.
 
-use super::compress::store_of;
+use super::follow::Follow;
+use super::page::{self, Seen};
+use super::{carry_out, check_outputs, identity, record, run_path, stopped, store_of};
 use crate::agreement::{self, Agreement};
 use crate::args::Compress;
 use crate::out::Out;
-use crate::progress::Bar;
+use crate::run_folder::RunFolder;
 use crate::samples::{self, Opened, Wanted};
-use crate::{file, interrupt, network, picture, units};
+use crate::{file, network, picture, units};
 use anyhow::{Context, Result, bail};
 use secateur_compress::ptq::{LayerError, Samples};
 use secateur_compress::recipe::Step;
-use secateur_compress::{Observer, Recipe, StepReport, on_reals, run_unlabelled};
+use secateur_compress::{Recipe, StepReport, on_reals, resume_unlabelled};
+use secateur_data::Dataset;
 use secateur_model::Graph;
 use serde::Serialize;
-use std::ops::ControlFlow;
 use std::time::Instant;
 
 /// What `compress --json` writes where there are no labels.
@@ -26,6 +28,8 @@ pub struct OneShot {
     pub seconds: f64,
     /// Against the network as it was, on samples that nothing was fitted to.
     pub agreement: Agreement,
+    pub steps: Vec<StepReport>,
+    /// What became of each layer that was rounded, if nothing was trained after that.
     pub layers: Vec<LayerError>,
     /// Weights of the layers whose inputs stayed reals, where the recipe asks for codes.
     pub on_reals: Vec<String>,
@@ -52,19 +56,12 @@ pub fn compress(args: &Compress, recipe: &Recipe, out: &Out) -> Result<Option<On
     else {
         return Ok(None);
     };
-    let without = [
-        ("--html shows errors", args.html.is_some()),
-        ("--run keeps the errors of steps", args.run.is_some()),
-        ("--resume goes on with a run that keeps them", args.resume),
-        (
-            "--save-recipe writes what a search found",
-            args.save_recipe.is_some(),
-        ),
-    ];
-    if let Some((what, _)) = without.iter().find(|(_, asked)| *asked) {
-        bail!("{what} on labelled data, and these samples have no labels");
+    if args.save_recipe.is_some() {
+        bail!(
+            "--save-recipe writes what a search found, and these samples have no labels to search by"
+        );
     }
-    file::check_output(&args.output)?;
+    check_outputs(args)?;
     if let Some(normalize) = normalize {
         normalize.store(&mut dense.metadata);
     }
@@ -80,14 +77,34 @@ pub fn compress(args: &Compress, recipe: &Recipe, out: &Out) -> Result<Option<On
             calibration.len, check.len
         )),
     }
-    let mut progress = Progress { bar: None };
-    let (small, layers) = run_unlabelled(&dense, &calibration, recipe, args.seed, &mut progress)
-        .with_context(place)?;
-    drop(progress);
-    interrupt::check()?;
-    network::save(&small, &args.output, store_of(args, recipe))?;
+    let store = store_of(args, recipe);
+    let is = identity(args, &dense)?.with("recipe", recipe.to_toml()?);
+    let folder = RunFolder::open(&run_path(args), is, store, args.resume)?;
+    let images = calibration.images().map_or(0, Dataset::len);
+    let mut follow = Follow::new(out, folder, &dense.name, images, false);
+    let carried_out = carry_out(&dense, recipe, &mut follow, |from, follow| {
+        resume_unlabelled(&dense, from, &calibration, recipe, args.seed, follow)
+    });
+    let (small, steps) = match carried_out {
+        Ok(done) => done,
+        Err(error) => return Err(stopped(error, follow).context(place())),
+    };
+    network::save(&small, &args.output, store).with_context(|| follow.kept())?;
     let small = network::load(&args.output)?;
     let bytes = network::size(&args.output)?;
+    let agreement = agreement::measure(&dense, &small, &check)?;
+    let step_bytes = follow.folder.step_bytes(0);
+    let mut record = record::of_recipe(&dense, &args.data, args.seed, recipe, &steps, &step_bytes);
+    if let Some(last) = record.points.last_mut() {
+        last.bytes = bytes;
+    }
+    if let Some(path) = &args.html {
+        let seen = Seen::Unlabelled(&check, &agreement);
+        let page = page::page(&record, &dense, &args.output, &seen, out)?;
+        file::write(path, page.as_bytes())?;
+        out.line(format_args!("report: {}", path.display()));
+    }
+    follow.done(&record, &agreement)?;
     let codes = |step: &Step| matches!(step, Step::Quantize(q) if q.activation_range.is_some());
     let on_reals = match recipe.steps.iter().any(codes) {
         true => on_reals(&small).into_iter().map(str::to_owned).collect(),
@@ -98,32 +115,19 @@ pub fn compress(args: &Compress, recipe: &Recipe, out: &Out) -> Result<Option<On
         bytes,
         ratio: bytes_before as f64 / bytes.max(1) as f64,
         seconds: start.elapsed().as_secs_f64(),
-        agreement: agreement::measure(&dense, &small, &check)?,
-        layers,
+        agreement,
+        layers: rounded(recipe, &dense.name, &steps),
+        steps,
         on_reals,
     }))
 }
 
-/// A bar for each step.
-struct Progress {
-    bar: Option<Bar>,
-}
-
-impl Observer for Progress {
-    fn begin(&mut self, step: usize, steps: usize, kind: &'static str) {
-        self.bar = Some(Bar::new(&format!("{}/{steps} {kind}", step + 1)));
-    }
-
-    fn progress(&mut self, done: usize, total: usize, loss: f32) -> ControlFlow<()> {
-        match &mut self.bar {
-            Some(bar) => bar.train(done, total, loss),
-            None => interrupt::go_on(),
-        }
-    }
-
-    fn end(&mut self, _: &StepReport, _: &Graph) {
-        self.bar = None;
-    }
+/// What became of each layer in the last step that rounded any, if no step after it trained.
+fn rounded(recipe: &Recipe, network: &str, steps: &[StepReport]) -> Vec<LayerError> {
+    let done = recipe.steps.iter().zip(steps).rev();
+    let mut untrained = done.take_while(|(step, _)| !step.learns(network));
+    let rounded = untrained.find(|(_, report)| !report.layers.is_empty());
+    rounded.map_or(Vec::new(), |(_, report)| report.layers.clone())
 }
 
 /// Says what became of the network, and which layers suffered most.
