@@ -24,5 +24,5 @@ pub mod systolic;
 
 pub use error::AccelError;
 pub use image::Image;
-pub use machine::{Array, Buffers, Machine, Memory};
+pub use machine::{Array, Buffers, Host, Machine, Memory};
 pub use network::{Busy, Cause, Evaluated, Kind, Lane, LayerCost, NetworkCost, simulate};

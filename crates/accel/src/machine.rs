@@ -38,6 +38,37 @@ pub struct Machine {
     pub array: Array,
     /// What feeds the array; a machine that holds all of its weights has none.
     pub memory: Option<Memory>,
+    /// What runs the steps that the machine cannot.
+    #[serde(default)]
+    pub host: Host,
+}
+
+/// A processor beside the machine, for floats and operators that it lacks, one step after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Host {
+    /// Multiply-accumulates a second, in 10⁹.
+    pub gmacs_a_second: f64,
+    /// Bytes that it reads and writes a second, in 10⁹.
+    pub gbytes_a_second: f64,
+}
+
+impl Default for Host {
+    /// A small core: 2 GHz, four floats a cycle, a 32-bit channel of LPDDR4.
+    fn default() -> Self {
+        Self {
+            gmacs_a_second: 8.0,
+            gbytes_a_second: 8.0,
+        }
+    }
+}
+
+impl Host {
+    /// What a step takes whose arithmetic and bytes go on side by side.
+    pub(crate) fn microseconds(&self, macs: u64, bytes: u64) -> f64 {
+        let arithmetic = macs as f64 / self.gmacs_a_second;
+        arithmetic.max(bytes as f64 / self.gbytes_a_second) / 1e3
+    }
 }
 
 /// What multiplies.
@@ -196,6 +227,8 @@ impl Machine {
                 });
             }
         }
+        within("gmacs_a_second", 1e-3..=1e6, self.host.gmacs_a_second)?;
+        within("gbytes_a_second", 1e-3..=1e6, self.host.gbytes_a_second)?;
         let buffers = self.memory.as_ref().map(|m| m.buffers);
         let fuses = self.memory.as_ref().is_some_and(|m| m.fuses_layers);
         if fuses && !matches!(self.array, Array::Sparse(_)) {

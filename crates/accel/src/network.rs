@@ -41,6 +41,8 @@ pub struct NetworkCost {
     pub cycles: u64,
     /// The same in microseconds.
     pub microseconds: f64,
+    /// What steps take a host, one after the other, which is not among the cycles.
+    pub host_microseconds: f64,
     /// Multiply-accumulates of the dense layers that the machine ran.
     pub macs: u64,
     /// Operations of these dense layers a second, in 10¹²: two a multiply-accumulate.
@@ -66,8 +68,8 @@ pub enum Kind {
     Array,
     /// The unit for operators without weights.
     Vector,
-    /// A processor beside the machine: floats, and operators that it lacks. Its time is not counted; what goes there
-    /// and comes back is, as bytes beyond the chip.
+    /// A processor beside the machine: floats, and operators that it lacks. Its time stands apart; what goes there
+    /// and comes back is counted, as bytes beyond the chip.
     Host,
 }
 
@@ -82,6 +84,8 @@ pub struct LayerCost {
     pub kind: Kind,
     /// Cycles with its operands there.
     pub cycles: u64,
+    /// What it takes a host; 0 of what is none's.
+    pub host_microseconds: f64,
     /// Of these, what it waits at the beginnings and ends of bands but for the first, where it is worked on together with others.
     pub band_wait_cycles: u64,
     /// Cycles beside them in which the machine waited for bytes from beyond the chip.
@@ -119,6 +123,16 @@ impl NetworkCost {
     pub fn cells_busy(&self, layer: &LayerCost) -> f64 {
         let all = self.cells as u64 * layer.cycles;
         layer.activity.in_cells() as f64 / all.max(1) as f64
+    }
+
+    /// Operations of a dense layer a second, in 10¹², in the cycles that it has taken with its waits for bytes.
+    pub fn layer_tops(&self, layer: &LayerCost) -> f64 {
+        let cycles = layer.cycles + layer.dram_wait_cycles;
+        let clock_mhz = self.cycles as f64 / self.microseconds;
+        match cycles {
+            0 => 0.0,
+            _ => 2.0 * layer.activity.dense as f64 / cycles as f64 * clock_mhz / 1e6,
+        }
     }
 
     /// Operations of the dense layers for a joule, in 10¹².
@@ -198,6 +212,7 @@ impl<'a> Evaluated<'a> {
             answer_cycles,
             cycles,
             microseconds,
+            host_microseconds: layers.iter().map(|l| l.host_microseconds).sum(),
             macs,
             effective_tops: match cycles {
                 0 => 0.0,

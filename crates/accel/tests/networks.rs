@@ -407,6 +407,8 @@ fn eie_takes_convolutions_that_are_products_and_leaves_others_to_the_host() {
         let cost = on(&eie, &one_layer(op, &dims, &weight));
         let layer = cost.layers.iter().find(|l| l.name == "layer").unwrap();
         assert_eq!(layer.kind, kind, "{dims:?}");
+        assert_eq!(kind == Kind::Host, layer.host_microseconds > 0.0);
+        assert!(cost.host_microseconds >= layer.host_microseconds);
         assert!(layer.exact.is_none_or(|exact| exact) && cost.cells_busy(layer) <= 1.0);
     }
 }

@@ -1,7 +1,7 @@
 //! Graphs: named values, the nodes that compute them, and the constants they
 //! start from. The meaning is ONNX's.
 
-use crate::{DType, ModelError, Op, Tensor, Weight};
+use crate::{DType, ModelError, Op, Shape, Tensor, Weight};
 use indexmap::IndexMap;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
@@ -50,6 +50,14 @@ impl Constant {
         match self {
             Self::Tensor(tensor) => tensor.clone(),
             Self::Weight(weight) => weight.to_tensor(),
+        }
+    }
+
+    /// Its extents.
+    pub fn shape(&self) -> &Shape {
+        match self {
+            Self::Tensor(tensor) => tensor.shape(),
+            Self::Weight(weight) => weight.shape(),
         }
     }
 

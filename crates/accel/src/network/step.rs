@@ -7,10 +7,10 @@ use crate::energy::{BytePrices, EnergyParts, Moved};
 use crate::machine::OUTPUT_BYTES;
 use crate::mapper::Extents;
 use crate::sparse::{Activity, GroupCycles};
-use crate::spatial::{self, Shape};
+use crate::spatial;
 use crate::systolic::Product;
 use crate::{AccelError, Array, Buffers, Image, Machine, Memory};
-use secateur_model::{DType, Data, Node, Op, Tensor, quant};
+use secateur_model::{DType, Data, Node, Op, Shape, Tensor, ops, quant};
 use secateur_plan::IntegerLayer;
 use secateur_plan::draft::Draft;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -42,8 +42,8 @@ enum Work<'a> {
     Vector(IntegerLayer<'a>, Vec<i16>, Columns, Vec<f32>),
     /// An operator without weights, on codes.
     Codes,
-    /// Whatever else there is.
-    Host,
+    /// Whatever else there is: its multiply-accumulates, and the bytes of its constants.
+    Host { macs: u64, constant_bytes: u64 },
 }
 
 /// The steps of a network that has been evaluated.
@@ -98,7 +98,7 @@ pub(super) fn of_network<'a>(
         steps.push(Step {
             machine,
             node,
-            work: Work::of(machine, draft, node, input, output)?,
+            work: Work::of(machine, draft, values, node, input, output)?,
             output,
             reads,
             given_bytes: gives.iter().map(|(_, bytes)| bytes).sum(),
@@ -169,10 +169,12 @@ impl<'a> Work<'a> {
     fn of(
         machine: &Machine,
         draft: &'a Draft,
+        values: &HashMap<String, Tensor>,
         node: &'a Node,
         input: &Tensor,
         output: &Tensor,
     ) -> Result<Self, AccelError> {
+        let host = || Self::of_host(draft, values, node);
         let codes = |t: &Tensor| matches!(t.data().dtype(), DType::U8 | DType::I8);
         if let Some(layer) = IntegerLayer::of(draft, node)?
             && let Some(image) = Image::of(&layer, input, output.shape().dims())
@@ -182,15 +184,32 @@ impl<'a> Work<'a> {
             };
             return Ok(match (image.vector(&layer), shared(engine, &layer)?) {
                 (Some(x), Some((columns, codebook))) => Self::Vector(layer, x, columns, codebook),
-                _ => Self::Host,
+                _ => host(),
             });
         }
         let on_codes = machine.memory.is_some() && codes(input) && codes(output);
         match &node.op {
             // What multiplies without being such a layer: two computed operands, or extents that the arrays lack.
-            Op::MatMul | Op::Conv { .. } | Op::Gemm { .. } | Op::ConvTranspose(_) => Ok(Self::Host),
+            Op::MatMul | Op::Conv { .. } | Op::Gemm { .. } | Op::ConvTranspose(_) => Ok(host()),
             _ if on_codes => Ok(Self::Codes),
-            _ => Ok(Self::Host),
+            _ => Ok(host()),
+        }
+    }
+}
+
+impl Work<'_> {
+    fn of_host(draft: &Draft, values: &HashMap<String, Tensor>, node: &Node) -> Self {
+        let constants = &draft.graph.constants;
+        let shape = |name: &String| match (values.get(name), constants.get(name)) {
+            (Some(value), _) => Some(value.shape()),
+            (None, Some(constant)) => Some(constant.shape()),
+            (None, None) => None,
+        };
+        let shapes: Vec<Option<&Shape>> = node.inputs.iter().map(shape).collect();
+        let read = node.inputs.iter().filter_map(|name| constants.get(name));
+        Self::Host {
+            macs: ops::macs(node, &shapes),
+            constant_bytes: read.map(|c| 4 * c.shape().elements() as u64).sum(),
         }
     }
 }
@@ -201,7 +220,7 @@ impl Step<'_> {
         match self.work {
             Work::Layer(..) | Work::Vector(..) => Kind::Array,
             Work::Codes => Kind::Vector,
-            Work::Host => Kind::Host,
+            Work::Host { .. } => Kind::Host,
         }
     }
 
@@ -212,6 +231,7 @@ impl Step<'_> {
             operator: self.node.op.name().to_owned(),
             kind: self.kind(),
             cycles: 0,
+            host_microseconds: 0.0,
             band_wait_cycles: 0,
             dram_wait_cycles: 0,
             dram_least_bytes: 0,
@@ -245,7 +265,15 @@ impl Step<'_> {
                 self.pass(&mut cost);
                 self.rows_of_codes()
             }
-            Work::Host => return Ok((cost, None)),
+            Work::Host {
+                macs,
+                constant_bytes,
+            } => {
+                let flows: u64 = self.reads.iter().map(|(_, bytes)| bytes).sum();
+                let bytes = flows + self.given_bytes + constant_bytes;
+                cost.host_microseconds = self.machine.host.microseconds(*macs, bytes);
+                return Ok((cost, None));
+            }
         };
         let need = Need {
             extents,
@@ -303,7 +331,7 @@ impl Step<'_> {
         let Some(memory) = &self.machine.memory else {
             return Ok(nothing);
         };
-        let shape = Shape::of(layer, image);
+        let shape = spatial::Shape::of(layer, image);
         let dense = shape.macs();
         let (cycles, moved, outputs_at_once) = match &self.machine.array {
             Array::Sparse(array) => {

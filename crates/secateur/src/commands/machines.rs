@@ -5,7 +5,7 @@ use crate::out::Out;
 use anyhow::{Context, Result, bail};
 use secateur_accel::energy::Process;
 use secateur_accel::spatial::Spatial;
-use secateur_accel::{AccelError, Array, Buffers, Machine, Memory};
+use secateur_accel::{AccelError, Array, Buffers, Host, Machine, Memory};
 use secateur_engine::SessionOptions;
 use secateur_kernels::{Isa, What, cpu_name};
 
@@ -107,6 +107,7 @@ fn this_cpu() -> Result<Machine> {
             buffers: Buffers::Parted,
             fuses_layers: false,
         }),
+        host: Host::default(),
     })
 }
 

@@ -126,7 +126,7 @@ fn input(args: &Simulate, graph: &Graph) -> Result<Tensor> {
 }
 
 /// Headings of [`steps`].
-pub const STEPS: [&str; 9] = [
+pub const STEPS: [&str; 10] = [
     "layer",
     "operator",
     "MACs",
@@ -135,6 +135,7 @@ pub const STEPS: [&str; 9] = [
     "cycles",
     "DRAM",
     "cells busy",
+    "TOPS",
     "bound by",
 ];
 
@@ -171,7 +172,8 @@ fn show(out: &Out, cost: &NetworkCost) {
     let hosts = cost.layers.iter().filter(|l| l.kind == Kind::Host).count();
     if hosts > 0 {
         out.line(format_args!(
-            "{hosts} steps are a host's, and what they take is not counted, but what goes to and fro: floats, and operators that the machine lacks"
+            "{hosts} steps are a host's (floats, and operators that the machine lacks), {} beside the machine's time; what goes to and fro is counted",
+            units::short(cost.host_microseconds / 1e3)
         ));
     }
     if all > 0 {
@@ -241,6 +243,10 @@ fn row(cost: &NetworkCost, layer: &LayerCost) -> Vec<String> {
         0 => String::new(),
         _ => format!("{:.1} %", 100.0 * cost.cells_busy(layer)),
     };
+    let tops = match activity.dense {
+        0 => String::new(),
+        _ => format!("{:.2}", cost.layer_tops(layer)),
+    };
     vec![
         layer.name.clone(),
         layer.operator.clone(),
@@ -251,11 +257,12 @@ fn row(cost: &NetworkCost, layer: &LayerCost) -> Vec<String> {
         share(activity.weight_zero),
         share(activity.input_zero),
         match host {
-            true => "on the host".into(),
+            true => format!("host {}", units::short(layer.host_microseconds / 1e3)),
             false => units::count(layer.cycles as usize),
         },
         units::bytes(layer.moved.dram_bytes()),
         busy,
+        tops,
         bound(layer),
     ]
 }

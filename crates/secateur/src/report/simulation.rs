@@ -90,7 +90,7 @@ impl Simulation<'_> {
             title: "Machines",
             lead: "The same network on each. TOPS count the operations of the dense network, two a multiply-accumulate, also \
                    where a machine leaves them out, so one that skips zeros may have more than its peak. Machines that run \
-                   fewer layers leave the others to a host, whose time is not counted."
+                   fewer layers leave the others to a host, whose time stands apart."
                 .into(),
             body: html::table(
                 &headings(&COMPARED, 1),
