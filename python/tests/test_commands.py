@@ -103,6 +103,10 @@ def test_samples_need_no_labels(dense: Path, data: Arrays, tmp_path: Path) -> No
     assert score.top1_error_percent < 20
     machine = secateur.simulate(small, machine="secateur-1tops", compare=["systolic-32x32"])
     assert len(machine) > 0
+    seen = secateur.simulate(small, input=data[0][:1].astype(np.float32) / 255.0)
+    assert seen.microseconds > 0
+    with pytest.raises(ValueError, match="nameless"):
+        secateur.simulate(small, input={"nameless": data[0][:1], "x": data[0][:1]})
 
 
 def test_what_a_callback_raises_stops_the_work(

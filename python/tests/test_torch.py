@@ -182,7 +182,7 @@ def test_what_a_loop_has_no_part_in_is_refused(tmp_path: Path) -> None:
 def test_ranks_agree_and_send_little(tmp_path: Path) -> None:
     worker = Path(__file__).with_name("ranks.py")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", "2", str(worker), str(recipe(tmp_path, PRUNE))]
+    command += ["--nproc-per-node", "2", str(worker), str(recipe(tmp_path, PRUNE + QUANTIZE))]
     done = subprocess.run(
         [*command, str(tmp_path)], capture_output=True, text=True, check=False, timeout=300
     )

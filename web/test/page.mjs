@@ -133,6 +133,11 @@ try {
     await answers(7);
     await context.setOffline(false);
   });
+  await step('on a phone', async () => {
+    await page.setViewportSize({ width: 375, height: 812 });
+    const width = await page.evaluate(() => document.documentElement.scrollWidth);
+    assert.ok(width <= 375, `${width} pixels wide`);
+  });
   if (shots) {
     await page.emulateMedia({ colorScheme: 'dark' });
     await picture('dark', { width: 1000, height: 1000 });

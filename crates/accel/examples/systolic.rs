@@ -35,7 +35,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             black_box(array.cycles(black_box(product)));
         }
     }
-    println!("nanoseconds {}", start.elapsed().as_nanos() / u128::from(TIMES));
+    println!(
+        "nanoseconds {}",
+        start.elapsed().as_nanos() / u128::from(TIMES)
+    );
     Ok(())
 }
 

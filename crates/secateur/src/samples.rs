@@ -205,6 +205,27 @@ fn named(graph: &Graph, arrays: BTreeMap<String, Array>) -> Result<Vec<Vec<(Stri
     Ok((0..count).map(sample).collect())
 }
 
+/// The inputs of a network from a file: of the first sample of a `.npz` file of an array for each input, or of a `.npy`
+/// file of the only one. `None` of files of other names.
+pub fn first_of_arrays(graph: &Graph, path: &Path) -> Result<Option<Vec<(String, Tensor)>>> {
+    let extension = path.extension().and_then(|e| e.to_str());
+    let place = || path.display().to_string();
+    let read = || std::fs::read(path).with_context(place);
+    let arrays = match extension.map(str::to_ascii_lowercase).as_deref() {
+        Some("npz") => secateur_data::read_npz(&read()?, &place())?,
+        Some("npy") => {
+            let array = secateur_data::read_npy(&read()?, &place())?;
+            BTreeMap::from([(network::input(graph)?.name.clone(), array)])
+        }
+        _ => return Ok(None),
+    };
+    let samples = named(graph, arrays).with_context(place)?;
+    let first = samples.into_iter().next();
+    first
+        .with_context(|| format!("{}: no sample", place()))
+        .map(Some)
+}
+
 fn split(input: &ValueInfo, array: &Array) -> Result<Vec<Tensor>> {
     let dims = input.dims.as_deref().unwrap_or_default();
     let open = matches!(dims.first(), Some(Dim::Named(_)));

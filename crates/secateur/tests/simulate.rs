@@ -33,6 +33,17 @@ fn a_compressed_network_runs_on_machines() {
     for layer in ours["layers"].as_array().unwrap() {
         assert_ne!(layer["exact"], false, "{layer}");
     }
+    // Arrays do as well as pictures.
+    let mut array = Vec::new();
+    secateur::data::write_npy(&mut array, &[1, 1, 8, 8], &[0.5f32; 64]).unwrap();
+    place.write("x.npy", &array);
+    place.ok("simulate small.sct --input x.npy");
+    place.write("short.npy", &array[..array.len() - 1]);
+    let told = place.run("simulate small.sct --input short.npy");
+    assert!(
+        told.code == Some(1) && told.stderr.contains("short.npy"),
+        "{told:?}"
+    );
     let listed = place.ok("machines");
     assert!(listed.stdout.contains("secateur-1tops"), "{listed:?}");
 }

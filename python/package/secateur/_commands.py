@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Callable, Optional, Union
 
-from ._data import Data, on_disk
+from ._data import Array, Data, on_disk
 from ._progress import Progress, bars
 from ._results import Result
 from ._secateur import command as _command
@@ -125,7 +126,7 @@ def simulate(
     machine: Optional[PathArg] = None,
     compare: Optional[Sequence[str]] = None,
     sweep: Sequence[str] = (),
-    input: Optional[PathArg] = None,
+    input: Union[None, PathArg, Array, Mapping[str, Array]] = None,
     invert: bool = False,
     mean: PerChannel = None,
     std: PerChannel = None,
@@ -135,12 +136,14 @@ def simulate(
     progress: Progress = None,
     log: Log = None,
 ) -> Result:
-    """Runs a network on the model of a machine, cycle by cycle."""
-    options = {
+    """Runs a network on the model of a machine, cycle by cycle.
+
+    :param input: a picture's path, an array, or an array for each input by its name; of several samples the first.
+    """
+    options: dict[str, Any] = {
         "machine": machine,
         "compare": compare,
         "sweep": list(sweep),
-        "input": input,
         "invert": invert,
         "mean": mean,
         "std": std,
@@ -148,7 +151,10 @@ def simulate(
         "html": html,
         "layer": layer,
     }
-    values = _values("simulate", network, options, progress, log)
+    with TemporaryDirectory() as folder:
+        seen = nullcontext(None) if input is None else on_disk(input, None, Path(folder) / "input")
+        with seen as options["input"]:
+            values = _values("simulate", network, options, progress, log)
     return Result(f"{Path(network).name} on {machine or 'secateur-1tops'}", values)
 
 

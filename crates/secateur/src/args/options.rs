@@ -363,8 +363,9 @@ pub struct Simulate {
     /// 4..64 stands for 4,8,16,32,64. Given twice, each value of one meets each of the other
     #[arg(long, value_name = "KEY=V,..", value_parser = parse::sweep)]
     pub sweep: Vec<Axis>,
-    /// A PNG or JPEG picture; without one, the network sees noise
-    #[arg(long, value_name = "PICTURE")]
+    /// A PNG or JPEG picture, or the first sample of .npz arrays by the names of inputs or of a .npy array; without, the
+    /// network sees noise
+    #[arg(long, value_name = "FILE")]
     pub input: Option<PathBuf>,
     /// Swap dark and light first: the digits of MNIST are light on dark
     #[arg(long)]

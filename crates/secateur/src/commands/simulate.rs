@@ -5,7 +5,7 @@ use crate::args::Simulate;
 use crate::out::Out;
 use crate::report::simulation::{Ran, Simulation};
 use crate::sweep::{Figures, Machines, Sweep};
-use crate::{file, network, picture, units};
+use crate::{file, network, picture, samples, units};
 use anyhow::{Context, Result, bail};
 use rayon::prelude::*;
 use secateur_accel::energy::EnergyParts;
@@ -30,10 +30,10 @@ pub fn run(args: &Simulate) -> Result<()> {
         false => Some(Machines::new(&base, &args.sweep)?),
     };
     let graph = network::load(&args.network)?;
-    let input = input(args, &graph).with_context(place)?;
+    let inputs = inputs(args, &graph).with_context(place)?;
+    let inputs: Vec<(&str, &Tensor)> = inputs.iter().map(|(n, t)| (n.as_str(), t)).collect();
     let (draft, _) = lower(&graph).with_context(place)?;
-    let name = network::input(&graph)?.name.as_str();
-    let evaluated = Evaluated::new(&draft, &[(name, &input)]).with_context(place)?;
+    let evaluated = Evaluated::new(&draft, &inputs).with_context(place)?;
     let costs: Vec<NetworkCost> = machines
         .par_iter()
         .map(|machine| {
@@ -108,21 +108,35 @@ fn timed(args: &Simulate, cost: &NetworkCost) -> Result<usize> {
     Ok(index)
 }
 
-/// The picture, or noise where there is none.
-fn input(args: &Simulate, graph: &Graph) -> Result<Tensor> {
-    if let Some(file) = &args.input {
-        let (pixels, dims) = picture::read(graph, file, args.invert, &args.scaling)?;
-        return Ok(Tensor::f32(&dims, pixels)?);
-    }
-    let dims = network::shape(graph, &args.shape.shape, None)?;
+/// The picture, the first sample of the arrays, or noise where there is neither.
+fn inputs(args: &Simulate, graph: &Graph) -> Result<Vec<(String, Tensor)>> {
+    let (numbers, dims) = match &args.input {
+        Some(file) => match samples::first_of_arrays(graph, file)? {
+            Some(sample) => return Ok(sample),
+            None => {
+                let (pixels, dims) = picture::read(graph, file, args.invert, &args.scaling)?;
+                (pixels, dims.to_vec())
+            }
+        },
+        None => {
+            let dims = network::shape(graph, &args.shape.shape, None)?;
+            (noise(dims.iter().product()), dims)
+        }
+    };
+    let name = network::input(graph)?.name.clone();
+    Ok(vec![(name, Tensor::f32(&dims, numbers)?)])
+}
+
+/// Numbers from 0 to 1, the same each time.
+fn noise(count: usize) -> Vec<f32> {
     let mut state = 1u64;
-    let noise = (0..dims.iter().product()).map(|_| {
+    let next = || {
         state = state
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1);
         (state >> 40) as f32 / (1u64 << 24) as f32
-    });
-    Ok(Tensor::f32(&dims, noise.collect())?)
+    };
+    std::iter::repeat_with(next).take(count).collect()
 }
 
 /// Headings of [`steps`].
