@@ -347,6 +347,36 @@ impl Dataset {
         }
     }
 
+    /// The same samples with their classes among these names, whose numbers become the labels.
+    ///
+    /// # Errors
+    /// A class of the set that is none of them.
+    pub fn in_classes(mut self, names: &[String]) -> Result<Self, DataError> {
+        let number = |class: &String| {
+            let found = names.iter().zip(0u32..).find(|(name, _)| *name == class);
+            found.map(|(_, number)| number).ok_or_else(|| {
+                DataError::malformed(
+                    &self.name,
+                    "class",
+                    format!("one of {}", names.join(", ")),
+                    class,
+                )
+            })
+        };
+        let numbers: Vec<u32> = self.classes.iter().map(number).collect::<Result<_, _>>()?;
+        match &mut self.targets {
+            Targets::Classes(labels) => {
+                labels.iter_mut().for_each(|l| *l = numbers[*l as usize]);
+            }
+            Targets::Boxes(boxes) => {
+                let objects = boxes.iter_mut().flatten();
+                objects.for_each(|object| object.class = numbers[object.class as usize]);
+            }
+        }
+        self.classes = names.to_vec();
+        Ok(self)
+    }
+
     /// Shuffles with `seed` and holds out `held_out` images: `(the rest, the held out)`.
     /// At least one image stays in the rest. Both parts keep the order of the set, and the
     /// classes are not balanced.
@@ -411,6 +441,17 @@ mod tests {
         assert_eq!(set.raw_u8(0), Some(&[0, 255, 255, 0][..]));
         assert_eq!(set.raw_u8(1), None);
         assert_eq!(set.normalisation(), Some(&set.normalize));
+    }
+
+    #[test]
+    fn labels_go_by_the_names_of_classes() {
+        let set = tiny(Pixels::U8(vec![0; 6]), vec![0, 1, 0], 1).unwrap();
+        let names = ["c", "b", "a"].map(str::to_owned);
+        let other = set.clone().in_classes(&names).unwrap();
+        assert_eq!(other.targets(), &Targets::Classes(vec![2, 1, 2]));
+        assert_eq!(other.classes, names);
+        let unknown = set.in_classes(&names[..2]).unwrap_err().to_string();
+        assert!(unknown.contains("needed one of c, b, found a"), "{unknown}");
     }
 
     #[test]

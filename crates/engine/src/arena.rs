@@ -1,6 +1,6 @@
 //! One block of bytes for all activations of a run, and typed views of it.
 
-use crate::EngineError;
+use crate::{EngineError, memory};
 use half::{bf16, f16};
 use secateur_model::{DType, Data, ModelError, Shape, Tensor};
 use secateur_plan::memory::ALIGNMENT;
@@ -22,6 +22,9 @@ impl Arena {
     pub fn new(len: usize) -> Result<Self, EngineError> {
         let mut memory = Vec::new();
         let whole = len.saturating_add(ALIGNMENT);
+        if !memory::may_have(whole as u64) {
+            return Err(EngineError::Memory { bytes: len });
+        }
         memory
             .try_reserve_exact(whole)
             .map_err(|_| EngineError::Memory { bytes: len })?;

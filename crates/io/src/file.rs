@@ -43,7 +43,8 @@ fn map(file: &File) -> Option<Bytes> {
 }
 
 /// Writes a file under a temporary name in the same folder and renames it once it is
-/// on the disk, so that an interrupted run leaves the old file or none.
+/// on the disk, so that an interrupted run leaves the old file or none. A link's file is replaced, not the link; what
+/// is no file, such as a pipe or a device, is written to.
 ///
 /// # Errors
 /// What the system says, with the file's name.
@@ -52,6 +53,11 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), IoError> {
         path: path.to_owned(),
         source,
     };
+    if is_special(path) {
+        let mut special = File::options().write(true).open(path).map_err(fail)?;
+        return special.write_all(bytes).map_err(fail);
+    }
+    let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let mut file = temporary(path).map_err(fail)?;
     file.write_all(bytes).map_err(fail)?;
     file.as_file().sync_all().map_err(fail)?;
@@ -64,10 +70,19 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), IoError> {
 /// # Errors
 /// What the system says, with the file's name.
 pub fn check_replaceable(path: &Path) -> Result<(), IoError> {
+    if is_special(path) {
+        return Ok(());
+    }
+    let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     temporary(path).map(drop).map_err(|source| IoError::File {
         path: path.to_owned(),
         source,
     })
+}
+
+/// Whether something is there that is neither file nor folder.
+fn is_special(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|about| !about.is_file() && !about.is_dir())
 }
 
 /// A file of a temporary name beside `path`.
@@ -99,6 +114,22 @@ mod tests {
             replace(&path, &[1; 70_000]).unwrap();
             assert_eq!(found, bytes);
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_stay_links_and_devices_devices() {
+        let folder = tempfile::tempdir().unwrap();
+        let [file, link] = ["file", "link"].map(|name| folder.path().join(name));
+        replace(&file, b"old").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        replace(&link, b"new").unwrap();
+        assert_eq!(std::fs::read(&file).unwrap(), b"new");
+        assert!(link.is_symlink());
+        let null = Path::new("/dev/null");
+        check_replaceable(null).unwrap();
+        replace(null, b"gone").unwrap();
+        assert!(is_special(null));
     }
 
     #[test]

@@ -20,7 +20,8 @@ pub enum Form {
 impl Form {
     /// By the file's extension; ONNX where it is none that is known.
     pub fn of(path: &Path) -> Self {
-        match path.extension().and_then(|e| e.to_str()) {
+        let extension = path.extension().and_then(|e| e.to_str());
+        match extension.map(str::to_ascii_lowercase).as_deref() {
             Some("sct") => Self::Sct,
             Some("net") => Self::Net,
             _ => Self::Onnx,

@@ -173,6 +173,58 @@ Examples:
     },
 }
 
+impl Command {
+    /// Files that are read and shall stay as they are, and those that are written.
+    pub fn files(&self) -> (Vec<&PathBuf>, Vec<&PathBuf>) {
+        // A network may take the place of the one that it was made from.
+        let kept = |network, output| match network == output {
+            true => None,
+            false => Some(network),
+        };
+        let (reads, writes, json) = match self {
+            Self::Train(a) => ([None, None], [Some(&a.output), None, None], &a.json),
+            Self::Compress(a) => (
+                [kept(&a.network, &a.output), None],
+                [Some(&a.output), a.html.as_ref(), a.save_recipe.as_ref()],
+                &a.json,
+            ),
+            Self::Sensitivity(a) => (
+                [Some(&a.network), None],
+                [a.html.as_ref(), None, None],
+                &a.json,
+            ),
+            Self::Inspect(a) => ([Some(&a.network), None], [None; 3], &a.json),
+            Self::Eval(a) => ([Some(&a.network), None], [None; 3], &a.json),
+            Self::Run(a) => (
+                [Some(&a.network), Some(&a.input)],
+                [a.output.as_ref(), None, None],
+                &a.json,
+            ),
+            Self::Bench(a) => (
+                [Some(&a.network), None],
+                [a.html.as_ref(), None, None],
+                &a.json,
+            ),
+            Self::Simulate(a) => (
+                [Some(&a.network), a.input.as_ref()],
+                [a.html.as_ref(), None, None],
+                &a.json,
+            ),
+            Self::Export(a) => (
+                [kept(&a.network, &a.output), None],
+                [Some(&a.output), None, None],
+                &a.json,
+            ),
+            _ => return (Vec::new(), Vec::new()),
+        };
+        let writes = writes.into_iter().chain([json.json.as_ref()]);
+        (
+            reads.into_iter().flatten().collect(),
+            writes.flatten().collect(),
+        )
+    }
+}
+
 /// Where a result goes for programs.
 #[derive(ClapArgs, Default)]
 pub struct JsonArg {

@@ -2,7 +2,7 @@
 
 use crate::interrupt;
 use anyhow::{Context, Result, bail};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// An error where a file could not be written: found before the work that makes
 /// it, not after.
@@ -17,6 +17,23 @@ pub fn check_output(path: &Path) -> Result<()> {
         }
         _ => secateur_io::check_replaceable(path).with_context(place),
     }
+}
+
+/// An error where two outputs would be one file, or an output what is read.
+pub fn check_apart(reads: &[&PathBuf], writes: &[&PathBuf]) -> Result<()> {
+    let is = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    // What is written to a device or a pipe overwrites nothing.
+    let ordinary = |path: &Path| !path.exists() || path.is_file();
+    for (index, path) in writes.iter().enumerate().filter(|(_, path)| ordinary(path)) {
+        let same = |other: &&PathBuf| is(other) == is(path);
+        if reads.iter().any(same) {
+            bail!("{}: it is read, and would be overwritten", path.display());
+        }
+        if writes[..index].iter().any(same) {
+            bail!("{}: two results would be written there", path.display());
+        }
+    }
+    Ok(())
 }
 
 /// Writes a file that is there whole or stays as it was.

@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 static ASKED: AtomicBool = AtomicBool::new(false);
+static AT_ONCE: AtomicBool = AtomicBool::new(false);
 static WRITING: Mutex<()> = Mutex::new(());
 
 /// Listens for Ctrl-C and termination. The first asks the work to stop; the
-/// second ends the program, though not in the middle of a file.
+/// second ends the program, though not in the middle of a file; so does the first where [no one looks](at_once).
 pub fn listen() {
     let ask = || {
-        if ASKED.swap(true, Ordering::Relaxed) {
+        if ASKED.swap(true, Ordering::Relaxed) || AT_ONCE.load(Ordering::Relaxed) {
             let _whole = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
             std::process::exit(1);
         }
@@ -21,6 +22,11 @@ pub fn listen() {
     if let Err(error) = ctrlc::set_handler(ask) {
         eprintln!("warning: Ctrl-C ends the program at once: {error}");
     }
+}
+
+/// From now on work is under way that does not look whether it was asked to stop, and leaves nothing behind.
+pub fn at_once() {
+    AT_ONCE.store(true, Ordering::Relaxed);
 }
 
 /// Whether the work goes on.

@@ -41,6 +41,31 @@ pub fn size(path: &Path) -> Result<u64> {
     Ok(metadata.len())
 }
 
+/// Loads a set by its name or path, as [`load_data`], to score a network on or to go on training it: where both name their
+/// classes, labels are the network's.
+pub fn load_data_for(graph: &Graph, name: &str) -> Result<Split> {
+    let Split { train, test } = load_data(graph, name)?;
+    let names = graph.metadata.get("classes");
+    let names: Vec<String> = names
+        .iter()
+        .flat_map(|n| n.lines())
+        .map(str::to_owned)
+        .collect();
+    let named = |data: &Dataset| {
+        data.classes
+            .iter()
+            .any(|class| class.parse::<usize>().is_err())
+    };
+    if names.is_empty() || !named(&train) {
+        return Ok(Split { train, test });
+    }
+    let place = || format!("the network tells {} classes apart", names.len());
+    Ok(Split {
+        train: train.in_classes(&names).with_context(place)?,
+        test: test.in_classes(&names).with_context(place)?,
+    })
+}
+
 /// Loads a set by its name or path, in the size that the network takes where pictures are scaled.
 pub fn load_data(graph: &Graph, name: &str) -> Result<Split> {
     let size = match input(graph).map(dims) {

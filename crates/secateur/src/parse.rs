@@ -138,8 +138,12 @@ fn number(text: &str, needed: &str, fits: impl Fn(f32) -> bool) -> Result<f32, S
 
 fn with_extension(text: &str, extensions: &[&str]) -> Result<PathBuf, String> {
     let path = Path::new(text);
-    match path.extension().and_then(|e| e.to_str()) {
-        Some(e) if extensions.contains(&e) => Ok(path.to_owned()),
-        _ => Err(format!("needed an .{} file", extensions.join(" or ."))),
+    let extension = path.extension().and_then(|e| e.to_str());
+    match extension.map(str::to_ascii_lowercase) {
+        Some(e) if extensions.contains(&e.as_str()) => Ok(path.to_owned()),
+        _ => Err(format!(
+            "needed a name that ends in .{}",
+            extensions.join(" or .")
+        )),
     }
 }

@@ -4,7 +4,7 @@ use crate::progress::Bar;
 use crate::{detector, interrupt, network};
 use anyhow::{Context, Result, bail};
 use secateur_data::{Dataset, Targets};
-use secateur_engine::{Bound, Session, SessionOptions};
+use secateur_engine::{Bound, Session, SessionOptions, may_have};
 use secateur_model::detection::{LEAST_SCORE, MET_OVERLAP, Object, Precision};
 use secateur_model::{Graph, Shape};
 use serde::Serialize;
@@ -180,9 +180,10 @@ pub fn outputs(bound: &Bound<'_>) -> Result<Vec<Vec<f32>>> {
 /// So many zeros: a file may ask for more than there is memory.
 pub fn zeros(elements: usize) -> Result<Vec<f32>> {
     let mut values = Vec::new();
-    values
-        .try_reserve_exact(elements)
-        .with_context(|| format!("{elements} values do not fit in memory"))?;
+    let reserved = values.try_reserve_exact(elements).is_ok();
+    if !reserved || !may_have(size_of::<f32>() as u64 * elements as u64) {
+        bail!("{elements} values do not fit in memory");
+    }
     values.resize(elements, 0.0);
     Ok(values)
 }

@@ -111,11 +111,14 @@ impl FromStr for Axis {
     }
 }
 
+/// What is above is a slip of the hand.
+const MOST_TIMES: f64 = 1e9;
+
 /// A number, its double and so on up to another.
 fn doubled(from: &str, to: &str) -> Result<Vec<String>, String> {
     let number = |text: &str| text.trim().parse::<f64>().ok().filter(|x| x.is_finite());
     match (number(from), number(to)) {
-        (Some(from), Some(to)) if from > 0.0 && to >= from && to / from < 1e9 => {
+        (Some(from), Some(to)) if from > 0.0 && to >= from && to / from < MOST_TIMES => {
             let values = std::iter::successors(Some(from), |x| Some(2.0 * x));
             Ok(values
                 .take_while(|x| *x <= to)
@@ -123,7 +126,8 @@ fn doubled(from: &str, to: &str) -> Result<Vec<String>, String> {
                 .collect())
         }
         _ => Err(format!(
-            "{from}..{to}: needed two numbers above 0, the lower first: 4..64 is 4,8,16,32,64"
+            "{from}..{to}: needed two numbers above 0, the lower first and the other less than {MOST_TIMES:e} times as large: \
+             4..64 is 4,8,16,32,64"
         )),
     }
 }

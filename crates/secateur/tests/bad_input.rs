@@ -252,3 +252,67 @@ fn picture(width: u32, height: u32) -> Vec<u8> {
         .unwrap();
     bytes.into_inner()
 }
+
+#[test]
+fn what_is_read_is_not_overwritten_and_no_file_twice() {
+    let place = Place::new();
+    place.train();
+    let dense = place.read("dense.onnx");
+    for words in [
+        "inspect dense.onnx --json dense.onnx",
+        "eval dense.onnx --data digits --json ./dense.onnx",
+        "compress dense.onnx --data digits --recipe int8 -o x.sct --json dense.onnx",
+        "compress dense.onnx --data digits --recipe int8 -o dense.sct --json dense.sct",
+        "export dense.onnx -o x.onnx --json x.onnx",
+        "bench dense.onnx --html x.html --json x.html",
+    ] {
+        let ran = place.run(words);
+        assert_eq!(ran.code, Some(1), "{ran:?}");
+        let told = ["it is read", "two results"];
+        assert!(told.iter().any(|t| ran.stderr.contains(t)), "{ran:?}");
+        assert_eq!(place.files(), ["dense.onnx"], "{ran:?}");
+    }
+    assert_eq!(place.read("dense.onnx"), dense);
+}
+
+#[test]
+fn folders_are_classes_by_their_names() {
+    let place = Place::new();
+    let data = secateur::data::load("digits").unwrap().train;
+    let save = |folder: &str, class: &str, count: usize, digit: u32| {
+        let is = |i: &usize| data.labels()[*i] == digit;
+        for i in (0..data.len()).filter(is).take(count) {
+            let raw = data.raw_u8(i).unwrap().to_vec();
+            let path = place.path(&format!("{folder}/{class}/{i}.png"));
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            image::GrayImage::from_raw(8, 8, raw)
+                .unwrap()
+                .save(path)
+                .unwrap();
+        }
+    };
+    for (class, digit) in [("nought", 0), ("one", 1), ("two", 2)] {
+        save("all", class, 60, digit);
+    }
+    // In the order of the alphabet these would be the first and the second.
+    save("some", "one", 40, 1);
+    save("some", "two", 40, 2);
+    save("other", "zebra", 40, 1);
+    place.ok("train lenet-300-100 --data all --epochs 8 --batch 16 -o dense.onnx");
+    place.ok("eval dense.onnx --data some --json some.json");
+    let error = &place.json("some.json")["top1_error_percent"];
+    assert!(error.as_f64().unwrap() < 20.0, "{error}");
+    let words = "eval dense.onnx --data other";
+    fails(&place, words, 1, &["other", "zebra", "nought, one, two"]);
+}
+
+#[test]
+fn a_search_starts_from_weights_in_full_precision() {
+    let place = Place::new();
+    place.train();
+    place.ok("compress dense.onnx --data digits --recipe int8 -o i.sct");
+    for goal in ["", "--minimise latency"] {
+        let words = format!("compress i.sct --data digits -o x.sct {goal}");
+        fails(&place, &words, 1, &["already rounded", "fc1.weight"]);
+    }
+}

@@ -175,7 +175,8 @@ impl Run<'_> {
         }
     }
 
-    /// Tries every way to train at one level, and chooses the one of the least validation loss.
+    /// Tries every way to train at one level, and chooses the one of the least validation loss of those that hold, or of all
+    /// if none does.
     fn settle(
         &mut self,
         knob: &mut dyn Knob,
@@ -189,7 +190,8 @@ impl Run<'_> {
             let Some(outcome) = self.attempt(knob, level, expected + more)? else {
                 return Ok(None);
             };
-            let better = |b: &(usize, Outcome)| outcome.tried.loss < b.1.tried.loss;
+            let rank = |o: &Outcome| (o.side == Side::Far, o.tried.loss);
+            let better = |b: &(usize, Outcome)| rank(&outcome) < rank(&b.1);
             if best.as_ref().is_none_or(better) {
                 best = Some((variant, outcome));
             }

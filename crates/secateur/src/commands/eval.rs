@@ -10,7 +10,7 @@ use secateur_data::{Dataset, Targets};
 pub fn run(args: &Eval) -> Result<()> {
     let out = Out::new(&args.json)?;
     let graph = network::load(&args.network)?;
-    let mut data = network::load_data(&graph, &args.data)?;
+    let mut data = network::load_data_for(&graph, &args.data)?;
     insist(args.task, &data.test)?;
     let place = || args.network.display().to_string();
     picture::adapt(&mut data, &graph, &args.scaling).with_context(place)?;

@@ -240,7 +240,7 @@ fn spent(out: &Out, [weights, vectors]: [&[&Layer]; 2], file: &FileParts, bytes:
         let bytes = vectors.iter().map(|l| l.bytes).sum();
         line(&format!("{} vectors", vectors.len()), bytes);
     }
-    line("graph", file.graph_bytes);
+    line("graph, and what is small", file.graph_bytes);
     line("other tensors", file.tensor_bytes);
     line("metadata", file.metadata_bytes);
     line("frame", file.frame_bytes);

@@ -18,10 +18,13 @@ mod train;
 mod web;
 
 use crate::args::{Args, Command};
+use crate::file;
 use anyhow::Result;
 
 /// Carries out a command.
 pub fn run(args: Args) -> Result<()> {
+    let (reads, writes) = args.command.files();
+    file::check_apart(&reads, &writes)?;
     match args.command {
         Command::Demo(args) => demo::run(&args),
         Command::Data(args) => data::run(&args),

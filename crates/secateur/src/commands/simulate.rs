@@ -5,7 +5,7 @@ use crate::args::Simulate;
 use crate::out::Out;
 use crate::report::simulation::{Ran, Simulation};
 use crate::sweep::{Figures, Machines, Sweep};
-use crate::{file, network, picture, samples, units};
+use crate::{file, interrupt, network, picture, samples, units};
 use anyhow::{Context, Result, bail};
 use rayon::prelude::*;
 use secateur_accel::energy::EnergyParts;
@@ -29,6 +29,7 @@ pub fn run(args: &Simulate) -> Result<()> {
         true => None,
         false => Some(Machines::new(&base, &args.sweep)?),
     };
+    interrupt::at_once();
     let graph = network::load(&args.network)?;
     let inputs = inputs(args, &graph).with_context(place)?;
     let inputs: Vec<(&str, &Tensor)> = inputs.iter().map(|(n, t)| (n.as_str(), t)).collect();
@@ -49,9 +50,10 @@ pub fn run(args: &Simulate) -> Result<()> {
     };
     if !cost.layers.iter().any(|l| l.kind == Kind::Array) {
         bail!(
-            "{}: {} runs none of its layers: layers of integers are needed, as `compress --recipe int8` makes them",
+            "{}: {} runs none of its layers: layers of integers with codes between them are needed: `secateur compress {} --recipe int8 --data D -o OUT` makes such",
             place(),
-            cost.machine
+            cost.machine,
+            place()
         );
     }
     let layer = timed(args, cost).with_context(place)?;
@@ -185,8 +187,9 @@ fn show(out: &Out, cost: &NetworkCost) {
     }
     let hosts = cost.layers.iter().filter(|l| l.kind == Kind::Host).count();
     if hosts > 0 {
+        let are = if hosts == 1 { "step is" } else { "steps are" };
         out.line(format_args!(
-            "{hosts} steps are a host's (floats, and operators that the machine lacks), {} beside the machine's time; what goes to and fro is counted",
+            "{hosts} {are} a host's (floats, and operators that the machine lacks), {} beside the machine's time; what goes to and fro is counted",
             units::short(cost.host_microseconds / 1e3)
         ));
     }

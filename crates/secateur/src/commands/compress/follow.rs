@@ -200,7 +200,7 @@ impl Searching {
     fn row(&self, number: usize, name: &str, tried: &Tried, verdict: &str) -> String {
         let cost = self.cost(tried);
         format!(
-            "{number:>3}  {name:<20} {:>9} {:>9} {:>7.1}x {cost:>8} {:>8}  {verdict}",
+            "{number:>3}  {name:<30} {:>9} {:>9} {:>7.1}x {cost:>8} {:>8}  {verdict}",
             units::long(tried.seconds),
             units::bytes(tried.bytes),
             self.dense.bytes as f64 / tried.bytes.max(1) as f64,
@@ -295,7 +295,7 @@ impl Journal for Follow<'_> {
             Objective::Bytes | Objective::Latency => "time",
         };
         self.out.line(format_args!(
-            "{:>3}  {:<20} {:>9} {:>9} {:>8} {:>8} {:>8}",
+            "{:>3}  {:<30} {:>9} {:>9} {:>8} {:>8} {:>8}",
             "#", "aimed at", "took", "size", "smaller", cost, "error"
         ));
         self.out.line(search.row(0, "as it is", dense, ""));

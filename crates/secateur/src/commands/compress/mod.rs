@@ -87,7 +87,7 @@ pub fn compress(args: &Compress, out: &Out) -> Result<Compressed> {
             args.data
         );
     }
-    let mut data = network::load_data(&dense, &args.data)?;
+    let mut data = network::load_data_for(&dense, &args.data)?;
     let place = || args.network.display().to_string();
     picture::adapt(&mut data, &dense, &args.scaling).with_context(place)?;
     picture::record(&mut dense, &data.train);

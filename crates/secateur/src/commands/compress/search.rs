@@ -6,11 +6,12 @@ use crate::commands::{machines, sensitivity};
 use crate::machine::ThisMachine;
 use crate::modelled::ModelledMachine;
 use crate::{interrupt, units};
-use anyhow::Result;
+use anyhow::{Result, bail};
 use secateur_compress::policy::{Machine, NoMachine};
 use secateur_compress::search::{
     Goal, Knob, Limit, Objective, PolicyKnob, RateKnob, Search, affordable, search,
 };
+use secateur_model::{Scale, Values, Weight};
 
 /// Candidates that a search tries at most.
 const CANDIDATES: usize = 24;
@@ -25,6 +26,21 @@ pub fn by_search<'f>(
 }
 
 fn found(job: &Job<'_>, goal: &Goal, follow: &mut Follow<'_>) -> Result<Done> {
+    let one_scale = |weight: &Weight| match weight.values() {
+        Values::Int { scale, .. } => matches!(scale, Scale::PerTensor(_)),
+        _ => false,
+    };
+    let can_start = |weight: &Weight| match goal.minimise {
+        _ if matches!(weight.values(), Values::F32(_)) => true,
+        Objective::Bytes => one_scale(weight),
+        Objective::Latency | Objective::Energy => false,
+    };
+    if let Some((name, _)) = job.dense.weights().find(|(_, weight)| !can_start(weight)) {
+        bail!(
+            "`{name}` is already rounded, and a search starts from weights in full precision: compress the network that this \
+             one came from, or go on from this one by a recipe"
+        );
+    }
     let budget = job.args.budget;
     let out = follow.out;
     out.line(format_args!("after the {goal}"));
