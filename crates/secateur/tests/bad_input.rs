@@ -217,7 +217,7 @@ fn bad_usage_is_status_2() {
         ("compress dense.onnx --data digits -o x.onnx", ".sct"),
         ("train lenet-7 --data digits -o x.onnx", "lenet-300-100"),
         ("train lenet-5 --data digits -o x.txt", "x.txt"),
-        ("export dense.onnx -o x.net", "an .onnx or .sct file"),
+        ("export dense.onnx -o x.net", "ends in .onnx or .sct"),
         (
             "train lenet-5 --data digits --epochs 0 -o x.onnx",
             "above 0",

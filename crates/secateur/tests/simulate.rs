@@ -180,7 +180,10 @@ fn what_a_machine_cannot_do_is_told() {
     let place = Place::new();
     place.ok("train lenet-300-100 --data digits --epochs 1 --batch 32 -o dense.onnx");
     let floats = fails(&place, "simulate dense.onnx");
-    assert!(floats.contains("layers of integers are needed"), "{floats}");
+    assert!(
+        floats.contains("layers of integers with codes between them are needed"),
+        "{floats}"
+    );
     let unknown = fails(&place, "simulate dense.onnx --machine tpu");
     assert!(unknown.contains("none of secateur-1tops"), "{unknown}");
     place.write("m.toml", "name = \"m\"\n");

@@ -13,7 +13,9 @@ const REST: &str = "rest";
 
 pub fn bytes(run: &Run<'_>) -> Section {
     let file = run.file;
-    let mut sorted: Vec<&WeightSummary> = file.weights.iter().collect();
+    // Small ones lie in the graph's section.
+    let apart = file.weights.iter().filter(|w| w.bytes > 0);
+    let mut sorted: Vec<&WeightSummary> = apart.collect();
     sorted.sort_by_key(|w| std::cmp::Reverse(w.bytes));
     let largest = sorted.first().map_or(1, |w| w.bytes.max(1));
     let (shown, small) = sorted.split_at(sorted.len().min(MOST_LAYERS));
@@ -39,7 +41,7 @@ pub fn bytes(run: &Run<'_>) -> Section {
         format!("{} more weights", small.len()),
         small.iter().map(|w| w.bytes).sum(),
     );
-    line("graph".into(), file.graph);
+    line("graph, and what is small".into(), file.graph);
     line("other tensors".into(), file.tensors);
     line("metadata".into(), file.metadata);
     line("frame".into(), file.frame());
