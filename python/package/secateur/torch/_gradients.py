@@ -101,10 +101,11 @@ class GradientCompression:
         dist.all_gather(all_places, place)
         buffer.zero_()
         for s, p in zip(all_sent, all_places):
-            few, rest = s.to(buffer.dtype).split([p.numel(), s.numel() - p.numel()])
-            buffer.index_add_(0, p, few)
-            for (here, _), part in zip(whole, rest.split([len(here) for here, _ in whole])):
-                buffer[here.start : here.stop] += part
+            behind = p.numel()
+            buffer.index_add_(0, p, s[:behind].to(buffer.dtype))
+            for here, _ in whole:
+                buffer[here.start : here.stop] += s[behind : behind + len(here)].to(buffer.dtype)
+                behind += len(here)
         if bucket.is_last():
             state.steps += 1
         done: torch.futures.Future[Tensor] = torch.futures.Future()
@@ -116,11 +117,14 @@ class GradientCompression:
             return gradient
         # Each rank clips its part of the sum, as if gradients were independent.
         most = self.clip / dist.get_world_size() ** 0.5
-        return gradient * (most / gradient.norm().clamp_min(1e-12)).clamp_max(1.0)
+        factor: Tensor = (most / gradient.norm().clamp_min(1e-12)).clamp_max(1.0)
+        return gradient * factor
 
     def _with_momentum(self, parameter: Tensor, gradient: Tensor) -> Tensor:
         """What a step sends of a parameter that is not compressed."""
-        velocity, _ = self._held.setdefault(id(parameter), (torch.zeros_like(gradient), gradient.new_empty(0)))
+        velocity, _ = self._held.setdefault(
+            id(parameter), (torch.zeros_like(gradient), torch.empty(0))
+        )
         return velocity.mul_(self.momentum).add_(gradient)
 
     def _take(self, parameter: Tensor, gradient: Tensor, density: float) -> tuple[Tensor, Tensor]:
