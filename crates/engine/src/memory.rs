@@ -9,14 +9,22 @@ pub fn may_have(bytes: u64) -> bool {
     bytes <= LITTLE || available().is_none_or(|available| bytes <= available)
 }
 
-/// Bytes that can be given without taking any from other programs.
+/// Bytes that can be given without taking any from other programs: of the machine's memory and swap, and of what a
+/// container may have.
 fn available() -> Option<u64> {
     let told = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = told
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes << 10)
+    let kibibytes = |what: &str| -> Option<u64> {
+        let line = told.lines().find_map(|line| line.strip_prefix(what))?;
+        line.trim().strip_suffix("kB")?.trim().parse().ok()
+    };
+    let machine = (kibibytes("MemAvailable:")? + kibibytes("SwapFree:").unwrap_or(0)) << 10;
+    let of_group = |file: &str| -> Option<u64> {
+        let text = std::fs::read_to_string(format!("/sys/fs/cgroup/{file}")).ok()?;
+        text.trim().parse().ok()
+    };
+    let container = of_group("memory.max")
+        .map(|most| most.saturating_sub(of_group("memory.current").unwrap_or(0)));
+    Some(container.map_or(machine, |container| machine.min(container)))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use memmap2::Mmap;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Smaller files are read: a page fault costs more than copying a few pages.
 const MAPPED_FROM: u64 = 1 << 16;
@@ -54,10 +54,10 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), IoError> {
         source,
     };
     if is_special(path) {
-        let mut special = File::options().write(true).open(path).map_err(fail)?;
+        let mut special = File::options().append(true).open(path).map_err(fail)?;
         return special.write_all(bytes).map_err(fail);
     }
-    let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let path = &linked(path);
     let mut file = temporary(path).map_err(fail)?;
     file.write_all(bytes).map_err(fail)?;
     file.as_file().sync_all().map_err(fail)?;
@@ -73,16 +73,30 @@ pub fn check_replaceable(path: &Path) -> Result<(), IoError> {
     if is_special(path) {
         return Ok(());
     }
-    let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let path = &linked(path);
     temporary(path).map(drop).map_err(|source| IoError::File {
         path: path.to_owned(),
         source,
     })
 }
 
-/// Whether something is there that is neither file nor folder.
+/// Whether something is there that is neither file nor folder, or that the system gives under a name of its own, as
+/// `/dev/stdout`.
 fn is_special(path: &Path) -> bool {
-    std::fs::metadata(path).is_ok_and(|about| !about.is_file() && !about.is_dir())
+    let of_system = ["/dev", "/proc"]
+        .iter()
+        .any(|folder| path.starts_with(folder));
+    std::fs::metadata(path).is_ok_and(|about| !about.is_dir() && (of_system || !about.is_file()))
+}
+
+/// The file that a link leads to, whether it is there or not yet.
+fn linked(path: &Path) -> PathBuf {
+    let target = std::fs::read_link(path).map(|target| match path.parent() {
+        Some(folder) => folder.join(target),
+        None => target,
+    });
+    let known = std::fs::canonicalize(path).or(target);
+    known.unwrap_or_else(|_| path.to_owned())
 }
 
 /// A file of a temporary name beside `path`.
@@ -126,6 +140,12 @@ mod tests {
         replace(&link, b"new").unwrap();
         assert_eq!(std::fs::read(&file).unwrap(), b"new");
         assert!(link.is_symlink());
+        // Also where nothing is there yet, from beside.
+        let early = folder.path().join("early");
+        std::os::unix::fs::symlink("later", &early).unwrap();
+        replace(&early, b"now").unwrap();
+        assert_eq!(std::fs::read(folder.path().join("later")).unwrap(), b"now");
+        assert!(early.is_symlink());
         let null = Path::new("/dev/null");
         check_replaceable(null).unwrap();
         replace(null, b"gone").unwrap();

@@ -4,6 +4,7 @@ mod options;
 
 pub use options::*;
 
+use crate::file::are_one;
 use crate::parse;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use std::path::PathBuf;
@@ -119,7 +120,7 @@ Examples:
   secateur simulate small.sct --sweep array.groups=4..64 --html groups.html
   secateur simulate small.sct --sweep array.groups=8,16,32 --sweep memory.dram_bytes_a_cycle=6.4..51.2
 
-Layers of integers run on the machine; what it lacks is a host's, whose time is not counted.
+Layers of integers run on the machine; what it lacks is a host's, whose time stands apart.
 docs/machines.md says what a machine's file holds.")]
     Simulate(Simulate),
     /// List the machines that come along
@@ -174,53 +175,80 @@ Examples:
 }
 
 impl Command {
-    /// Files that are read and shall stay as they are, and those that are written.
-    pub fn files(&self) -> (Vec<&PathBuf>, Vec<&PathBuf>) {
+    /// Files that are read and shall stay as they are, and those that are written. Names of what is built in are among the
+    /// first, and do no harm there.
+    pub fn files(&self) -> (Vec<PathBuf>, Vec<PathBuf>) {
         // A network may take the place of the one that it was made from.
-        let kept = |network, output| match network == output {
+        let kept = |network: &PathBuf, output: &PathBuf| match are_one(network, output) {
             true => None,
-            false => Some(network),
+            false => Some(network.clone()),
         };
+        let named = |name: &String| Some(PathBuf::from(name));
         let (reads, writes, json) = match self {
-            Self::Train(a) => ([None, None], [Some(&a.output), None, None], &a.json),
+            Self::Data(a) => match &a.command {
+                DataCommand::Sample { data, output, .. } => {
+                    (vec![named(data)], vec![Some(output)], &a.json)
+                }
+                DataCommand::Fetch { .. } | DataCommand::List => return (vec![], vec![]),
+            },
+            Self::Train(a) => {
+                let network = kept(&PathBuf::from(&a.network), &a.output);
+                (
+                    vec![network, named(&a.data)],
+                    vec![Some(&a.output)],
+                    &a.json,
+                )
+            }
             Self::Compress(a) => (
-                [kept(&a.network, &a.output), None],
-                [Some(&a.output), a.html.as_ref(), a.save_recipe.as_ref()],
+                vec![
+                    kept(&a.network, &a.output),
+                    named(&a.data),
+                    a.recipe.as_ref().and_then(named),
+                ],
+                vec![Some(&a.output), a.html.as_ref(), a.save_recipe.as_ref()],
                 &a.json,
             ),
             Self::Sensitivity(a) => (
-                [Some(&a.network), None],
-                [a.html.as_ref(), None, None],
+                vec![Some(a.network.clone()), named(&a.data)],
+                vec![a.html.as_ref()],
                 &a.json,
             ),
-            Self::Inspect(a) => ([Some(&a.network), None], [None; 3], &a.json),
-            Self::Eval(a) => ([Some(&a.network), None], [None; 3], &a.json),
+            Self::Inspect(a) => (vec![Some(a.network.clone())], vec![], &a.json),
+            Self::Eval(a) => (
+                vec![Some(a.network.clone()), named(&a.data)],
+                vec![],
+                &a.json,
+            ),
             Self::Run(a) => (
-                [Some(&a.network), Some(&a.input)],
-                [a.output.as_ref(), None, None],
+                vec![Some(a.network.clone()), Some(a.input.clone())],
+                vec![a.output.as_ref()],
                 &a.json,
             ),
             Self::Bench(a) => (
-                [Some(&a.network), None],
-                [a.html.as_ref(), None, None],
+                vec![Some(a.network.clone())],
+                vec![a.html.as_ref()],
                 &a.json,
             ),
-            Self::Simulate(a) => (
-                [Some(&a.network), a.input.as_ref()],
-                [a.html.as_ref(), None, None],
-                &a.json,
-            ),
+            Self::Simulate(a) => {
+                let machines = a.compare.iter().chain([&a.machine]).map(named);
+                let inputs = [Some(a.network.clone()), a.input.clone()];
+                (
+                    machines.chain(inputs).collect(),
+                    vec![a.html.as_ref()],
+                    &a.json,
+                )
+            }
             Self::Export(a) => (
-                [kept(&a.network, &a.output), None],
-                [Some(&a.output), None, None],
+                vec![kept(&a.network, &a.output)],
+                vec![Some(&a.output)],
                 &a.json,
             ),
-            _ => return (Vec::new(), Vec::new()),
+            _ => return (vec![], vec![]),
         };
         let writes = writes.into_iter().chain([json.json.as_ref()]);
         (
             reads.into_iter().flatten().collect(),
-            writes.flatten().collect(),
+            writes.flatten().cloned().collect(),
         )
     }
 }

@@ -20,12 +20,11 @@ pub fn check_output(path: &Path) -> Result<()> {
 }
 
 /// An error where two outputs would be one file, or an output what is read.
-pub fn check_apart(reads: &[&PathBuf], writes: &[&PathBuf]) -> Result<()> {
-    let is = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+pub fn check_apart(reads: &[PathBuf], writes: &[PathBuf]) -> Result<()> {
     // What is written to a device or a pipe overwrites nothing.
     let ordinary = |path: &Path| !path.exists() || path.is_file();
     for (index, path) in writes.iter().enumerate().filter(|(_, path)| ordinary(path)) {
-        let same = |other: &&PathBuf| is(other) == is(path);
+        let same = |other: &PathBuf| are_one(other, path);
         if reads.iter().any(same) {
             bail!("{}: it is read, and would be overwritten", path.display());
         }
@@ -34,6 +33,23 @@ pub fn check_apart(reads: &[&PathBuf], writes: &[&PathBuf]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether two names are one file's, which need not be there yet.
+pub fn are_one(a: &Path, b: &Path) -> bool {
+    whole_name(a) == whole_name(b)
+}
+
+fn whole_name(path: &Path) -> PathBuf {
+    let of_folder = || {
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        Some(folder.canonicalize().ok()?.join(path.file_name()?))
+    };
+    let known = path.canonicalize().ok();
+    known.or_else(of_folder).unwrap_or_else(|| path.to_owned())
 }
 
 /// Writes a file that is there whole or stays as it was.

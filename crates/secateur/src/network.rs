@@ -41,30 +41,53 @@ pub fn size(path: &Path) -> Result<u64> {
     Ok(metadata.len())
 }
 
-/// Loads a set by its name or path, as [`load_data`], to score a network on or to go on training it: where both name their
-/// classes, labels are the network's.
+/// Loads a set by its name or path, as [`load_data`], with labels as the network has its classes: by their names, where both
+/// have some. Numbers are names, too: of classes without others.
 pub fn load_data_for(graph: &Graph, name: &str) -> Result<Split> {
     let Split { train, test } = load_data(graph, name)?;
-    let names = graph.metadata.get("classes");
-    let names: Vec<String> = names
+    let known = graph.metadata.get("classes");
+    let mut names: Vec<String> = known
         .iter()
         .flat_map(|n| n.lines())
         .map(str::to_owned)
         .collect();
-    let named = |data: &Dataset| {
-        data.classes
-            .iter()
-            .any(|class| class.parse::<usize>().is_err())
-    };
-    if names.is_empty() || !named(&train) {
-        return Ok(Split { train, test });
+    let numbers = train
+        .classes
+        .iter()
+        .map(|class| class.parse::<usize>().ok());
+    let numbers: Option<Vec<usize>> = numbers.collect();
+    if names.is_empty()
+        && let Some(most) = numbers
+            .as_ref()
+            .and_then(|n| n.iter().max())
+            .filter(|most| **most < MOST_CLASSES)
+    {
+        names = (0..=*most).map(|i| i.to_string()).collect();
     }
-    let place = || format!("the network tells {} classes apart", names.len());
-    Ok(Split {
-        train: train.in_classes(&names).with_context(place)?,
-        test: test.in_classes(&names).with_context(place)?,
-    })
+    let is_known = |class: &String| names.contains(class);
+    let found = train.classes.iter().filter(|class| is_known(class)).count();
+    let in_order = numbers.is_some_and(|numbers| numbers.into_iter().eq(0..train.classes.len()));
+    match found {
+        // Nothing to go by but the order.
+        0 if in_order || names.len() <= 1 => Ok(Split { train, test }),
+        0 if names.len() == train.classes.len() => {
+            eprintln!(
+                "warning: the classes of {name} are none of the network's by name, and are taken in their order"
+            );
+            Ok(Split { train, test })
+        }
+        _ => {
+            let place = || format!("the network tells {} classes apart", names.len());
+            Ok(Split {
+                train: train.in_classes(&names).with_context(place)?,
+                test: test.in_classes(&names).with_context(place)?,
+            })
+        }
+    }
 }
+
+/// More are no numbers of classes.
+const MOST_CLASSES: usize = 100_000;
 
 /// Loads a set by its name or path, in the size that the network takes where pictures are scaled.
 pub fn load_data(graph: &Graph, name: &str) -> Result<Split> {

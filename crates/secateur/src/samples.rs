@@ -1,7 +1,8 @@
 //! Samples without labels, run on the engine: any network that it runs can be
 //! calibrated, whatever its inputs are.
 
-use crate::{interrupt, network};
+use crate::args::Scaling;
+use crate::{interrupt, network, picture};
 use anyhow::{Context, Result, bail};
 use secateur_compress::CompressError;
 use secateur_compress::ptq::{Each, Probe, Samples};
@@ -205,25 +206,52 @@ fn named(graph: &Graph, arrays: BTreeMap<String, Array>) -> Result<Vec<Vec<(Stri
     Ok((0..count).map(sample).collect())
 }
 
-/// The inputs of a network from a file: of the first sample of a `.npz` file of an array for each input, or of a `.npy`
-/// file of the only one. `None` of files of other names.
-pub fn first_of_arrays(graph: &Graph, path: &Path) -> Result<Option<Vec<(String, Tensor)>>> {
+/// The inputs of a network from a file: the first sample of a `.npz` file of an array for each input, taken as they are, or the first
+/// image of a `.npy` file, whose bytes are pixels. `None` of files of other names.
+pub fn first_of_arrays(
+    graph: &Graph,
+    path: &Path,
+    scaling: &Scaling,
+) -> Result<Option<Vec<(String, Tensor)>>> {
     let extension = path.extension().and_then(|e| e.to_str());
-    let place = || path.display().to_string();
-    let read = || std::fs::read(path).with_context(place);
-    let arrays = match extension.map(str::to_ascii_lowercase).as_deref() {
-        Some("npz") => secateur_data::read_npz(&read()?, &place())?,
-        Some("npy") => {
-            let array = secateur_data::read_npy(&read()?, &place())?;
-            BTreeMap::from([(network::input(graph)?.name.clone(), array)])
+    match extension.map(str::to_ascii_lowercase).as_deref() {
+        Some("npz") => {
+            let place = path.display().to_string();
+            if scaling.is_given() {
+                bail!(
+                    "{place}: --mean and --std are for pixels, and arrays by name are taken as they are"
+                );
+            }
+            let bytes = std::fs::read(path).with_context(|| place.clone())?;
+            let arrays = secateur_data::read_npz(&bytes, &place)?;
+            let samples = named(graph, arrays).with_context(|| place.clone())?;
+            let first = samples.into_iter().next();
+            first
+                .with_context(|| format!("{place}: no sample"))
+                .map(Some)
         }
-        _ => return Ok(None),
-    };
-    let samples = named(graph, arrays).with_context(place)?;
-    let first = samples.into_iter().next();
-    first
-        .with_context(|| format!("{}: no sample", place()))
-        .map(Some)
+        Some("npy") => {
+            let mut data = secateur_data::images(path)?;
+            if data.normalisation().is_some() {
+                data.normalize = picture::normalize(graph, scaling, data.channels)?;
+            }
+            let dims = network::shape_for(graph, &data, network::fixed_batch(graph).unwrap_or(1))?;
+            let batch: Vec<usize> = (0..dims.first().copied().unwrap_or(1)).collect();
+            if batch.len() > data.len() {
+                bail!(
+                    "{}: {} images are no batch of {}",
+                    data.name,
+                    data.len(),
+                    batch.len()
+                );
+            }
+            let mut numbers = vec![0.0; batch.len() * data.image_len()];
+            data.gather(&batch, &mut numbers);
+            let name = network::input(graph)?.name.clone();
+            Ok(Some(vec![(name, Tensor::f32(&dims, numbers)?)]))
+        }
+        _ => Ok(None),
+    }
 }
 
 fn split(input: &ValueInfo, array: &Array) -> Result<Vec<Tensor>> {

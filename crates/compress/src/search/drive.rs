@@ -190,7 +190,8 @@ impl Run<'_> {
             let Some(outcome) = self.attempt(knob, level, expected + more)? else {
                 return Ok(None);
             };
-            let rank = |o: &Outcome| (o.side == Side::Far, o.tried.loss);
+            let goal = &self.problem.goal;
+            let rank = |o: &Outcome| (!goal.holds(&self.dense, &o.tried), o.tried.loss);
             let better = |b: &(usize, Outcome)| rank(&outcome) < rank(&b.1);
             if best.as_ref().is_none_or(better) {
                 best = Some((variant, outcome));

@@ -59,7 +59,7 @@ fn samples(args: &Sensitivity, graph: &Graph) -> Result<Dataset> {
         let images = opened.calibration.images().cloned();
         return images.context("the samples must be images, and these are arrays");
     }
-    let mut data = network::load_data_for(graph, &args.data)?;
+    let mut data = network::load_data(graph, &args.data)?;
     picture::adapt(&mut data, graph, &args.scaling)?;
     Ok(network::hold_out(&data.train, args.samples).1)
 }

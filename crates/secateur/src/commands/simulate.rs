@@ -113,7 +113,8 @@ fn timed(args: &Simulate, cost: &NetworkCost) -> Result<usize> {
 /// The picture, the first sample of the arrays, or noise where there is neither.
 fn inputs(args: &Simulate, graph: &Graph) -> Result<Vec<(String, Tensor)>> {
     let (numbers, dims) = match &args.input {
-        Some(file) => match samples::first_of_arrays(graph, file)? {
+        Some(file) => match samples::first_of_arrays(graph, file, &args.scaling)? {
+            Some(_) if args.invert => bail!("--invert is for pictures"),
             Some(sample) => return Ok(sample),
             None => {
                 let (pixels, dims) = picture::read(graph, file, args.invert, &args.scaling)?;

@@ -132,8 +132,16 @@ pub fn train(args: &Train, out: &Out) -> Result<Trained> {
 /// A built-in network made for the data, else one from a file; and the data.
 fn start(args: &Train) -> Result<(Graph, Split)> {
     if !zoo::NETWORKS.iter().any(|(name, _)| *name == args.network) {
-        let graph = network::load(Path::new(&args.network))?;
-        let data = network::load_data(&graph, &args.data)?;
+        let mut graph = network::load(Path::new(&args.network))?;
+        let data = network::load_data_for(&graph, &args.data)?;
+        // What it learns now is what its classes are.
+        if graph
+            .metadata
+            .get("classes")
+            .is_some_and(|names| !names.lines().eq(&data.train.classes))
+        {
+            graph.metadata.remove("classes");
+        }
         return Ok((graph, data));
     }
     let data = secateur_data::load(&args.data)?;

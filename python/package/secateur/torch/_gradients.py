@@ -92,7 +92,8 @@ class GradientCompression:
             places.append(at + here.start)
         nothing = buffer.new_empty(0)
         sent = torch.cat([nothing, *values, *(velocity for _, velocity in whole)]).float()
-        place = torch.cat([nothing, *places]).to(torch.int32)
+        # Places pass through no float type, which would round them.
+        place = torch.cat([nothing.to(torch.int64), *places]).to(torch.int32)
         state.bytes_sent += 4 * (sent.numel() + place.numel())
         state.bytes_dense += buffer.element_size() * buffer.numel()
         all_sent = [torch.empty_like(sent) for _ in range(world)]

@@ -22,7 +22,7 @@ pub struct Follow<'a> {
     pub folder: RunFolder,
     network: String,
     images: usize,
-    validates: bool,
+    pub validates: bool,
     bar: Option<Bar>,
     clock: Clock,
     now: Now,

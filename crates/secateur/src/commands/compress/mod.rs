@@ -272,7 +272,13 @@ fn carry_out<'f>(
     resume: impl FnOnce(Checkpoint, &mut Follow<'f>) -> Result<(Graph, Report), CompressError>,
 ) -> Result<(Graph, Vec<StepReport>)> {
     let kept = follow.folder.latest(0, recipe)?;
-    let from = kept.unwrap_or_else(|| Checkpoint::start(dense));
+    let mut from = kept.unwrap_or_else(|| Checkpoint::start(dense));
+    if !follow.validates {
+        // Older folders have noughts there.
+        for step in &mut from.steps {
+            (step.validation_error_percent, step.validation_loss) = (None, None);
+        }
+    }
     follow.recipe(recipe, from.steps.len())?;
     follow.recalled(&from.steps);
     let (graph, report) = resume(from, follow)?;

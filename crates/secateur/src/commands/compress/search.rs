@@ -37,7 +37,7 @@ fn found(job: &Job<'_>, goal: &Goal, follow: &mut Follow<'_>) -> Result<Done> {
     };
     if let Some((name, _)) = job.dense.weights().find(|(_, weight)| !can_start(weight)) {
         bail!(
-            "`{name}` is already rounded, and a search starts from weights in full precision: compress the network that this \
+            "`{name}` is in half precision or already rounded, and a search starts from weights in full precision: compress the network that this \
              one came from, or go on from this one by a recipe"
         );
     }
