@@ -198,6 +198,24 @@ def test_ranks_agree_and_send_little(tmp_path: Path) -> None:
     assert first["whole"] == first["interrupted"] == second["interrupted"]
 
 
+def test_places_of_half_precision_are_whole(tmp_path: Path) -> None:
+    store = f"file://{tmp_path / 'store'}"
+    torch.distributed.init_process_group("gloo", init_method=store, rank=0, world_size=1)
+    try:
+        layer = torch.nn.Linear(5000, 1).to(torch.bfloat16)
+        ddp = torch.nn.parallel.DistributedDataParallel(layer)
+        gradients = GradientCompression(density=1 / 5000)
+        ddp.register_comm_hook(gradients, GradientCompression.hook)
+        image = torch.ones(1, 5000, dtype=torch.bfloat16)
+        image[0, 4001] = 8.0
+        ddp(image).sum().backward()
+    finally:
+        torch.distributed.destroy_process_group()
+    # The largest of the weights' at its place, and the bias whole.
+    assert layer.weight.grad.nonzero().tolist() == [[0, 4001]]
+    assert layer.weight.grad[0, 4001] == 8.0 and layer.bias.grad == 1.0
+
+
 def test_a_loader_is_data(dense: Path) -> None:
     images, labels = map(torch.from_numpy, corners(300, 4))
     dataset = torch.utils.data.TensorDataset(images, labels)
