@@ -68,7 +68,7 @@ def train(rank, args, seed, compressed, results):
         ddp.register_comm_hook(gradients, GradientCompression.hook)
     # With the hook, momentum is the hook's.
     momentum = 0.0 if compressed else 0.9
-    optimizer = torch.optim.SGD(ddp.parameters(), lr=args.rate, momentum=momentum)
+    optimizer = torch.optim.SGD(ddp.parameters(), lr=args.learning_rate, momentum=momentum)
     schedule = SCHEDULES[args.schedule](optimizer, args.epochs * steps)
     shuffle = torch.Generator().manual_seed(seed)
     before_last = (0, 0)
@@ -97,7 +97,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--batch", type=int, default=64, help="images of a rank in a step")
-    parser.add_argument("--rate", type=float, default=0.05, help="the learning rate at first")
+    parser.add_argument("--learning-rate", type=float, default=0.05, help="at first")
     parser.add_argument("--schedule", choices=SCHEDULES, default="cosine")
     parser.add_argument("--validate", action="store_true", help="score 5000 training images that are held out")
     args = parser.parse_args()

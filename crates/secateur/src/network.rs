@@ -168,6 +168,11 @@ pub fn shape_for(graph: &Graph, data: &Dataset, batch: usize) -> Result<Vec<usiz
     Ok(shape)
 }
 
+/// The extents of the fewest images that the network takes at once: one, unless it insists on more.
+pub fn least_shape_for(graph: &Graph, data: &Dataset) -> Result<Vec<usize>> {
+    shape_for(graph, data, fixed_batch(graph).unwrap_or(1))
+}
+
 /// The only input that has to be given.
 pub fn input(graph: &Graph) -> Result<&ValueInfo> {
     let mut given = graph

@@ -13,7 +13,7 @@ use std::path::Path;
 
 /// Sees a data set through the network's eyes; its images have to fit it.
 pub fn adapt(data: &mut Split, graph: &Graph, scaling: &Scaling) -> Result<()> {
-    network::shape_for(graph, &data.train, network::fixed_batch(graph).unwrap_or(1))?;
+    network::least_shape_for(graph, &data.train)?;
     let channels = data.train.channels;
     let Some(normalize) = chosen(graph, scaling, channels)? else {
         return Ok(());

@@ -235,7 +235,7 @@ pub fn first_of_arrays(
             if data.normalisation().is_some() {
                 data.normalize = picture::normalize(graph, scaling, data.channels)?;
             }
-            let dims = network::shape_for(graph, &data, network::fixed_batch(graph).unwrap_or(1))?;
+            let dims = network::least_shape_for(graph, &data)?;
             let batch: Vec<usize> = (0..dims.first().copied().unwrap_or(1)).collect();
             if batch.len() > data.len() {
                 bail!(
@@ -316,9 +316,7 @@ impl Inputs {
     pub fn shape(&self, graph: &Graph) -> Result<Vec<usize>> {
         let name = &network::input(graph)?.name;
         match &self.source {
-            Source::Images { data, .. } => {
-                network::shape_for(graph, data, network::fixed_batch(graph).unwrap_or(1))
-            }
+            Source::Images { data, .. } => network::least_shape_for(graph, data),
             Source::Named(samples) => {
                 let mut inputs = samples.iter().flatten();
                 let given = inputs.find(|(input, _)| input == name);

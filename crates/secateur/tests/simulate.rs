@@ -38,6 +38,13 @@ fn a_compressed_network_runs_on_machines() {
     secateur::data::write_npy(&mut array, &[1, 1, 8, 8], &[0.5f32; 64]).unwrap();
     place.write("x.npy", &array);
     place.ok("simulate small.sct --input x.npy");
+    // Bytes are pixels, as in the picture.
+    let test = secateur::data::load("digits").unwrap().test;
+    let mut bytes = Vec::new();
+    secateur::data::write_npy(&mut bytes, &[1, 1, 8, 8], test.raw_u8(3).unwrap()).unwrap();
+    place.write("bytes.npy", &bytes);
+    place.ok("simulate small.sct --input bytes.npy --json bytes.json");
+    assert_eq!(place.json("bytes.json")[0], *ours);
     place.write("short.npy", &array[..array.len() - 1]);
     let told = place.run("simulate small.sct --input short.npy");
     assert!(

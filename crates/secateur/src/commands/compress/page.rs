@@ -95,9 +95,7 @@ impl Seen<'_> {
     /// Extents of a network's input, of one sample where it leaves that open.
     fn shape(&self, graph: &Graph) -> Result<Vec<usize>> {
         match self {
-            Self::Labelled(test) => {
-                network::shape_for(graph, test, network::fixed_batch(graph).unwrap_or(1))
-            }
+            Self::Labelled(test) => network::least_shape_for(graph, test),
             Self::Unlabelled(inputs, _) => inputs.shape(graph),
         }
     }
