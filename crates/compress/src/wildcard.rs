@@ -1,5 +1,6 @@
 //! Names with stars.
 
+use crate::CompressError;
 use std::collections::BTreeMap;
 
 /// Whether a name matches a pattern in which `*` stands for any run.
@@ -34,6 +35,25 @@ pub(crate) fn lookup<'a, T>(settings: &'a BTreeMap<String, T>, name: &str) -> Op
         .map(|(_, setting)| setting)
 }
 
+/// Refuses settings for a weight that is not there. A pattern with stars may be meant for other networks.
+///
+/// # Errors
+/// A name without stars that is none of `names`.
+pub(crate) fn check_names<T>(
+    step: &'static str,
+    settings: &BTreeMap<String, T>,
+    names: &[String],
+) -> Result<(), CompressError> {
+    let absent = |name: &&String| !name.contains('*') && !names.contains(name);
+    match settings.keys().find(absent) {
+        None => Ok(()),
+        Some(name) => Err(CompressError::Refused {
+            step,
+            reason: format!("`{name}` is no convolution or fully connected weight"),
+        }),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,6 +64,21 @@ mod tests {
         assert!(matches("*b*b*", "abcb") && !matches("*b*b*b", "abcb"));
         assert!(!matches("ab*ba", "aba") && matches("ab*ba", "abba"));
         assert!(!matches(&"*a".repeat(60), &"a".repeat(59)));
+    }
+
+    #[test]
+    fn a_name_that_is_not_there_is_refused_and_a_pattern_is_not() {
+        let names = ["fc1.weight".to_owned()];
+        let check = |name: &str| {
+            let settings = BTreeMap::from([(name.to_owned(), 4)]);
+            check_names("share", &settings, &names).map_err(|e| e.to_string())
+        };
+        assert!(check("fc1.weight").is_ok() && check("conv*").is_ok());
+        let error = check("fc1").unwrap_err();
+        assert!(
+            error.contains("share") && error.contains("`fc1`"),
+            "{error}"
+        );
     }
 
     #[test]

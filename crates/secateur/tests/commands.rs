@@ -287,6 +287,7 @@ fn networks_of_others_leave_extents_open() {
     assert!(ran.stdout.len() < 5000, "{ran:?}");
     place.ok("inspect open.onnx --shape 1,1,8,8 --json inspect.json");
     assert_eq!(place.json("inspect.json")["layers"][0]["macs"], 300 * 64);
+    assert_eq!(place.run("inspect open.onnx --shape 1,2,8,8").code, Some(1));
     assert_eq!(place.run("bench open.onnx").code, Some(1));
     place.ok("bench open.onnx --shape 3,1,8,8 --repeats 2 --json bench.json");
     assert_eq!(place.json("bench.json")["batch"], 3);

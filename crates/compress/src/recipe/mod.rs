@@ -19,8 +19,10 @@ pub use retrain::{
 };
 pub use share::{ShareOverride, ShareStep};
 
+use crate::wildcard::check_names;
 use crate::{CompressError, Criterion};
 use serde::{Deserialize, Serialize};
+use toml::Spanned;
 
 /// The newest form of a recipe that this build reads.
 pub const VERSION: u32 = 1;
@@ -169,10 +171,20 @@ fn version() -> u32 {
 }
 
 /// What is read first: a newer recipe may have keys and steps that are not known here.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct Preface {
     #[serde(default = "version")]
     version: u32,
+}
+
+/// What is read then: steps are read one by one, so that errors say which it is.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Text {
+    #[serde(default = "version")]
+    version: u32,
+    name: String,
+    step: Vec<Spanned<toml::Value>>,
 }
 
 impl Recipe {
@@ -236,9 +248,40 @@ impl Recipe {
                 preface.version
             )));
         }
-        let recipe: Self = toml::from_str(text).map_err(|e| wrong(e.to_string()))?;
+        let read: Text = toml::from_str(text).map_err(|e| wrong(e.to_string()))?;
+        let steps = read.step.into_iter().enumerate();
+        let steps = steps.map(|(index, step)| {
+            let line = 1 + text[..step.span().start].matches('\n').count();
+            let kind = step.get_ref().get("kind").and_then(toml::Value::as_str);
+            let kind = kind.unwrap_or("of no kind").to_owned();
+            Step::deserialize(step.into_inner()).map_err(|error| {
+                let reason = error.to_string();
+                wrong(format!(
+                    "step {} ({kind}), which begins in line {line}: {}",
+                    index + 1,
+                    reason.trim()
+                ))
+            })
+        });
+        let recipe = Self {
+            version: read.version,
+            name: read.name,
+            steps: steps.collect::<Result<_, _>>()?,
+        };
         recipe.check().map_err(wrong)?;
         Ok(recipe)
+    }
+
+    /// Refuses settings for weights that a network does not have, before any step is begun.
+    ///
+    /// # Errors
+    /// A name without stars that is none of `names`.
+    pub(crate) fn check_names(&self, names: &[String]) -> Result<(), CompressError> {
+        self.steps.iter().try_for_each(|step| match step {
+            Step::Share(share) => check_names(step.kind(), &share.layers, names),
+            Step::Quantize(quantize) => check_names(step.kind(), &quantize.bits, names),
+            _ => Ok(()),
+        })
     }
 
     fn check(&self) -> Result<(), String> {
@@ -382,8 +425,12 @@ mod tests {
         assert!(channels("keep = 1.5\n").contains("found 1.5"));
         assert!(channels("keep = 0.5\ngroups = { \"a*\" = 0.0 }\n").contains("found 0"));
         assert!(channels("keep = 0.5\nschedule = { rounds = 0 }\n").contains("rounds"));
-        let key = error(&step(&format!("{prune}densty = 3\n")));
+        let key = error(&step(&format!("{quantize}\n{prune}densty = 3\n")));
         assert!(key.contains("densty"), "{key}");
+        assert!(
+            key.contains("step 2 (prune), which begins in line 6"),
+            "{key}"
+        );
         assert!(error("name = \"x\"\nstep = []").contains("at least one"));
     }
 }

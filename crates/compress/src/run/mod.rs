@@ -159,6 +159,7 @@ fn go_on(
             ),
         });
     }
+    recipe.check_names(&crate::prune::prunable(teacher))?;
     for (index, step) in recipe.steps.iter().enumerate().skip(at.steps.len()) {
         let kind = step.kind();
         observer.begin(index, recipe.steps.len(), kind);

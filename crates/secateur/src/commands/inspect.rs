@@ -94,10 +94,11 @@ pub fn run(args: &Inspect) -> Result<()> {
         .flat_map(|file| &file.weights)
         .map(|w| (w.name.as_str(), w))
         .collect();
-    // What cannot be run can still be looked at.
+    // What cannot be run can still be looked at, where nothing was asked of it.
     let (macs, unknown) = match macs(&graph, &args.shape.shape) {
         Ok(macs) => (macs, None),
-        Err(error) => (BTreeMap::new(), Some(error)),
+        Err(error) if args.shape.shape.is_empty() => (BTreeMap::new(), Some(error)),
+        Err(error) => return Err(error.context(args.network.display().to_string())),
     };
     let layers: Vec<Layer> = graph
         .weights()

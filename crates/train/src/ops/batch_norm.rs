@@ -1,6 +1,7 @@
 //! Normalisation by the batch's own statistics (Ioffe & Szegedy 2015): two
 //! passes over the batch forward, two backward.
 
+use super::buffer::zeros;
 use super::{dot, elements, into_elements, sum_of, tensor_of, vectorized};
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -140,7 +141,7 @@ impl NormOps for Flex {
             .zip(&by.moments.mean)
             .map(|((inverse, (s, b)), mean)| [s * inverse, b - s * inverse * mean])
             .collect();
-        let mut y = vec![0.0; x.len()];
+        let mut y = zeros(x.len());
         y.par_chunks_mut(by.image())
             .zip(x.par_chunks(by.image()))
             .for_each(|(y, x)| {

@@ -1,6 +1,7 @@
 //! Convolution: images are unfolded into columns (im2col; Chellapilla et al. 2006)
 //! and multiplied, small ones several at once; groups of them in parallel.
 
+use super::buffer::{Scratch, zeros};
 use super::live::Live;
 use super::matrix::{Into, Matrix, Parallelism, product, transpose};
 use super::reach::{Axis, Reach};
@@ -224,15 +225,15 @@ impl Backward<Flex, 3> for Convolution {
 pub(super) fn forward(x: &[f32], weight: &[f32], bias: &[f32], g: &ConvGeometry) -> Vec<f32> {
     let (taps, pixels, [_, m]) = (g.taps(), g.pixels(), g.group_channels());
     let reaches = g.reaches();
-    let mut y = vec![0.0; g.images * g.output_len()];
+    let mut y = zeros(g.images * g.output_len());
     let group = group_of(g.images);
     let block = g.block(group);
     let (input, output) = (g.input_len().max(1), g.output_len().max(1));
     y.par_chunks_mut(group * output)
         .zip(x.par_chunks(group * input))
         .for_each(|(ys, xs)| {
-            let mut columns = vec![0.0; g.columns(block)];
-            let mut result = vec![0.0; if block > 1 { m * block * pixels } else { 0 }];
+            let mut columns = Scratch::new(g.columns(block));
+            let mut result = Scratch::new(if block > 1 { m * block * pixels } else { 0 });
             let blocks = ys.chunks_mut(block * output);
             for (ys, xs) in blocks.zip(xs.chunks(block * input)) {
                 let wide = xs.len() / input * pixels;
@@ -276,7 +277,7 @@ pub(super) fn backward(
         .chunks_exact((m * taps).max(1))
         .flat_map(|w| transpose(w, m, taps))
         .collect();
-    let mut dx = vec![0.0; if input { g.images * g.input_len() } else { 0 }];
+    let mut dx = zeros(if input { g.images * g.input_len() } else { 0 });
     let dx_groups: Vec<&mut [f32]> = if input {
         dx.chunks_mut(group * in_length).collect()
     } else {
@@ -291,9 +292,9 @@ pub(super) fn backward(
         .map(|((dxs, xs), dys)| {
             let mut dw = vec![0.0; weight.len()];
             let mut db = vec![0.0; g.output[0]];
-            let mut columns = vec![0.0; g.columns(block)];
-            let mut dcolumns = vec![0.0; if input { taps * block * pixels } else { 0 }];
-            let mut gathered = vec![0.0; if block > 1 { m * block * pixels } else { 0 }];
+            let mut columns = Scratch::new(g.columns(block));
+            let mut dcolumns = Scratch::new(if input { taps * block * pixels } else { 0 });
+            let mut gathered = Scratch::new(if block > 1 { m * block * pixels } else { 0 });
             let mut dx_blocks = dxs.chunks_mut(block * in_length);
             let blocks = xs.chunks(block * in_length);
             for (xs, dys) in blocks.zip(dys.chunks(block * out_length)) {

@@ -1,5 +1,6 @@
 //! Convolution of each channel with its own kernel, tap by tap.
 
+use super::buffer::zeros;
 use super::conv2d::{ConvGeometry, ConvGradients, total};
 use super::reach::{Reach, each_line};
 use super::{dot, group_of, sum_of, vectorized};
@@ -11,7 +12,7 @@ pub(super) fn forward(x: &[f32], weight: &[f32], bias: &[f32], g: &ConvGeometry)
     let (taps, pixels, area) = (g.taps().max(1), g.pixels().max(1), g.input[1] * g.input[2]);
     let (iw, ow) = (g.input[2], g.output[2]);
     let outputs = three(g, &reaches[1], |r| (r.from..r.to, r.first));
-    let mut y = vec![0.0; g.images * g.output_len()];
+    let mut y = zeros(g.images * g.output_len());
     y.par_chunks_mut(g.output_len().max(1))
         .zip(x.par_chunks(g.input_len().max(1)))
         .for_each(|(y, x)| {
@@ -68,7 +69,7 @@ pub(super) fn backward(
         (r.first..r.first + r.to - r.from, r.from)
     });
     let dx = input.then(|| {
-        let mut dx = vec![0.0; g.images * g.input_len()];
+        let mut dx = zeros(g.images * g.input_len());
         dx.par_chunks_mut(g.input_len().max(1))
             .zip(dy.par_chunks(g.output_len().max(1)))
             .for_each(|(dx, dy)| {

@@ -1,6 +1,7 @@
 //! Convolution by a weight of which few filters and taps are left: only these are unfolded and
 //! multiplied.
 
+use super::buffer::{Scratch, zeros};
 use super::conv2d::{ConvGeometry, ConvGradients, total};
 use super::live::Live;
 use super::matrix::{Into, Matrix, Parallelism, product, transpose};
@@ -18,12 +19,12 @@ pub(super) fn forward(
     let (rows, taps, pixels) = (live.rows.len(), live.columns.len(), g.pixels().max(1));
     let (reaches, weight) = (g.reaches(), live.gather(weight));
     let group = group_of(g.images);
-    let mut y = vec![0.0; g.images * g.output_len()];
+    let mut y = zeros(g.images * g.output_len());
     y.par_chunks_mut((group * g.output_len()).max(1))
         .zip(x.par_chunks((group * g.input_len()).max(1)))
         .for_each(|(ys, xs)| {
-            let mut columns = vec![0.0; taps * pixels];
-            let mut part = vec![0.0; rows * pixels];
+            let mut columns = Scratch::new(taps * pixels);
+            let mut part = Scratch::new(rows * pixels);
             let images = ys.chunks_exact_mut(g.output_len().max(1));
             for (y, x) in images.zip(xs.chunks_exact(g.input_len().max(1))) {
                 for (plane, &b) in y.chunks_exact_mut(pixels).zip(bias) {
@@ -61,7 +62,7 @@ pub(super) fn backward(
     let (elements, reaches) = (weight.len(), g.reaches());
     let turned = transpose(&live.gather(weight), rows, taps);
     let group = group_of(g.images);
-    let mut dx = vec![0.0; if input { g.images * g.input_len() } else { 0 }];
+    let mut dx = zeros(if input { g.images * g.input_len() } else { 0 });
     let dx_groups: Vec<&mut [f32]> = match input {
         true => dx.chunks_mut((group * g.input_len()).max(1)).collect(),
         false => (0..g.images.div_ceil(group))
@@ -75,9 +76,9 @@ pub(super) fn backward(
         .map(|((dxs, xs), dys)| {
             let mut dw = vec![0.0; taps * rows];
             let mut db = vec![0.0; g.output[0]];
-            let mut columns = vec![0.0; taps * pixels];
-            let mut part = vec![0.0; rows * pixels];
-            let mut dcolumns = vec![0.0; if input { taps * pixels } else { 0 }];
+            let mut columns = Scratch::new(taps * pixels);
+            let mut part = Scratch::new(rows * pixels);
+            let mut dcolumns = Scratch::new(if input { taps * pixels } else { 0 });
             let mut dx_images = dxs.chunks_exact_mut(g.input_len().max(1));
             let images = xs.chunks_exact(g.input_len().max(1));
             for (x, dy) in images.zip(dys.chunks_exact(g.output_len().max(1))) {

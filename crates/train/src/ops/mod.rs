@@ -5,6 +5,7 @@
 //! is summed over fixed groups of images, then over the groups in order.
 
 mod batch_norm;
+mod buffer;
 mod conv2d;
 mod depthwise;
 mod fake_quantize;
@@ -14,6 +15,8 @@ mod live_conv;
 mod matrix;
 mod pool;
 mod reach;
+mod rectify;
+mod sum;
 mod unfold;
 mod winograd;
 
@@ -24,6 +27,8 @@ pub(crate) use linear::{LinearGeometry, linear};
 pub(crate) use live::Live;
 pub use matrix::{Element, Matrix, add_product};
 pub(crate) use pool::{PoolGeometry, average_pool, max_pool};
+pub(crate) use rectify::relu;
+pub(crate) use sum::sum_of_two;
 pub(crate) use unfold::operands;
 
 use burn::backend::flex::FlexTensor;
@@ -54,7 +59,10 @@ fn elements(tensor: &FlexTensor) -> Cow<'_, [f32]> {
 
 /// The elements in row-major order, without a copy where nobody else has them.
 fn into_elements(tensor: FlexTensor) -> Vec<f32> {
-    tensor.into_data().try_into_vec().unwrap_or_default()
+    match tensor.is_unique() {
+        true => tensor.into_data().try_into_vec().unwrap_or_default(),
+        false => elements(&tensor).into_owned(),
+    }
 }
 
 fn tensor_of(values: Vec<f32>, dims: &[usize]) -> FlexTensor {

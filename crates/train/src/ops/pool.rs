@@ -1,5 +1,6 @@
 //! Pooling over windows of an image; planes in parallel.
 
+use super::buffer::zeros;
 use super::reach::{Axis, Reach, each_line};
 use super::{elements, tensor_of, vectorized};
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
@@ -206,7 +207,7 @@ impl PoolOps for Flex {
         let x = elements(&x);
         let [area, out_area] = g.areas().map(|a| a.max(1));
         let (shares, reaches) = (g.shares(padded), g.reaches());
-        let mut y = vec![0.0; g.planes * out_area];
+        let mut y = zeros(g.planes * out_area);
         y.par_chunks_mut(out_area)
             .zip(x.par_chunks(area))
             .for_each(|(y, plane)| {
@@ -265,7 +266,7 @@ impl Backward<Flex, 1> for Maximum {
         let (shape, positions, g) = ops.state;
         let dy = elements(&dy);
         let [area, out_area] = g.areas().map(|a| a.max(1));
-        let mut dx = vec![0.0; shape.iter().product()];
+        let mut dx = zeros(shape.iter().product());
         dx.par_chunks_mut(area)
             .zip(dy.par_chunks(out_area))
             .zip(positions.par_chunks(out_area))
@@ -296,7 +297,7 @@ impl Backward<Flex, 1> for Mean {
         let dy = elements(&dy);
         let [area, out_area] = g.areas().map(|a| a.max(1));
         let (shares, reaches) = (g.shares(padded), g.reaches());
-        let mut dx = vec![0.0; shape.iter().product()];
+        let mut dx = zeros(shape.iter().product());
         dx.par_chunks_mut(area)
             .zip(dy.par_chunks(out_area))
             .for_each(|(dx, dy)| {

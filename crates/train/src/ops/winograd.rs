@@ -8,12 +8,12 @@
 mod lines;
 mod tiles;
 
+use super::buffer::{Scratch, zeros};
 use super::conv2d::{ConvGeometry, ConvGradients};
 use super::matrix::{Into, Matrix, Parallelism, product};
 use super::{WIDTH, sum_of, vectorized};
 use lines::{Gradient, Input, Kernel, Output, load, map, store};
 use rayon::prelude::*;
-use std::cell::RefCell;
 use tiles::Tiles;
 
 /// Results of a tile along an axis.
@@ -53,9 +53,9 @@ pub(super) fn forward(x: &[f32], weight: &[f32], bias: &[f32], g: &ConvGeometry)
     let ([c, m], block) = (g.group_channels(), block(g));
     let kernels = points_of(weight, c);
     let most = block * inputs.area();
-    let mut points = scratch(c * POINTS * apart(most));
-    let mut results = scratch(POINTS * apart(m * most));
-    let mut y = vec![0.0; g.images * g.output_len()];
+    let mut points = Scratch::new(c * POINTS * apart(most));
+    let mut results = Scratch::new(POINTS * apart(m * most));
+    let mut y = zeros(g.images * g.output_len());
     let blocks = y.chunks_mut(block * g.output_len());
     for (ys, xs) in blocks.zip(x.chunks(block * g.input_len())) {
         let wide = xs.len() / g.input_len() * inputs.area();
@@ -74,7 +74,6 @@ pub(super) fn forward(x: &[f32], weight: &[f32], bias: &[f32], g: &ConvGeometry)
         }
         outputs.give::<Output, TILE>(results, ys);
     }
-    keep([points, results]);
     y
 }
 
@@ -90,10 +89,10 @@ pub(super) fn backward(
     let kernels = points_of(weight, c);
     let most = block * inputs.area();
     let [mut points, mut dresults] =
-        [c, m].map(|channels| scratch(channels * POINTS * apart(most)));
-    let mut dpoints = scratch(if input { POINTS * apart(c * most) } else { 0 });
+        [c, m].map(|channels| Scratch::new(channels * POINTS * apart(most)));
+    let mut dpoints = Scratch::new(if input { POINTS * apart(c * most) } else { 0 });
     let mut dkernels = vec![0.0; POINTS * apart(m * c)];
-    let mut dx = vec![0.0; if input { g.images * g.input_len() } else { 0 }];
+    let mut dx = zeros(if input { g.images * g.input_len() } else { 0 });
     let mut dx_blocks = dx.chunks_mut(block * g.input_len());
     let blocks = x.chunks(block * g.input_len());
     for (xs, dys) in blocks.zip(dy.chunks(block * g.output_len())) {
@@ -130,29 +129,11 @@ pub(super) fn backward(
         });
         inputs.give::<Gradient<Input>, SPAN>(dpoints, dx);
     }
-    keep([points, dresults, dpoints]);
     ConvGradients {
         input: input.then_some(dx),
         weight: gradient_of(&dkernels, [m, c]),
         bias: bias_gradient(dy, g),
     }
-}
-
-thread_local! {
-    /// Buffers of megabytes, which the system would clear for every layer.
-    static KEPT: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
-}
-
-/// A buffer of at least so many elements, with anything in it.
-fn scratch(elements: usize) -> Vec<f32> {
-    let mut buffer = KEPT.with_borrow_mut(Vec::pop).unwrap_or_default();
-    buffer.resize(elements.max(buffer.len()), 0.0);
-    buffer
-}
-
-/// Keeps buffers for the next layer.
-fn keep(buffers: impl IntoIterator<Item = Vec<f32>>) {
-    KEPT.with_borrow_mut(|kept| kept.extend(buffers));
 }
 
 /// Images that are multiplied at once; depends on nothing but extents.

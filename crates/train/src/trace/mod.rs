@@ -29,6 +29,7 @@ use crate::TrainError;
 use operator::Operands;
 use secateur_model::{DType, Dim, Graph, Node, Op, Shape, Tensor, infer, ops};
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::HashMap;
 
 /// Batch statistics of one normalisation, to update its running ones.
@@ -81,7 +82,7 @@ pub(crate) fn run(
     reads
         .chain(wanted.iter().map(String::as_str))
         .for_each(|name| *readers.entry(name).or_default() += 1);
-    let mut values = HashMap::from([(name, input)]);
+    let values = RefCell::new(HashMap::from([(name, input)]));
     let mut fixed: HashMap<&str, Tensor> = HashMap::new();
     for (index, node) in graph.nodes.iter().enumerate() {
         if node.outputs.iter().all(String::is_empty) {
@@ -97,6 +98,7 @@ pub(crate) fn run(
             node,
             index,
             values: &values,
+            readers: &readers,
             parameters,
             fixed: &fixed,
             dims,
@@ -120,7 +122,7 @@ pub(crate) fn run(
                             let found = format!("{:?} was computed, not {dims:?}", value.dims);
                             return Err(unsupported(node, found));
                         }
-                        values.insert(name.to_owned(), value);
+                        values.borrow_mut().insert(name.to_owned(), value);
                     }
                 }
                 Err(TrainError::Unsupported { .. }) if operands.may_be_by_reference() => {
@@ -128,7 +130,7 @@ pub(crate) fn run(
                         match tensor.as_f32() {
                             Ok(found) => {
                                 let value = Value::new(found.to_vec(), tensor.shape().dims());
-                                values.insert(name.to_owned(), value);
+                                values.borrow_mut().insert(name.to_owned(), value);
                             }
                             Err(_) => _ = fixed.insert(name, tensor),
                         }
@@ -143,7 +145,7 @@ pub(crate) fn run(
             let left = readers.entry(name).or_default();
             *left = left.saturating_sub(1);
             if *left == 0 {
-                values.remove(name);
+                values.borrow_mut().remove(name);
                 fixed.remove(name);
             }
         }
@@ -154,10 +156,10 @@ pub(crate) fn run(
             && let Ok(found) = tensor.as_f32()
         {
             let value = Value::new(found.to_vec(), tensor.shape().dims());
-            values.insert(name.clone(), value);
+            values.borrow_mut().insert(name.clone(), value);
         }
     }
-    Ok(values)
+    Ok(values.into_inner())
 }
 
 /// What a node gives, by name; what has none is not asked for.

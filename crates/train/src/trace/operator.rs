@@ -4,9 +4,11 @@ use super::{
     Mode, Value, elementwise, function, layout, linear, norm, reduce, unsupported, window,
 };
 use crate::TrainError;
+use crate::ops;
 use burn::tensor::activation;
 use secateur_model::{Constant, Data, Graph, Node, Op, PadMode, Tensor, Variadic};
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::HashMap;
 
 /// A node with what it may read.
@@ -15,7 +17,9 @@ pub(super) struct Operands<'a> {
     pub node: &'a Node,
     /// Place of the node in the graph.
     pub index: usize,
-    pub values: &'a HashMap<String, Value>,
+    pub values: &'a RefCell<HashMap<String, Value>>,
+    /// How many still read each value, this node among them.
+    pub readers: &'a HashMap<&'a str, usize>,
     pub parameters: &'a HashMap<String, Value>,
     /// Values that hang on constants and extents alone, and others that are no floats.
     pub fixed: &'a HashMap<&'a str, Tensor>,
@@ -26,18 +30,39 @@ pub(super) struct Operands<'a> {
 impl<'a> Operands<'a> {
     /// Whether an input hangs on the batch or on a parameter.
     pub fn any_computed(&self) -> bool {
-        self.node
-            .reads()
-            .any(|name| self.values.contains_key(name) || self.parameters.contains_key(name))
+        self.node.reads().any(|name| self.computed(name).is_some())
     }
 
     /// Whether the reference gives what is asked for: no gradient of an input, and nothing that is
     /// otherwise while training.
     pub fn may_be_by_reference(&self) -> bool {
-        let found = |name| self.values.get(name).or_else(|| self.parameters.get(name));
-        let traced = |name| found(name).is_some_and(|value| value.flat.is_autodiff());
+        let traced = |name| {
+            self.computed(name)
+                .is_some_and(|value| value.flat.is_autodiff())
+        };
         let of_mode = matches!(self.node.op, Op::Dropout | Op::BatchNormalization { .. });
         !of_mode && !self.node.reads().any(traced)
+    }
+
+    /// What was computed, or is a parameter.
+    fn computed(&self, name: &str) -> Option<Value> {
+        let values = self.values.borrow();
+        values
+            .get(name)
+            .or_else(|| self.parameters.get(name))
+            .cloned()
+    }
+
+    /// An input, given up where nothing else reads it, so that its memory can hold the result. The operator must
+    /// not be refused after that: the reference would miss it.
+    pub fn take(&self, index: usize) -> Result<Value, TrainError> {
+        let name = self.node.input(index).unwrap_or_default();
+        if self.readers.get(name) == Some(&1)
+            && let Some(value) = self.values.borrow_mut().remove(name)
+        {
+            return Ok(value);
+        }
+        self.value(index)
     }
 
     pub fn value(&self, index: usize) -> Result<Value, TrainError> {
@@ -47,8 +72,8 @@ impl<'a> Operands<'a> {
 
     pub fn optional(&self, index: usize) -> Option<Value> {
         let name = self.node.input(index)?;
-        if let Some(value) = self.values.get(name).or_else(|| self.parameters.get(name)) {
-            return Some(value.clone());
+        if let Some(value) = self.computed(name) {
+            return Some(value);
         }
         let tensor = self.tensor(index)?;
         let values = tensor.as_f32().ok()?.to_vec();
@@ -72,7 +97,7 @@ impl<'a> Operands<'a> {
         let Some(name) = self.node.input(index) else {
             return Ok(None);
         };
-        match self.values.get(name).or_else(|| self.parameters.get(name)) {
+        match self.computed(name) {
             Some(value) => Ok(Some(Cow::Owned(Tensor::f32(&value.dims, value.to_vec())?))),
             None => Ok(self.tensor(index)),
         }
@@ -126,6 +151,9 @@ fn first(o: &Operands<'_>, mode: &mut Mode<'_>) -> Result<Value, TrainError> {
         Ok(Value::flat(result.ok_or_else(without)?, o.dims))
     };
     Ok(match &node.op {
+        Op::Add if o.value(0)?.dims == o.value(1)?.dims => {
+            Value::flat(ops::sum_of_two(o.take(0)?.flat, o.take(1)?.flat), o.dims)
+        }
         Op::Add => elementwise::binary(&o.value(0)?, &o.value(1)?, o, |a, b| a + b)?,
         Op::Sub => elementwise::binary(&o.value(0)?, &o.value(1)?, o, |a, b| a - b)?,
         Op::Mul => elementwise::binary(&o.value(0)?, &o.value(1)?, o, |a, b| a * b)?,
@@ -140,7 +168,7 @@ fn first(o: &Operands<'_>, mode: &mut Mode<'_>) -> Result<Value, TrainError> {
             of_one(function::activation(*kind, *parameters, o.value(0)?.flat))?
         }
         Op::Math(kind) => of_one(function::math(*kind, o.value(0)?.flat))?,
-        Op::Relu => o.value(0)?.map(activation::relu),
+        Op::Relu => Value::flat(ops::relu(o.take(0)?.flat), o.dims),
         Op::Sigmoid => o.value(0)?.map(activation::sigmoid),
         Op::Tanh => o.value(0)?.map(activation::tanh),
         Op::LeakyRelu { alpha } => {

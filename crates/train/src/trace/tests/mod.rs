@@ -169,3 +169,35 @@ impl Single {
         }
     }
 }
+
+/// Operators that write over an input do so only where nothing else reads it.
+#[test]
+fn values_with_other_readers_stay() {
+    let mut graph = Graph::default();
+    let float = |name: &str| ValueInfo {
+        name: name.into(),
+        dtype: DType::F32,
+        dims: None,
+    };
+    graph.inputs.push(float("x"));
+    graph.nodes = vec![
+        Node::new("kept", Op::Relu, &["x"], &["r"]),
+        Node::new("again", Op::Add, &["r", "x"], &["s"]),
+        Node::new("alias", Op::Identity, &["s"], &["a"]),
+        Node::new("over", Op::Relu, &["a"], &["o"]),
+        Node::new("twice", Op::Add, &["s", "s"], &["t"]),
+        Node::new("last", Op::Add, &["t", "o"], &["y"]),
+    ];
+    let wanted = ["x", "r", "s", "t", "y"];
+    graph.outputs = wanted.map(float).to_vec();
+    let x = spread(12, 3);
+    let batch = Tensor::f32(&[3, 4], x.clone()).unwrap();
+    let expected = eval(&graph, &[("x", batch)]).unwrap();
+    let wanted = wanted.map(str::to_owned);
+    for value in [Value::new(x.clone(), &[3, 4]), Value::parameter(x, &[3, 4])] {
+        let found = run(&graph, value, &HashMap::new(), Mode::Evaluate, &wanted).unwrap();
+        for (name, expected) in wanted.iter().zip(&expected) {
+            assert_eq!(found[name].to_vec(), expected.as_f32().unwrap(), "{name}");
+        }
+    }
+}
