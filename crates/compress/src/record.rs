@@ -37,6 +37,9 @@ pub struct Point {
     pub test_error_percent: Option<f64>,
     /// Time of one sample on the engine.
     pub milliseconds: Option<f64>,
+    /// Energy of one sample on the model of a machine.
+    #[serde(default)]
+    pub picojoules: Option<f64>,
     /// Whether this is the one that was kept.
     pub chosen: bool,
 }

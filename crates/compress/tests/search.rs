@@ -6,7 +6,7 @@ use secateur_compress::search::{
     Candidate, Found, Goal, Journal, Limit, Objective, PolicyKnob, RateKnob, Search, Silent,
     Training, Tried, search,
 };
-use secateur_compress::{Checkpoint, Observer, run};
+use secateur_compress::{Checkpoint, CompressError, Observer, run};
 use secateur_data::Dataset;
 use secateur_io::codec::Store;
 use secateur_model::{Graph, Support, Weight, zoo};
@@ -31,10 +31,20 @@ fn digits() -> (Graph, Dataset, Dataset) {
 }
 
 fn go(
+    parts: &(Graph, Dataset, Dataset),
+    limit: Limit,
+    journal: &mut dyn Journal,
+) -> Result<Found, CompressError> {
+    go_at(0.015, parts, limit, journal)
+}
+
+/// A search that trains at a learning rate.
+fn go_at(
+    learning_rate: f32,
     (dense, train, validation): &(Graph, Dataset, Dataset),
     limit: Limit,
     journal: &mut dyn Journal,
-) -> Result<Found, secateur_compress::CompressError> {
+) -> Result<Found, CompressError> {
     let goal = Goal {
         minimise: Objective::Bytes,
         limit,
@@ -53,7 +63,7 @@ fn go(
         epochs: 1.0,
         min_steps: 600,
         batch: 32,
-        learning_rate: 0.015,
+        learning_rate,
         shift: 0,
         mirror: false,
     };
@@ -164,6 +174,35 @@ fn a_target_out_of_reach_keeps_what_comes_closest() {
     assert!(!found.met);
     let least = found.tried.iter().map(|(_, t)| t.bytes).min();
     assert_eq!(least, Some(found.tried[found.chosen].1.bytes));
+}
+
+/// Remembers what it is told.
+#[derive(Default)]
+struct Notes(Vec<String>);
+
+impl Observer for Notes {}
+
+impl Journal for Notes {
+    fn note(&mut self, text: &str) {
+        self.0.push(text.to_owned());
+    }
+}
+
+#[test]
+fn a_training_that_diverges_is_tried_more_slowly_and_then_named() {
+    let mut notes = Notes::default();
+    let error = go_at(1e25, &digits(), Limit::MaxDrop(2.0), &mut notes).unwrap_err();
+    assert!(
+        matches!(&error, CompressError::Train { step, .. } if step.contains("rate")),
+        "{error}"
+    );
+    assert_eq!(notes.0.len(), 3, "{:?}", notes.0);
+    for note in notes.0 {
+        assert!(
+            note.contains("rate") && note.contains("more slowly"),
+            "{note}"
+        );
+    }
 }
 
 /// Remembers everything, and stops after so many calls.

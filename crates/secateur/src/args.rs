@@ -204,6 +204,7 @@ impl Command {
                     kept(&a.network, &a.output),
                     named(&a.data),
                     a.recipe.as_ref().and_then(named),
+                    a.machine.as_ref().and_then(named),
                 ],
                 vec![Some(&a.output), a.html.as_ref(), a.save_recipe.as_ref()],
                 &a.json,
@@ -243,6 +244,7 @@ impl Command {
                 vec![Some(&a.output)],
                 &a.json,
             ),
+            Self::Nest(a) => (vec![named(&a.nest)], vec![], &a.json),
             _ => return (vec![], vec![]),
         };
         let writes = writes.into_iter().chain([json.json.as_ref()]);

@@ -50,6 +50,15 @@ pub fn long(seconds: f64) -> String {
     }
 }
 
+/// An energy: `0.042 µJ`, `31.4 µJ`.
+pub fn energy(picojoules: f64) -> String {
+    match picojoules / 1e6 {
+        uj if uj < 0.0995 => format!("{uj:.3} µJ"),
+        uj if uj < 9.95 => format!("{uj:.2} µJ"),
+        uj => format!("{uj:.1} µJ"),
+    }
+}
+
 /// A share of 100: `1.62 %`.
 pub fn percent(value: f64) -> String {
     format!("{value:.2} %")
@@ -76,6 +85,7 @@ mod tests {
         assert_eq!(rounded(19_200), "19.2 k");
         assert_eq!([short(0.0006), short(0.01234)], ["0.60 µs", "12.3 µs"]);
         assert_eq!([short(31.4159), short(2500.0)], ["31.4 ms", "2.50 s"]);
+        assert_eq!([energy(41_900.0), energy(31.4e6)], ["0.042 µJ", "31.4 µJ"]);
         assert_eq!([long(4.21), long(200.0)], ["4.2 s", "3 min 20 s"]);
     }
 }

@@ -124,7 +124,15 @@ fn a_detector_goes_all_the_way() {
     assert!(ran.stdout.contains("test mAP"), "{ran:?}");
     let html = String::from_utf8(place.read("p.html")).unwrap();
     if let Some(browser) = Browser::find() {
-        let titles = ["The trade", "Answers", "Layers", "Bytes", "Time", "Weights"];
+        let titles = [
+            "The trade",
+            "Answers",
+            "Layers",
+            "Bytes",
+            "Time",
+            "Sensitivity",
+            "Weights",
+        ];
         let seen = browser.check(&place, &html, 400, &titles);
         assert!(seen["pictures"].as_u64().unwrap() >= 12, "{seen}");
     }

@@ -172,6 +172,9 @@ fn a_full_disk_loses_nothing_that_was_kept() {
         .collect();
     assert!(names.iter().all(|n| !n.starts_with(".tmp")), "{names:?}");
     place.ok(&format!("{words} --resume"));
+    let resumed = place.read("small.sct");
+    place.ok("compress dense.onnx --data digits --recipe two.toml -o whole.sct");
+    assert!(resumed == place.read("whole.sct"));
 }
 
 #[test]

@@ -7,6 +7,17 @@ use serde_json::Value;
 use support::Place;
 use support::browser::Browser;
 
+/// What the page of a run is about.
+const TITLES: [&str; 7] = [
+    "The trade",
+    "Answers",
+    "Layers",
+    "Bytes",
+    "Time",
+    "Sensitivity",
+    "Weights",
+];
+
 /// A run of the digits, with its page.
 fn run() -> (Place, String) {
     let place = Place::new();
@@ -31,15 +42,20 @@ fn a_run_is_a_page_that_a_browser_draws() {
         return;
     };
     for width in [320, 400, 1200] {
-        let titles = ["The trade", "Answers", "Layers", "Bytes", "Time", "Weights"];
-        let seen = browser.check(&place, &html, width, &titles);
+        let seen = browser.check(&place, &html, width, &TITLES);
         let count = |key: &str| seen[key].as_u64().unwrap();
         // The curve and the roofline; a histogram for each of three layers.
         assert_eq!((count("plots"), count("histograms")), (2, 3), "{seen}");
         assert!(count("bars") > 30 && count("pictures") > 12, "{seen}");
     }
-    let [light, dark] =
-        [false, true].map(|dark| browser.probe(&place, &html, 400, dark)["background"].to_string());
+    browser.check_print(&place, &html);
+    let [light, dark] = [false, true].map(|dark| {
+        let seen = browser.probe(&place, &html, 400, dark);
+        for wrong in ["empty", "wide", "outside"] {
+            assert_eq!(seen[wrong], serde_json::json!([]), "{seen}");
+        }
+        seen["background"].to_string()
+    });
     assert_ne!(light, dark);
 
     let page = place.path("report.html");
@@ -80,18 +96,10 @@ fn a_search_is_a_page_with_every_point_and_layer() {
     let Some(browser) = Browser::find() else {
         return;
     };
-    let titles = [
-        "The trade",
-        "Answers",
-        "Layers",
-        "Bytes",
-        "Time",
-        "Sensitivity",
-        "Weights",
-    ];
     for width in [320, 1200] {
-        browser.check(&place, &html, width, &titles);
+        browser.check(&place, &html, width, &TITLES);
     }
+    browser.check_print(&place, &html);
 }
 
 #[test]

@@ -30,4 +30,19 @@ fn time_is_searched_for_and_a_target_that_cannot_be_met_is_told() {
     let words = "compress dense.onnx --data digits --minimise energy --budget 5s -o e.sct";
     let ran = place.ok(words);
     assert!(ran.stdout.contains("µJ"), "{ran:?}");
+    let run = place.json("e.sct.run/run.json");
+    assert!(run["dense"]["picojoules"].is_null(), "{run}");
+    assert!(run["points"][0]["picojoules"].as_f64() > Some(0.0), "{run}");
+    // Figures of another machine are no figures of this search.
+    let other = place.run(&format!("{words} --resume --machine systolic-32x32"));
+    assert!(
+        other.code == Some(1) && other.stderr.contains("machine"),
+        "{other:?}"
+    );
+    let pointless =
+        place.run("compress dense.onnx --data digits --minimise latency --machine eie -o x.sct");
+    assert!(
+        pointless.code == Some(1) && pointless.stderr.contains("energy"),
+        "{pointless:?}"
+    );
 }

@@ -342,8 +342,16 @@ mod tests {
             assert_eq!(Recipe::from_toml(&text, name).unwrap(), recipe, "{text}");
         }
         assert!(Recipe::builtin("nope").is_err());
-        let measured = include_str!("../../../../bench/recipes/alexnet-cifar.toml");
-        Recipe::from_toml(measured, "alexnet-cifar.toml").unwrap();
+    }
+
+    #[test]
+    fn measured_recipes_read() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../bench/recipes");
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let text = std::fs::read_to_string(&path).unwrap();
+            Recipe::from_toml(&text, &path.display().to_string()).unwrap();
+        }
     }
 
     #[test]

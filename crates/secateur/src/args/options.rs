@@ -148,14 +148,9 @@ pub struct Compress {
     /// What shall be small [default: bytes]
     #[arg(long, value_enum, conflicts_with = "recipe")]
     pub minimise: Option<MinimiseArg>,
-    /// The machine whose energy counts, as for `simulate`
-    #[arg(
-        long,
-        value_name = "MACHINE",
-        default_value = "secateur-1tops",
-        requires = "minimise"
-    )]
-    pub machine: String,
+    /// The machine whose energy counts, as for `simulate` [default: secateur-1tops]
+    #[arg(long, value_name = "MACHINE", requires = "minimise")]
+    pub machine: Option<String>,
     /// Percentage points that the error on held-out images may rise by [default: 0]
     #[arg(long, value_name = "POINTS", value_parser = parse::not_negative)]
     #[arg(conflicts_with_all = ["recipe", "max_bytes", "max_ms"])]

@@ -117,7 +117,7 @@ fn compression(args: &Demo, set: KnownSet, dense: &Path, small: &Path) -> Compre
         network: dense.to_owned(),
         data: set.name().into(),
         minimise: None,
-        machine: String::new(),
+        machine: None,
         max_drop: None,
         max_bytes: None,
         max_ms: None,

@@ -243,8 +243,8 @@ fn energy(cost: &NetworkCost) -> String {
     let share = |(name, pj)| format!("{name} {:.0} %", 100.0 * pj / f64::max(all, 1e-9));
     let shares = parts(&energy).map(share);
     format!(
-        "{:.1} µJ ({}), {:.2} TOPS a watt",
-        all / 1e6,
+        "{} ({}), {:.2} TOPS a watt",
+        units::energy(all),
         shares.join(", "),
         cost.effective_tops_a_watt().unwrap_or(0.0)
     )

@@ -183,6 +183,7 @@ fn table(record: &RunRecord) -> String {
                 percent(p.validation_error_percent),
                 percent(p.test_error_percent),
                 p.milliseconds.map_or("–".to_owned(), units::short),
+                p.picojoules.map_or("–".to_owned(), units::energy),
                 if p.chosen { "kept" } else { "" }.to_owned(),
             ]
         })
@@ -194,6 +195,7 @@ fn table(record: &RunRecord) -> String {
             ("validation error", Column::Figure),
             ("test error", Column::Figure),
             ("time", Column::Figure),
+            ("energy", Column::Figure),
             ("", Column::Text),
         ],
         &rows,
@@ -212,6 +214,7 @@ mod tests {
             validation_error_percent: Some(error),
             test_error_percent: None,
             milliseconds: None,
+            picojoules: None,
             chosen: false,
         }
     }

@@ -66,6 +66,14 @@ fn pairs(run: &Run<'_>) -> Vec<Pair> {
             after: units::short(after),
         });
     }
+    if let (Some(before), Some(after)) = (dense.picojoules, chosen.picojoules) {
+        pairs.push(Pair {
+            what: "energy of one input",
+            verdict: factor(before, after, "less", "more"),
+            before: units::energy(before),
+            after: units::energy(after),
+        });
+    }
     let (all, left) = (run.before.parameters(), run.nonzeros());
     pairs.push(Pair {
         what: "weights that are not zero",

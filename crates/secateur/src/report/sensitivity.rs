@@ -115,6 +115,7 @@ fn table(layers: &[LayerSensitivity]) -> String {
                     units::count(cost.bytes as usize),
                     cost.microseconds
                         .map_or("–".to_owned(), |us| units::short(us / 1e3)),
+                    cost.picojoules.map_or("–".to_owned(), units::energy),
                 ]
             })
         })
@@ -128,6 +129,7 @@ fn table(layers: &[LayerSensitivity]) -> String {
         ("rise of the loss", Column::Figure),
         ("bytes", Column::Figure),
         ("time", Column::Figure),
+        ("energy", Column::Figure),
     ];
     figures(&headings, &rows)
 }

@@ -135,7 +135,7 @@ fn headline(cost: &NetworkCost) -> String {
         (
             "energy",
             cost.energy.map_or("not known".into(), |energy| {
-                format!("{:.1} µJ", energy.total_pj() / 1e6)
+                units::energy(energy.total_pj())
             }),
             cost.effective_tops_a_watt()
                 .map_or(String::new(), |tops| format!("{tops:.2} TOPS a watt")),

@@ -36,6 +36,7 @@ frame.onload = () => {
     broken: all('img').filter(i => !i.complete || i.naturalWidth === 0).length,
     wide: wide.map(e => e.tagName + '.' + e.className),
     outside: outside.map(t => t.textContent),
+    cut: all('.scroll').filter(seen).filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.scrollWidth),
     background: getComputedStyle(page.body).backgroundColor,
   };
   const out = document.createElement('pre');
@@ -130,6 +131,16 @@ impl Browser {
             .replace("&gt;", ">")
             .replace("&amp;", "&");
         serde_json::from_str(&plain).unwrap()
+    }
+
+    /// Whether a page is whole on paper of A4 with a centimetre of margin: nothing is beyond its edge, tables neither.
+    pub fn check_print(&self, place: &Place, html: &str) {
+        let paper = html.replace("@media print", "@media all");
+        assert_ne!(paper, html);
+        let seen = self.probe(place, &paper, 718, false);
+        for wrong in ["empty", "wide", "outside", "cut"] {
+            assert_eq!(seen[wrong], serde_json::json!([]), "{wrong}: {seen}");
+        }
     }
 
     /// Whether a page of these titles is whole at a width: fits, and has neither empty charts nor broken pictures.

@@ -189,9 +189,8 @@ impl Searching {
 
     /// Time, or energy where that is what counts.
     fn cost(&self, tried: &Tried) -> String {
-        let energy = |pj: f64| format!("{:.2} µJ", pj / 1e6);
         let cost = match self.goal.minimise {
-            Objective::Energy => tried.picojoules.map(energy),
+            Objective::Energy => tried.picojoules.map(units::energy),
             Objective::Bytes | Objective::Latency => tried.milliseconds.map(units::short),
         };
         cost.unwrap_or_else(|| "-".into())

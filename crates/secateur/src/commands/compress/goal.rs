@@ -1,6 +1,9 @@
 //! What the options ask for.
 
 use crate::args::{Compress, MinimiseArg};
+use crate::commands::machines;
+use anyhow::{Result, bail};
+use secateur_accel::Machine;
 use secateur_compress::recipe::StoreSetting;
 use secateur_compress::search::{Goal, Limit, Objective};
 
@@ -24,6 +27,19 @@ pub fn goal(args: &Compress) -> Goal {
             minimise: objective,
             limit: Limit::MaxDrop(args.max_drop.unwrap_or(0.0).into()),
         },
+    }
+}
+
+/// The machine whose energy counts, where energy shall be small.
+pub fn machine(args: &Compress, goal: &Goal) -> Result<Option<Machine>> {
+    match (goal.minimise, &args.machine) {
+        (Objective::Energy, named) => {
+            machines::find(named.as_deref().unwrap_or("secateur-1tops")).map(Some)
+        }
+        (Objective::Bytes | Objective::Latency, None) => Ok(None),
+        (Objective::Bytes | Objective::Latency, Some(_)) => {
+            bail!("--machine says whose energy counts: it goes with --minimise energy")
+        }
     }
 }
 

@@ -7,6 +7,7 @@ mod page;
 mod record;
 mod search;
 
+use super::sensitivity;
 use crate::args::{Compress, StoreArg};
 use crate::classifier::{self, Ending};
 use crate::out::Out;
@@ -16,12 +17,14 @@ use crate::{file, interrupt, network, picture, units};
 use anyhow::{Context, Error, Result, bail};
 use follow::Follow;
 use page::Seen;
+use secateur_accel::Machine;
 use secateur_compress::recipe::{Step, StoreSetting};
-use secateur_compress::search::Goal;
+use secateur_compress::record::LayerSensitivity;
+use secateur_compress::search::{Goal, affordable};
 use secateur_compress::{Checkpoint, CompressError, Recipe, Report, RunRecord, StepReport, resume};
 use secateur_data::{Dataset, Unlabelled};
 use secateur_io::codec::Store;
-use secateur_model::Graph;
+use secateur_model::{Graph, Values};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -78,7 +81,10 @@ pub fn compress(args: &Compress, out: &Out) -> Result<Compressed> {
     check_outputs(args)?;
     let way = match &args.recipe {
         Some(name) => Way::Recipe(crate::recipe(name)?),
-        None => Way::Search(goal::goal(args)),
+        None => {
+            let goal = goal::goal(args);
+            Way::Search(goal, goal::machine(args, &goal)?)
+        }
     };
     let mut dense = network::load(&args.network)?;
     if Unlabelled::at(Path::new(&args.data))?.is_some() {
@@ -124,7 +130,7 @@ pub fn compress(args: &Compress, out: &Out) -> Result<Compressed> {
     };
     let (result, mut follow) = match &way {
         Way::Recipe(recipe) => job.by_recipe(recipe, follow),
-        Way::Search(goal) => search::by_search(&job, goal, follow),
+        Way::Search(goal, machine) => search::by_search(&job, goal, machine.as_ref(), follow),
     };
     let result = match result {
         Ok(result) => result,
@@ -179,7 +185,8 @@ pub fn compress(args: &Compress, out: &Out) -> Result<Compressed> {
 /// How a network is compressed.
 enum Way {
     Recipe(Recipe),
-    Search(Goal),
+    /// For a goal; and on the model of which machine, where energy counts.
+    Search(Goal, Option<Machine>),
 }
 
 /// What there is to compress, and with what.
@@ -206,17 +213,25 @@ impl Way {
         let identity = common.with("validation", args.validation);
         Ok(match self {
             Self::Recipe(recipe) => identity.with("recipe", recipe.to_toml()?),
-            Self::Search(goal) => identity.with("goal", goal).with(
-                "budget",
-                args.budget.map_or("none".into(), |b| b.to_string()),
-            ),
+            Self::Search(goal, machine) => {
+                let budget = args.budget.map_or("none".into(), |b| b.to_string());
+                let store = format!("{:?}", self.store(args));
+                let identity = identity
+                    .with("goal", goal)
+                    .with("budget", budget)
+                    .with("store", store);
+                match machine {
+                    Some(machine) => identity.with_bytes("machine", &serde_json::to_vec(machine)?),
+                    None => identity,
+                }
+            }
         })
     }
 
     fn store(&self, args: &Compress) -> Store {
         match self {
             Self::Recipe(recipe) => store_of(args, recipe),
-            Self::Search(goal) => args
+            Self::Search(goal, _) => args
                 .store
                 .map_or_else(|| setting(goal::store(goal)), Store::from),
         }
@@ -242,6 +257,17 @@ fn setting(setting: StoreSetting) -> Store {
 }
 
 impl Job<'_> {
+    /// How far each layer of the network as it was can go by itself; nothing where it had gone some way already.
+    fn sensitivity(&self) -> Result<Vec<LayerSensitivity>> {
+        let mut weights = self.dense.weights();
+        if !weights.all(|(_, weight)| matches!(weight.values(), Values::F32(_))) {
+            return Ok(Vec::new());
+        }
+        let count = affordable(self.dense, self.train, sensitivity::runs(self.dense));
+        let (_, samples) = self.train.split(count, self.args.seed);
+        Ok(sensitivity::measured(self.dense, &samples)?.layers)
+    }
+
     fn by_recipe<'f>(&self, recipe: &Recipe, mut follow: Follow<'f>) -> (Result<Done>, Follow<'f>) {
         let result = self.recipe_done(recipe, &mut follow);
         (result, follow)
@@ -253,7 +279,12 @@ impl Job<'_> {
             resume(self.dense, from, train, validation, recipe, seed, follow)
         })?;
         let bytes = follow.folder.step_bytes(0);
-        let record = record::of_recipe(self.dense, &train.name, seed, recipe, &steps, &bytes);
+        let sensitivity = match self.args.html {
+            Some(_) => self.sensitivity()?,
+            None => Vec::new(),
+        };
+        let (network, data) = (self.dense, &train.name);
+        let record = record::of_recipe(network, data, seed, recipe, &steps, &bytes, sensitivity);
         Ok(Done {
             graph,
             recipe: recipe.clone(),

@@ -94,7 +94,15 @@ pub fn compress(args: &Compress, recipe: &Recipe, out: &Out) -> Result<Option<On
     let bytes = network::size(&args.output)?;
     let agreement = agreement::measure(&dense, &small, &check)?;
     let step_bytes = follow.folder.step_bytes(0);
-    let mut record = record::of_recipe(&dense, &args.data, args.seed, recipe, &steps, &step_bytes);
+    let mut record = record::of_recipe(
+        &dense,
+        &args.data,
+        args.seed,
+        recipe,
+        &steps,
+        &step_bytes,
+        Vec::new(),
+    );
     if let Some(last) = record.points.last_mut() {
         last.bytes = bytes;
     }

@@ -14,6 +14,7 @@ pub fn of_recipe(
     recipe: &Recipe,
     steps: &[StepReport],
     bytes: &[u64],
+    sensitivity: Vec<LayerSensitivity>,
 ) -> RunRecord {
     let numbered = steps.iter().zip(bytes).enumerate();
     let mut points: Vec<Point> = numbered
@@ -23,6 +24,7 @@ pub fn of_recipe(
             validation_error_percent: step.validation_error_percent,
             test_error_percent: None,
             milliseconds: None,
+            picojoules: None,
             chosen: false,
         })
         .collect();
@@ -37,7 +39,7 @@ pub fn of_recipe(
         dense: dense(network, None),
         points,
         steps: steps.to_vec(),
-        sensitivity: Vec::new(),
+        sensitivity,
     }
 }
 
@@ -58,6 +60,7 @@ pub fn of_search(
             validation_error_percent: Some(tried.error_percent),
             test_error_percent: None,
             milliseconds: tried.milliseconds,
+            picojoules: tried.picojoules,
             chosen: index == found.chosen,
         });
     RunRecord {
@@ -79,6 +82,7 @@ fn dense(network: &Graph, figures: Option<&Tried>) -> Point {
         validation_error_percent: figures.map(|f| f.error_percent),
         test_error_percent: None,
         milliseconds: figures.and_then(|f| f.milliseconds),
+        picojoules: figures.and_then(|f| f.picojoules),
         chosen: false,
     }
 }

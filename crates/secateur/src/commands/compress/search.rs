@@ -2,14 +2,13 @@
 
 use super::follow::Follow;
 use super::{Done, Job, record};
-use crate::commands::{machines, sensitivity};
 use crate::machine::ThisMachine;
 use crate::modelled::ModelledMachine;
 use crate::{interrupt, units};
 use anyhow::{Result, bail};
 use secateur_compress::policy::{Machine, NoMachine};
 use secateur_compress::search::{
-    Goal, Knob, Limit, Objective, PolicyKnob, RateKnob, Search, affordable, search,
+    Goal, Knob, Limit, Objective, PolicyKnob, RateKnob, Search, search,
 };
 use secateur_model::{Scale, Values, Weight};
 
@@ -19,13 +18,19 @@ const CANDIDATES: usize = 24;
 pub fn by_search<'f>(
     job: &Job<'_>,
     goal: &Goal,
+    model: Option<&secateur_accel::Machine>,
     mut follow: Follow<'f>,
 ) -> (Result<Done>, Follow<'f>) {
-    let result = found(job, goal, &mut follow);
+    let result = found(job, goal, model, &mut follow);
     (result, follow)
 }
 
-fn found(job: &Job<'_>, goal: &Goal, follow: &mut Follow<'_>) -> Result<Done> {
+fn found(
+    job: &Job<'_>,
+    goal: &Goal,
+    model: Option<&secateur_accel::Machine>,
+    follow: &mut Follow<'_>,
+) -> Result<Done> {
     let one_scale = |weight: &Weight| match weight.values() {
         Values::Int { scale, .. } => matches!(scale, Scale::PerTensor(_)),
         _ => false,
@@ -69,13 +74,10 @@ fn found(job: &Job<'_>, goal: &Goal, follow: &mut Follow<'_>) -> Result<Done> {
             job.args.seed,
         )),
     };
-    let mut machine: Box<dyn Machine> = match goal.minimise {
-        Objective::Energy => {
-            let model = machines::find(&job.args.machine)?;
-            Box::new(ModelledMachine::new(model, job.train))
-        }
-        Objective::Latency => Box::new(ThisMachine::new(job.train)),
-        Objective::Bytes => Box::new(NoMachine),
+    let mut machine: Box<dyn Machine> = match (goal.minimise, model) {
+        (_, Some(model)) => Box::new(ModelledMachine::new(model.clone(), job.train)),
+        (Objective::Latency, None) => Box::new(ThisMachine::new(job.train)),
+        (Objective::Bytes | Objective::Energy, None) => Box::new(NoMachine),
     };
     let found = search(&problem, &mut *knob, &mut *machine, follow)?;
     interrupt::check()?;
@@ -103,11 +105,7 @@ fn found(job: &Job<'_>, goal: &Goal, follow: &mut Follow<'_>) -> Result<Done> {
     }
     let sensitivity = match follow.folder.table(0)? {
         Some(table) => table.layers,
-        None if job.args.html.is_some() => {
-            let count = affordable(job.dense, job.train, sensitivity::runs(job.dense));
-            let (_, samples) = job.train.split(count, job.args.seed);
-            sensitivity::measured(job.dense, &samples)?.layers
-        }
+        None if job.args.html.is_some() => job.sensitivity()?,
         None => Vec::new(),
     };
     let record = record::of_search(job, goal, &found, sensitivity);

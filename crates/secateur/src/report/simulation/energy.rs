@@ -4,6 +4,7 @@ use super::super::html::{Column, Section, escaped, figures, legend, rows};
 use super::super::svg::bar;
 use super::{Ran, drawn, part};
 use crate::commands::simulate::parts;
+use crate::units;
 use secateur_accel::LayerCost;
 use secateur_accel::energy::EnergyParts;
 
@@ -96,15 +97,6 @@ fn row(name: String, energy: &EnergyParts, most: f64) -> (String, String, String
     let dearest = dearest.map_or(String::new(), |(what, pj)| {
         format!(", {} {what}", part(*pj, all))
     });
-    let figure = format!("{}{dearest}", microjoules(all));
+    let figure = format!("{}{dearest}", units::energy(all));
     (name, bar(&shares, &told.join(", ")), figure)
-}
-
-/// An energy in microjoules, of three digits or so.
-fn microjoules(pj: f64) -> String {
-    match pj / 1e6 {
-        uj if uj < 0.0995 => format!("{uj:.3} µJ"),
-        uj if uj < 9.95 => format!("{uj:.2} µJ"),
-        uj => format!("{uj:.1} µJ"),
-    }
 }
