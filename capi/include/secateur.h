@@ -8,7 +8,7 @@
  * Who owns what is said with each function: what the library gives out is freed by the library's own
  * functions only, and freeing null does nothing.
  *
- * Where a status is not SECATEUR_OK, nothing was given out and secateur_last_error says why. Nothing
+ * Where a status is not SECATEUR_STATUS_OK, nothing was given out and secateur_last_error says why. Nothing
  * unwinds or throws into the caller.
  */
 

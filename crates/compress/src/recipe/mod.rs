@@ -352,6 +352,9 @@ mod tests {
             let text = std::fs::read_to_string(&path).unwrap();
             Recipe::from_toml(&text, &path.display().to_string()).unwrap();
         }
+        let docs = include_str!("../../../../docs/recipes.md");
+        let example = docs.split("```").nth(1).unwrap();
+        Recipe::from_toml(example.strip_prefix("toml").unwrap(), "recipes.md").unwrap();
     }
 
     #[test]

@@ -1,7 +1,7 @@
 """Compression inside a PyTorch training loop of your own.
 
 >>> from secateur.torch import Compression, export
->>> compression = Compression(model, "deep-compression-loop.toml", steps=1000)    # doctest: +SKIP
+>>> compression = Compression(model, "prune-only", steps=1000)    # doctest: +SKIP
 >>> for images, labels in loader:                                           # doctest: +SKIP
 ...     outputs = model(images)
 ...     loss = compression.loss(criterion(outputs, labels), images, outputs)
