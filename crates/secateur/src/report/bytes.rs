@@ -5,6 +5,7 @@ use super::svg::bar;
 use super::{MOST_LAYERS, Run};
 use crate::units;
 use secateur_io::sct::{Parts, Summary, WeightSummary};
+use std::collections::BTreeMap;
 
 const SUPPORT: &str = "support";
 const VALUES: &str = "values";
@@ -23,8 +24,7 @@ pub fn bytes(run: &Run<'_>) -> Section {
         .iter()
         .map(|w| {
             let picture = parts_bar(&w.parts, largest, w.bytes);
-            let coder = w.coder.map_or("uncoded", |coder| coder.name());
-            let figure = format!("{} · {coder}", units::bytes(w.bytes as u64));
+            let figure = format!("{} · {}", units::bytes(w.bytes as u64), coder(w));
             (w.name.clone(), picture, figure)
         })
         .collect();
@@ -60,10 +60,33 @@ pub fn bytes(run: &Run<'_>) -> Section {
     Section {
         title: "Bytes",
         lead: format!(
-            "What the {} bytes of the file are spent on, the largest first, and the coder that was smallest.",
-            units::count(file.bytes)
+            "What the {} bytes of the file are spent on, the largest first, and the coder that was smallest. {}",
+            units::count(file.bytes),
+            by_coder(file)
         ),
         body,
+    }
+}
+
+fn coder(weight: &WeightSummary) -> &'static str {
+    weight.coder.map_or("uncoded", |coder| coder.name())
+}
+
+/// `By coder: context 5200 B, raw 40 B.`
+fn by_coder(file: &Summary) -> String {
+    let mut sums: BTreeMap<&str, usize> = BTreeMap::new();
+    for weight in file.weights.iter().filter(|w| w.bytes > 0) {
+        *sums.entry(coder(weight)).or_default() += weight.bytes;
+    }
+    let mut sums: Vec<(&str, usize)> = sums.into_iter().collect();
+    sums.sort_by_key(|&(_, bytes)| std::cmp::Reverse(bytes));
+    let told: Vec<String> = sums
+        .iter()
+        .map(|(coder, bytes)| format!("{coder} {}", units::bytes(*bytes as u64)))
+        .collect();
+    match told.is_empty() {
+        true => String::new(),
+        false => format!("By coder: {}.", told.join(", ")),
     }
 }
 
