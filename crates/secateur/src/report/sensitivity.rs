@@ -9,6 +9,9 @@ use std::fmt::Write;
 /// Rises of the loss from which a cell is a shade stronger.
 const STEPS: [f64; 5] = [0.001, 0.01, 0.03, 0.1, 0.3];
 
+/// Choices of which more stand in small type on paper.
+const MANY: usize = 16;
+
 /// The picture as a page of its own.
 pub fn sensitivity_page(network: &str, data: &str, layers: &[LayerSensitivity]) -> String {
     let subtitle = format!("sensitivity of {} layers on {data}", layers.len());
@@ -72,8 +75,9 @@ fn heat(layers: &[LayerSensitivity], choices: &[&Choice]) -> String {
         }
         body += "</tr>\n";
     }
+    let many = if choices.len() > MANY { " many" } else { "" };
     format!(
-        "<div class=\"scroll\"><table class=\"heat\"><thead><tr><td></td>{groups}</tr><tr><th class=\"text\" scope=\"col\">kept</th>{densities}</tr></thead><tbody>\n{body}</tbody></table></div>"
+        "<div class=\"scroll\"><table class=\"heat{many}\"><thead><tr><td></td>{groups}</tr><tr><th class=\"text\" scope=\"col\">kept</th>{densities}</tr></thead><tbody>\n{body}</tbody></table></div>"
     )
 }
 
