@@ -34,6 +34,14 @@ pub fn sensitivity(layers: &[LayerSensitivity]) -> Option<Section> {
     })
 }
 
+/// The pattern, but for how many of a window it keeps: `n:64`.
+fn family(choice: &Choice) -> String {
+    match choice.pattern.split_once(':') {
+        Some((_, window)) => format!("n:{window}"),
+        None => choice.pattern.clone(),
+    }
+}
+
 /// All choices, those of one pattern and width together, widest and fullest first.
 fn choices(layers: &[LayerSensitivity]) -> Vec<&Choice> {
     let mut all: Vec<&Choice> = layers
@@ -41,7 +49,7 @@ fn choices(layers: &[LayerSensitivity]) -> Vec<&Choice> {
         .flat_map(|layer| layer.choices.iter().map(|cost| &cost.choice))
         .collect();
     all.sort_by(|a, b| {
-        let kind = a.pattern.cmp(&b.pattern).then(b.bits.cmp(&a.bits));
+        let kind = family(a).cmp(&family(b)).then(b.bits.cmp(&a.bits));
         kind.then(b.density.total_cmp(&a.density))
     });
     all.dedup();
@@ -49,11 +57,11 @@ fn choices(layers: &[LayerSensitivity]) -> Vec<&Choice> {
 }
 
 fn heat(layers: &[LayerSensitivity], choices: &[&Choice]) -> String {
-    let kind = |c: &Choice| (c.pattern.clone(), c.bits);
+    let kind = |c: &Choice| (family(c), c.bits);
     let mut groups = String::new();
     for group in choices.chunk_by(|a, b| kind(a) == kind(b)) {
         let first = group.first();
-        let name = first.map_or(String::new(), |c| format!("{}, {} bit", c.pattern, c.bits));
+        let name = first.map_or(String::new(), |c| format!("{}, {} bit", family(c), c.bits));
         let _ = write!(
             groups,
             "<th class=\"group\" scope=\"colgroup\" colspan=\"{}\">{}</th>",
@@ -178,6 +186,13 @@ mod tests {
             assert!(page.contains(part), "{part}");
         }
         assert_eq!(choices(&layers).len(), 3);
+        let windows = ["12:64", "8:64", "48:64"].map(|pattern| {
+            let mut cost = cost(pattern.len() as f64, 8, 0.0);
+            cost.choice.pattern = pattern.into();
+            cost
+        });
+        let page = sensitivity_page("net", "digits", &[layer("fc", windows.into())]);
+        assert!(page.contains("colspan=\"3\">n:64, 8 bit"), "{page}");
         assert!(sensitivity(&[]).is_none());
     }
 }
