@@ -76,4 +76,7 @@ pub enum CompressError {
     /// The result would not be a valid weight or graph.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// A weight that no coder takes.
+    #[error(transparent)]
+    Codec(#[from] secateur_io::codec::CodecError),
 }

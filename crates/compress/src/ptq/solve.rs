@@ -10,6 +10,7 @@ use super::sweep::{LayerError, Sweep};
 use crate::CompressError;
 use crate::quantize::{Granularity, fit_scale};
 use rayon::prelude::*;
+use secateur_io::sct::code_quotes;
 use secateur_model::weight::max_code;
 use secateur_model::{Bitmask, Scale, Support, Values, Weight};
 
@@ -79,10 +80,16 @@ pub(super) fn solve(
     moments: &[Moments],
     settings: &Sweep,
 ) -> Result<Outcome, CompressError> {
-    let bits = settings.bits.get(&layer.weight).copied().unwrap_or(8);
-    let limit = max_code(bits);
-    let sparsity = settings.sparsity.get(&layer.weight).copied();
-    let sparsity = sparsity.unwrap_or_default();
+    let of_layer = settings.sparsity.get(&layer.weight).copied();
+    let sparsity = of_layer.unwrap_or_default();
+    let form = Form {
+        layer,
+        dense,
+        sparsity,
+        granularity: settings.granularity,
+        bits: settings.bits.get(&layer.weight).copied().unwrap_or(8),
+    };
+    let limit = max_code(form.bits);
     let (rows, depth) = (layer.outputs, layer.depth);
     let original: Vec<f64> = layer.rows(dense).into_iter().map(f64::from).collect();
     let mask = dense.support().mask().map(Bitmask::to_bools);
@@ -130,21 +137,16 @@ pub(super) fn solve(
     if let Some(&error) = settings.error.get(&layer.weight) {
         coarsen(&mut scales, &pieces, error);
     }
-    let rounded = rounded(&pieces, &scales, limit, settings, many)?;
+    let rounded = rounded(&form, &pieces, &scales, settings, many)?;
     if settings.match_outputs.is_some() && settings.granularity != Granularity::PerTensor {
         tune_scales(&mut scales, &pieces, &rounded, depth);
     }
     // As they are stored.
     scales.iter_mut().for_each(|s| *s = f64::from(*s as f32));
 
-    let mut codes = vec![0i16; rows * depth];
-    let mut kept = vec![false; rows * depth];
     let (mut shift, mut squares, mut of) = (vec![0.0; rows], 0.0, 0.0);
     for (piece, rounded) in pieces.iter().zip(&rounded) {
         let d = piece.columns;
-        place(&mut codes, depth, &piece.part, rounded);
-        let support = piece.support.clone().unwrap_or(vec![true; rounded.len()]);
-        place(&mut kept, depth, &piece.part, &support);
         let mut difference = vec![0.0; rounded.len()];
         for (r, row) in piece.part.rows.clone().enumerate() {
             for c in 0..d {
@@ -157,35 +159,87 @@ pub(super) fn solve(
         squares += output_error(&difference, &piece.xx, d);
         of += output_error(&piece.target, &piece.xx, d);
     }
-    let scale = match (settings.granularity, &layer.layout) {
-        (Granularity::PerTensor, _) => Scale::PerTensor(scales.first().map_or(1.0, |&s| s as f32)),
-        (_, Layout::Columns) => Scale::PerColumn(scales.iter().map(|&s| s as f32).collect()),
-        _ => Scale::PerChannel(scales.iter().map(|&s| s as f32).collect()),
-    };
-    let (codes, kept) = (layer.to_stored(&codes), layer.to_stored(&kept));
-    let support = form(layer, dense, sparsity, &codes, &kept);
-    let codes = match support.mask() {
-        None => codes,
-        Some(mask) => mask.ones().map(|p| codes[p]).collect(),
-    };
-    let values = Values::Int { bits, codes, scale };
     Ok(Outcome {
-        weight: Weight::new(dense.shape().clone(), support, values)?,
+        weight: form.weight(&pieces, &rounded, &scales)?,
         shift,
-        bits,
+        bits: form.bits,
         squares,
         of,
     })
 }
 
+/// The form in which a layer's weight is stored.
+struct Form<'a> {
+    layer: &'a Layer,
+    dense: &'a Weight,
+    sparsity: Sparsity,
+    granularity: Granularity,
+    bits: u8,
+}
+
+impl Form<'_> {
+    /// The weight of the codes of each piece.
+    fn weight(
+        &self,
+        pieces: &[Piece],
+        rounded: &[Vec<i16>],
+        scales: &[f64],
+    ) -> Result<Weight, CompressError> {
+        let depth = self.layer.depth;
+        let mut codes = vec![0i16; self.layer.outputs * depth];
+        let mut kept = vec![false; codes.len()];
+        for (piece, rounded) in pieces.iter().zip(rounded) {
+            place(&mut codes, depth, &piece.part, rounded);
+            let support = piece.support.clone();
+            let support = support.unwrap_or_else(|| vec![true; rounded.len()]);
+            place(&mut kept, depth, &piece.part, &support);
+        }
+        let steps = scales.iter().map(|&s| s as f32);
+        let scale = match (self.granularity, &self.layer.layout) {
+            (Granularity::PerTensor, _) => {
+                Scale::PerTensor(scales.first().map_or(1.0, |&s| s as f32))
+            }
+            (_, Layout::Columns) => Scale::PerColumn(steps.collect()),
+            _ => Scale::PerChannel(steps.collect()),
+        };
+        let (codes, kept) = (self.layer.to_stored(&codes), self.layer.to_stored(&kept));
+        let support = self.support(&codes, &kept);
+        let codes = match support.mask() {
+            None => codes,
+            Some(mask) => mask.ones().map(|p| codes[p]).collect(),
+        };
+        let values = Values::Int {
+            bits: self.bits,
+            codes,
+            scale,
+        };
+        Ok(Weight::new(self.dense.shape().clone(), support, values)?)
+    }
+
+    /// Its support: that of the dense one, unless more of it is gone.
+    fn support(&self, codes: &[i16], kept: &[bool]) -> Support {
+        match (self.dense.support(), self.sparsity) {
+            (Support::All, Sparsity::NofM { n, m }) if self.layer.layout != Layout::Columns => {
+                let mask = Bitmask::from_bools(kept);
+                Support::NofM { n, m, mask }
+            }
+            (form @ Support::All, Sparsity::Keep) => form.clone(),
+            (form, Sparsity::Keep) if !matches!(form, Support::Unstructured(_)) => form.clone(),
+            // What rounds to zero is gone too.
+            _ => Support::Unstructured(Bitmask::of_nonzeros(codes)),
+        }
+    }
+}
+
 /// Codes for each piece: the nearest, or those that with the bits of all codes are best.
 fn rounded(
+    form: &Form<'_>,
     pieces: &[Piece],
     scales: &[f64],
-    limit: i32,
     settings: &Sweep,
     many: bool,
 ) -> Result<Vec<Vec<i16>>, CompressError> {
+    let limit = max_code(form.bits);
     let rounder = |piece: &Piece| Rounder::new(&piece.xx, piece.columns, settings.damping);
     if settings.trade == 0.0 {
         return spread(pieces, many, |piece| {
@@ -194,12 +248,9 @@ fn rounded(
     }
     let rounders = spread(pieces, many, rounder)?;
     let together: Vec<(&Piece, Rounder)> = pieces.iter().zip(rounders).collect();
-    let round = |prices: Option<&Prices>| {
-        spread(&together, many, |(piece, rounder)| {
-            Ok(rounder.round(&piece.problem(scales, limit), prices))
-        })
-    };
-    let nearest = round(None)?;
+    let nearest = spread(&together, many, |(piece, rounder)| {
+        Ok(rounder.round(&piece.problem(scales, limit), None))
+    })?;
     let costs = together.iter().map(|(piece, rounder)| {
         let living = piece.living_rows().map(|row| scales[row].powi(2));
         living.sum::<f64>() * rounder.cost_of_row()
@@ -208,9 +259,20 @@ fn rounded(
         .iter()
         .map(|piece| piece.living_rows().count() * piece.columns);
     let of_value = costs.sum::<f64>() / values.sum::<usize>().max(1) as f64;
-    let bit = Prices::bit(settings.trade, of_value);
-    let prices = Prices::seen(nearest.iter().flatten(), limit, bit);
-    round(Some(&prices))
+    let quotes = code_quotes(&form.weight(pieces, &nearest, scales)?)?;
+    let (layer, stored) = (
+        form.layer,
+        0..(form.layer.outputs * form.layer.depth) as u32,
+    );
+    let places = layer.to_rows(&stored.collect::<Vec<u32>>());
+    spread(&together, many, |(piece, rounder)| {
+        let prices = Prices {
+            quotes: &quotes,
+            places: &block(&places, layer.depth, &piece.part),
+            bit: Prices::bit(settings.trade, of_value),
+        };
+        Ok(rounder.round(&piece.problem(scales, limit), Some(prices)))
+    })
 }
 
 /// Many parts are solved beside each other; of few, each spreads its own work.
@@ -331,26 +393,6 @@ fn tune_scales(scales: &mut [f64], pieces: &[Piece], rounded: &[Vec<i16>], depth
             let near = |s: &f64| (0.8..1.25).contains(&(s / scales[row]));
             scales[row] = scale.filter(near).unwrap_or(scales[row]);
         }
-    }
-}
-
-/// The form of the weight: that of the dense one, unless more of it is gone.
-fn form(
-    layer: &Layer,
-    dense: &Weight,
-    sparsity: Sparsity,
-    codes: &[i16],
-    kept: &[bool],
-) -> Support {
-    match (dense.support(), sparsity) {
-        (Support::All, Sparsity::NofM { n, m }) if layer.layout != Layout::Columns => {
-            let mask = Bitmask::from_bools(kept);
-            Support::NofM { n, m, mask }
-        }
-        (form @ Support::All, Sparsity::Keep) => form.clone(),
-        (form, Sparsity::Keep) if !matches!(form, Support::Unstructured(_)) => form.clone(),
-        // What rounds to zero is gone too.
-        _ => Support::Unstructured(Bitmask::of_nonzeros(codes)),
     }
 }
 

@@ -115,10 +115,10 @@ pub(super) fn decode<S: Symbol>(
 }
 
 /// Non-zeros per column.
-type Fill = Vec<u32>;
+pub(super) type Fill = Vec<u32>;
 
 /// Codes a mask in place.
-fn walk_support<C: BitCoder>(
+pub(super) fn walk_support<C: BitCoder>(
     coder: &mut C,
     layout: &Layout,
     mask: &mut [bool],
@@ -198,7 +198,7 @@ fn measure_values(plane: &Plane<'_>, fill: Option<&[u32]>, settings: Settings) -
 }
 
 /// The best settings for (the beginning of) a plane.
-fn choose(plane: &Plane<'_>) -> Settings {
+pub(super) fn choose(plane: &Plane<'_>) -> Settings {
     let trial = plane.head(TRIAL_POSITIONS);
     let start = Settings::of(plane);
     let fill = trial.mask.map(|mask| column_fill(mask, trial.cols));
@@ -224,7 +224,7 @@ fn cheapest(
     best.map(|(option, _)| option)
 }
 
-fn column_fill(mask: &[bool], cols: usize) -> Fill {
+pub(super) fn column_fill(mask: &[bool], cols: usize) -> Fill {
     if mask.is_empty() {
         return Fill::new();
     }

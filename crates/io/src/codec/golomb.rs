@@ -2,7 +2,7 @@
 //! whose frequent values get short codes.
 
 use super::mixer::Counter;
-use super::range::BitCoder;
+use super::range::{BitCoder, bits};
 
 /// Contexts of the bits of one class.
 const PLACES: usize = 16;
@@ -31,16 +31,34 @@ impl Golomb {
         }
         let mut read = 1u32;
         for place in (0..class).rev() {
-            // The two leading bits have a context each, the rest one a place.
-            let context = if class - place <= 2 {
-                read as usize & 3
-            } else {
-                4 + place.min(PLACES - 5)
-            };
-            let counter = &mut self.below[class * PLACES + context];
+            let counter = &mut self.below[Self::context(class, place, read)];
             read = read << 1 | u32::from(counter.code(coder, value >> place & 1 == 1));
         }
         read - 1
+    }
+
+    /// What a value would cost now, in bits.
+    pub(super) fn bits(&self, value: u32) -> f32 {
+        let value = value.wrapping_add(1);
+        let class = value.max(1).ilog2().min(31) as usize;
+        let longer: f32 = self.class[..class].iter().map(|c| bits(c.p())[1]).sum();
+        let ends = self.class.get(class).filter(|_| class < 31);
+        let below = (0..class).rev().map(|place| {
+            let counter = &self.below[Self::context(class, place, value >> (place + 1))];
+            bits(counter.p())[value as usize >> place & 1]
+        });
+        longer + ends.map_or(0.0, |c| bits(c.p())[0]) + below.sum::<f32>()
+    }
+
+    /// The counter of the bit at `place` of a value of `class`, after the bits above it.
+    fn context(class: usize, place: usize, above: u32) -> usize {
+        // The two leading bits have a context each, the rest one a place.
+        let context = if class - place <= 2 {
+            above as usize & 3
+        } else {
+            4 + place.min(PLACES - 5)
+        };
+        class * PLACES + context
     }
 }
 

@@ -190,6 +190,17 @@ impl<const N: usize> Mixer<N> {
         }
     }
 
+    /// The probability of `true`, in `1 / ONE`, that [`code`](Self::code) would code with.
+    pub(super) fn predict(&self, base: Counter, contexts: [Counter; N], set: usize) -> u32 {
+        let contexts = contexts.map(|context| if context.is_new() { base } else { context });
+        mix(
+            &self.weights[set.min(self.weights.len() - 1)],
+            base,
+            contexts,
+        )
+        .0
+    }
+
     /// Codes one decision and learns from it.
     #[inline]
     pub(crate) fn code<C: BitCoder>(
@@ -200,23 +211,12 @@ impl<const N: usize> Mixer<N> {
         mut contexts: [&mut Counter; N],
         set: usize,
     ) -> bool {
-        let base_logit = stretch(base.p());
-        let mut evidence = [0i32; N];
-        for (e, context) in evidence.iter_mut().zip(contexts.iter_mut()) {
-            if context.seen == 0 {
-                context.p = base.p;
-            }
-            *e = stretch(context.p()) - base_logit;
+        for context in contexts.iter_mut().filter(|context| context.is_new()) {
+            context.p = base.p;
         }
         let set = set.min(self.weights.len() - 1);
         let weights = &mut self.weights[set];
-        let sum: i64 = weights
-            .iter()
-            .zip(&evidence)
-            .map(|(&w, &e)| i64::from(w) * i64::from(e))
-            .sum();
-        let logit = base_logit + (sum >> 16) as i32;
-        let p = squash(logit);
+        let (p, evidence) = mix(weights, *base, contexts.each_ref().map(|context| **context));
         let bit = coder.code(bit, p);
 
         let target = if bit { ONE as i32 } else { 0 };
@@ -231,6 +231,23 @@ impl<const N: usize> Mixer<N> {
         }
         bit
     }
+}
+
+/// The probability that contexts make of a base, and what each of them says beyond it.
+#[inline]
+fn mix<const N: usize>(
+    weights: &[i32; N],
+    base: Counter,
+    contexts: [Counter; N],
+) -> (u32, [i32; N]) {
+    let base_logit = stretch(base.p());
+    let evidence = contexts.map(|context| stretch(context.p()) - base_logit);
+    let sum: i64 = weights
+        .iter()
+        .zip(&evidence)
+        .map(|(&w, &e)| i64::from(w) * i64::from(e))
+        .sum();
+    (squash(base_logit + (sum >> 16) as i32), evidence)
 }
 
 #[cfg(test)]

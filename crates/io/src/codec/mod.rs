@@ -12,6 +12,7 @@ mod golomb;
 mod huffman;
 pub(crate) mod mixer;
 mod plane;
+mod quotes;
 pub(crate) mod range;
 mod rans;
 mod raw;
@@ -29,6 +30,7 @@ use std::str::FromStr;
 
 pub use error::CodecError;
 pub use plane::{Alphabet, Decoded, Layout, MAX_POSITIONS, Plane, Symbol};
+pub use quotes::{Quotes, Zeros};
 
 /// A way to write a [`Plane`] as bytes; all of them are lossless.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -214,8 +214,22 @@ impl CostMeter {
 impl BitCoder for CostMeter {
     #[inline]
     fn code(&mut self, bit: bool, p: u32) -> bool {
-        let p = if bit { p } else { ONE - p };
-        self.units += u64::from(COST[(p >> 4) as usize & 0xFFF]);
+        self.units += u64::from(units(bit, p));
+        bit
+    }
+
+    fn check(&self) -> Result<(), CodecError> {
+        Ok(())
+    }
+}
+
+/// Notes what either way of each decision would have cost, in bits: `false`, `true`.
+#[derive(Debug, Default)]
+pub(super) struct EitherWay(pub Vec<[f32; 2]>);
+
+impl BitCoder for EitherWay {
+    fn code(&mut self, bit: bool, p: u32) -> bool {
+        self.0.push(bits(p));
         bit
     }
 
@@ -266,6 +280,18 @@ impl BitCoder for MeteredEncoder {
 #[inline]
 fn split(range: u32, p: u32) -> u32 {
     ((u64::from(range) * u64::from(p)) >> 16) as u32
+}
+
+/// What a decision costs, in `2^-COST_SHIFT` bits.
+#[inline]
+fn units(bit: bool, p: u32) -> u32 {
+    let p = if bit { p } else { ONE - p };
+    COST[(p >> 4) as usize & 0xFFF]
+}
+
+/// What either way of a decision costs, in bits: `false`, `true`.
+pub(super) fn bits(p: u32) -> [f32; 2] {
+    [false, true].map(|bit| units(bit, p) as f32 / (1 << COST_SHIFT) as f32)
 }
 
 const COST_SHIFT: u32 = 16;

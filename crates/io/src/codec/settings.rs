@@ -134,17 +134,22 @@ impl Settings {
         mixer::squash((i32::from(self.density) - DENSITY_ZERO) * DENSITY_STEP)
     }
 
+    /// The same where a symbol may be zero, whatever there was.
+    pub(super) fn with_zeros(self) -> Self {
+        Self { least: 0, ..self }
+    }
+
     pub(super) fn value_model(self, alphabet: Alphabet) -> ValueModel {
-        let pace = self.value_pace();
         match alphabet {
-            Alphabet::Signed { .. } => {
-                let flags = FLAGS[usize::from(self.flags & 3)];
-                let model = SignedModel::new(u32::from(self.least), flags, pace);
-                ValueModel::Signed(Box::new(model))
-            }
+            Alphabet::Signed { .. } => ValueModel::Signed(Box::new(self.signed_model())),
             Alphabet::Indexed { levels } => {
-                ValueModel::Indexed(Box::new(IndexModel::new(levels, pace)))
+                ValueModel::Indexed(Box::new(IndexModel::new(levels, self.value_pace())))
             }
         }
+    }
+
+    pub(super) fn signed_model(self) -> SignedModel {
+        let flags = FLAGS[usize::from(self.flags & 3)];
+        SignedModel::new(u32::from(self.least), flags, self.value_pace())
     }
 }

@@ -7,7 +7,7 @@
 use super::around::Around;
 use super::golomb::Golomb;
 use super::mixer::{Counter, Mixer, Pace};
-use super::range::BitCoder;
+use super::range::{BitCoder, bits};
 
 /// Contexts mixed for every decision about a value.
 const CONTEXTS: usize = 7;
@@ -52,8 +52,8 @@ impl Family {
         classes: [usize; CONTEXTS - 1],
     ) -> bool {
         let node = node.min(self.nodes - 1);
+        let at = Self::places(node, classes);
         let [a, b, c, d, e, f] = &mut self.tables;
-        let at = classes.map(|class| node * CLASSES + class.min(CLASSES - 1));
         let contexts = [
             &mut self.row[node],
             &mut a[at[0]],
@@ -65,6 +65,23 @@ impl Family {
         ];
         self.mixer
             .code(coder, bit, &mut self.base[node], contexts, 0)
+    }
+
+    /// What either way of the decision would cost now, in bits.
+    fn quote(&self, node: usize, classes: [usize; CONTEXTS - 1]) -> [f32; 2] {
+        let node = node.min(self.nodes - 1);
+        let at = Self::places(node, classes);
+        let contexts = std::array::from_fn(|i| match i.checked_sub(1) {
+            None => self.row[node],
+            Some(table) => self.tables[table][at[table]],
+        });
+        bits(self.mixer.predict(self.base[node], contexts, 0))
+    }
+
+    /// Where in their tables the counters of a decision are.
+    #[inline]
+    fn places(node: usize, classes: [usize; CONTEXTS - 1]) -> [usize; CONTEXTS - 1] {
+        classes.map(|class| node * CLASSES + class.min(CLASSES - 1))
     }
 }
 
@@ -80,10 +97,7 @@ pub(super) enum ValueModel {
 impl ValueModel {
     pub(super) fn start_row(&mut self) {
         match self {
-            Self::Signed(model) => {
-                model.sign.start_row();
-                model.magnitude.start_row();
-            }
+            Self::Signed(model) => model.start_row(),
             Self::Indexed(model) => model.path.start_row(),
         }
     }
@@ -120,22 +134,17 @@ impl SignedModel {
         }
     }
 
-    fn code<C: BitCoder>(&mut self, coder: &mut C, symbol: i32, around: &Around) -> i32 {
+    pub(super) fn start_row(&mut self) {
+        self.sign.start_row();
+        self.magnitude.start_row();
+    }
+
+    pub(super) fn code<C: BitCoder>(&mut self, coder: &mut C, symbol: i32, around: &Around) -> i32 {
         let magnitude = self.magnitude(coder, symbol.unsigned_abs(), around);
         if magnitude == 0 {
             return 0;
         }
-        let side = |value: Option<i32>| value.map_or(0, |v| if v > 0 { 1 } else { 2 });
-        let touching = usize::from(around.touching);
-        let classes = [
-            side(around.left) * 2 + touching,
-            side(around.above),
-            side(around.period) * 9 + side(around.above) * 3 + side(around.left),
-            around.column_fill * 3 + side(around.above),
-            (around.vote + 12).clamp(0, 24) as usize,
-            (around.vote / 3 + 4).clamp(0, 8) as usize * 3 + side(around.above),
-        ];
-        if self.sign.code(coder, symbol < 0, 0, classes) {
+        if self.sign.code(coder, symbol < 0, 0, sign_classes(around)) {
             0i32.saturating_sub_unsigned(magnitude)
         } else {
             i32::try_from(magnitude).unwrap_or(i32::MAX)
@@ -143,15 +152,7 @@ impl SignedModel {
     }
 
     fn magnitude<C: BitCoder>(&mut self, coder: &mut C, magnitude: u32, around: &Around) -> u32 {
-        let size = |value: Option<i32>| value.map_or(0, |v| 1 + size_class(v.unsigned_abs()));
-        let classes = [
-            size(around.left) * 2 + usize::from(around.touching),
-            size(around.above),
-            size(around.period),
-            around.row_fill * 4 + around.column_fill,
-            around.crowd.min(7) * 4 + around.column_fill,
-            around.size,
-        ];
+        let classes = magnitude_classes(around);
         let rest = magnitude.wrapping_sub(self.least);
         for k in 0..self.flags {
             if !self.magnitude.code(coder, rest > k, k as usize, classes) {
@@ -161,6 +162,57 @@ impl SignedModel {
         let tail = self.tail.code(coder, rest.wrapping_sub(self.flags));
         tail.saturating_add(self.flags + self.least)
     }
+
+    /// What either sign would cost now, in bits: `+`, `-`.
+    pub(super) fn quote_signs(&self, around: &Around) -> [f32; 2] {
+        self.sign.quote(0, sign_classes(around))
+    }
+
+    /// What each magnitude from 0 on would cost now, in bits, without its sign; the least one where it is below that.
+    pub(super) fn quote_magnitudes(&self, around: &Around, quotes: &mut [f32]) {
+        let classes = magnitude_classes(around);
+        let (below, rungs) = quotes.split_at_mut((self.least as usize).min(quotes.len()));
+        let mut passed = 0.0;
+        for (rest, quote) in (0u32..).zip(&mut *rungs) {
+            *quote = passed;
+            *quote += match rest.checked_sub(self.flags) {
+                Some(beyond) => self.tail.bits(beyond),
+                None => {
+                    let [ends, goes_on] = self.magnitude.quote(rest as usize, classes);
+                    passed += goes_on;
+                    ends
+                }
+            };
+        }
+        below.fill(rungs.first().copied().unwrap_or_default());
+    }
+}
+
+/// Classes of what is around a sign.
+fn sign_classes(around: &Around) -> [usize; CONTEXTS - 1] {
+    let side = |value: Option<i32>| value.map_or(0, |v| if v > 0 { 1 } else { 2 });
+    let touching = usize::from(around.touching);
+    [
+        side(around.left) * 2 + touching,
+        side(around.above),
+        side(around.period) * 9 + side(around.above) * 3 + side(around.left),
+        around.column_fill * 3 + side(around.above),
+        (around.vote + 12).clamp(0, 24) as usize,
+        (around.vote / 3 + 4).clamp(0, 8) as usize * 3 + side(around.above),
+    ]
+}
+
+/// Classes of what is around a magnitude.
+fn magnitude_classes(around: &Around) -> [usize; CONTEXTS - 1] {
+    let size = |value: Option<i32>| value.map_or(0, |v| 1 + size_class(v.unsigned_abs()));
+    [
+        size(around.left) * 2 + usize::from(around.touching),
+        size(around.above),
+        size(around.period),
+        around.row_fill * 4 + around.column_fill,
+        around.crowd.min(7) * 4 + around.column_fill,
+        around.size,
+    ]
 }
 
 /// Path through the binary tree of indices, most significant bit first.

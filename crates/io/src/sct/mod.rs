@@ -47,7 +47,7 @@ pub use crate::codec::Store;
 pub use file::{load, save};
 pub use read::{inspect, read, read_and_inspect};
 pub use summary::{Parts, Summary, WeightSummary};
-pub use weight::weight_bytes;
+pub use weight::{code_quotes, weight_bytes};
 pub use write::write;
 
 use secateur_model::{Constant, Shape};

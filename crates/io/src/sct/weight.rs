@@ -4,7 +4,8 @@
 use super::bytes::{Damage, Reader, Writer};
 use super::tensor::{elements, read_shape};
 use crate::codec::{
-    Alphabet, CodecError, Decoded, Layout, Plane, Store, Symbol, decode, encode_smallest,
+    Alphabet, CodecError, Decoded, Layout, Plane, Quotes, Store, Symbol, Zeros, decode,
+    encode_smallest,
 };
 use half::{bf16, f16};
 use secateur_model::weight::matrix_view;
@@ -68,6 +69,18 @@ pub fn weight_bytes(weight: &Weight, store: Store) -> Result<usize, CodecError> 
         w.blob(&plane);
     }
     Ok(w.bytes.len())
+}
+
+/// What other codes of an integer weight would cost in a file, at each position of its matrix.
+///
+/// # Errors
+/// A weight that no codec takes, or whose values are not integers.
+pub fn code_quotes(weight: &Weight) -> Result<Quotes, CodecError> {
+    let zeros = match weight.support() {
+        Support::Unstructured(_) => Zeros::Masked,
+        _ => Zeros::Coded,
+    };
+    with_plane(weight, |plane| Quotes::of(plane, zeros))
 }
 
 pub(super) fn put_weight(w: &mut Writer, weight: &Weight, store: Store) -> Result<(), CodecError> {
