@@ -10,6 +10,7 @@ mod detector;
 mod file;
 mod host;
 mod interrupt;
+mod kept_training;
 mod machine;
 mod modelled;
 mod network;

@@ -21,6 +21,8 @@ pub struct Bar {
     bar: ProgressBar,
     drawn: Instant,
     begun: Instant,
+    /// What was done by then.
+    from: usize,
     /// When the last line was written.
     told: Instant,
     /// Whether its lines say how much time is left; where not, what is [noted](Self::note) does.
@@ -47,6 +49,7 @@ impl Bar {
             bar,
             drawn: now,
             begun: now,
+            from: 0,
             told: now,
             timed,
         }
@@ -85,6 +88,11 @@ impl Bar {
         Self::of(bar, false)
     }
 
+    /// The work goes on from where it was broken off: what was done before says nothing of how long the rest takes.
+    pub fn goes_on_from(&mut self, done: usize) {
+        self.from = done;
+    }
+
     /// Moves the bar; says whether the work goes on.
     pub fn advance(&mut self, done: usize, total: usize) -> ControlFlow<()> {
         let due = self.is_due();
@@ -113,7 +121,9 @@ impl Bar {
     fn tell(&self, done: usize, total: usize) {
         let share = done as f64 / total.max(1) as f64;
         let mut line = format!("{}: {:.0} %", self.bar.message(), 100.0 * share);
-        let left = self.begun.elapsed().as_secs_f64() * (1.0 - share) / share.max(1e-9);
+        let each =
+            self.begun.elapsed().as_secs_f64() / done.saturating_sub(self.from).max(1) as f64;
+        let left = each * total.saturating_sub(done) as f64;
         let left = (self.timed && done > 0).then(|| format!("{} left", units::long(left)));
         let noted = self.bar.prefix();
         for part in left.iter().chain((!noted.is_empty()).then_some(&noted)) {

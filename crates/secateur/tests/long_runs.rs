@@ -104,6 +104,99 @@ fn a_run_that_is_killed_goes_on_to_the_same_bytes() {
     );
 }
 
+/// Waits until a file is there.
+fn wait_for_file(place: &Place, name: &str) {
+    let start = Instant::now();
+    while !place.path(name).exists() {
+        assert!(start.elapsed() < Duration::from_secs(300), "{name}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Starts a command that keeps its training at every step, and kills it once that is there.
+fn killed_while_training(place: &Place, words: &str, kept: &str) {
+    let mut child = place
+        .command(words)
+        .env("SECATEUR_CHECKPOINT_SECONDS", "0")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_for_file(place, kept);
+    std::thread::sleep(Duration::from_millis(200));
+    child.kill().unwrap();
+    assert!(!child.wait().unwrap().success());
+}
+
+#[test]
+fn a_training_that_is_killed_goes_on_to_the_same_bytes() {
+    let place = Place::new();
+    let words = |output: &str| {
+        format!("train lenet-300-100 --data digits --epochs 150 --shift 1 --ema 0.99 -o {output}")
+    };
+    place.ok(&words("whole.onnx"));
+    killed_while_training(&place, &words("killed.onnx"), "killed.onnx.training");
+    assert!(!place.path("killed.onnx").exists());
+
+    let anew = place.run(&words("killed.onnx"));
+    assert!(
+        anew.code == Some(1) && anew.stderr.contains("--resume"),
+        "{anew:?}"
+    );
+    let other = place.run(&format!("{} --resume --seed 7", words("killed.onnx")));
+    assert!(
+        other.code == Some(1) && other.stderr.contains("of another training"),
+        "{other:?}"
+    );
+    place.ok(&format!("{} --resume", words("killed.onnx")));
+    assert!(place.read("killed.onnx") == place.read("whole.onnx"));
+    assert!(!place.path("killed.onnx.training").exists());
+
+    let nothing = place.run(&format!("{} --resume", words("new.onnx")));
+    assert!(
+        nothing.stderr.contains("no training to go on with"),
+        "{nothing:?}"
+    );
+    place.write("new.onnx.training", "something else");
+    let damaged = place.run(&format!("{} --resume", words("new.onnx")));
+    assert!(
+        damaged.stderr.contains("new.onnx.training: "),
+        "{damaged:?}"
+    );
+}
+
+#[test]
+fn a_step_that_is_killed_goes_on_within_its_training() {
+    let place = Place::new();
+    place.train();
+    place.write(
+        "rate.toml",
+        r#"
+name = "rate"
+
+[[step]]
+kind = "rate"
+nats_per_bit = 1e-5
+retrain = { epochs = 200, learning_rate = 0.01, batch = 32, optimiser = "adamw" }
+"#,
+    );
+    let words =
+        |output: &str| format!("compress dense.onnx --data digits --recipe rate.toml -o {output}");
+    place.ok(&words("whole.sct"));
+    let kept = "killed.sct.run/step.training";
+    killed_while_training(&place, &words("killed.sct"), kept);
+    let before = place.read(kept);
+    let anew = place.run(&words("killed.sct"));
+    assert!(
+        anew.code == Some(1) && anew.stderr.contains("--resume"),
+        "{anew:?}"
+    );
+    assert!(place.read(kept) == before);
+    place.ok(&format!("{} --resume", words("killed.sct")));
+    assert!(place.read("killed.sct") == place.read("whole.sct"));
+    assert!(!place.path(kept).exists());
+}
+
 #[test]
 fn a_search_that_is_killed_goes_on_to_the_same_bytes() {
     let place = Place::new();

@@ -101,6 +101,24 @@ impl ActivationSteps {
         }
     }
 
+    /// What steps have changed, by name.
+    pub fn state(&self) -> BTreeMap<String, Steps> {
+        let scales = self.scales.iter();
+        scales
+            .map(|(name, scale)| (name.clone(), scale.steps.clone()))
+            .collect()
+    }
+
+    /// Takes back what [`state`](Self::state) gave; false where it is of others.
+    pub fn resume(&mut self, mut state: BTreeMap<String, Steps>) -> bool {
+        let own = state.len() == self.scales.len();
+        own && self.iter_mut().all(|(name, steps)| {
+            let kept = state.remove(name);
+            let kept = kept.filter(|kept| kept.ratios.len() == steps.ratios.len());
+            kept.map(|kept| *steps = kept).is_some()
+        })
+    }
+
     /// Writes the learned scales into the graph.
     pub fn store(&self, graph: &mut Graph) -> Result<(), TrainError> {
         for (name, scale) in &self.scales {

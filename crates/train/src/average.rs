@@ -1,8 +1,11 @@
 //! An exponential moving average of what is trained.
 
+use serde::{Deserialize, Serialize};
+
 /// The mean over the latest steps of every trained value (Polyak & Juditsky 1992),
 /// older ones counting less. Its memory is short at first, so that a short training is
 /// not held back by where it began.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Average {
     decay: f32,
     steps: usize,

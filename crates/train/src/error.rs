@@ -51,6 +51,9 @@ pub enum TrainError {
         /// Steps in all.
         total: usize,
     },
+    /// A training that was kept cannot be gone on with, or one cannot be kept.
+    #[error("a training on its way: {0}")]
+    State(String),
     /// The trained weights do not make a valid graph.
     #[error(transparent)]
     Model(#[from] ModelError),

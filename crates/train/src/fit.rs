@@ -10,6 +10,7 @@ use crate::norms::{running_statistics, store_statistics};
 use crate::optimiser::Pace;
 use crate::rate::RateOptions;
 use crate::score::check_input;
+use crate::state::{FitState, LearnerState, training};
 use crate::trace::{self, BatchStatistics, Dropout, Mode, Value};
 use crate::{Optimiser, Schedule, TrainError};
 use burn::tensor::Tensor;
@@ -139,6 +140,31 @@ pub trait Hooks {
         let _ = (step, total, loss);
         ControlFlow::Continue(())
     }
+
+    /// Where a training that was broken off goes on from, if it is this one.
+    ///
+    /// # Errors
+    /// Whatever stops the training.
+    fn resume(&mut self, training: u64) -> Result<Option<FitState>, TrainError> {
+        let _ = training;
+        Ok(None)
+    }
+
+    /// Whether what is reached after a step is to be [kept](Self::keep), as the last of it where the training is
+    /// `stopping`. Hooks that change supports, or that have a state of their own, keep nothing.
+    fn keeps(&mut self, stopping: bool) -> bool {
+        let _ = stopping;
+        false
+    }
+
+    /// Keeps what [`resume`](Self::resume) gives back.
+    ///
+    /// # Errors
+    /// Whatever stops the training.
+    fn keep(&mut self, state: &FitState) -> Result<(), TrainError> {
+        let _ = state;
+        Ok(())
+    }
 }
 
 /// Hooks that do nothing.
@@ -183,10 +209,18 @@ pub fn fit(
     let batch = options.batch.min(data.len());
     let per_epoch = (data.len() / batch).max(1);
     let total = ((options.epochs * per_epoch as f32).round() as usize).max(1);
-    let mut order: Vec<usize> = (0..data.len()).collect();
+    let mut order: Vec<u32> = (0..data.len() as u32).collect();
     let (mut tail_loss, mut tail_steps) = (0.0f64, 0usize);
 
-    for step in 0..total {
+    let training = training(graph, data, options);
+    let mut done = 0;
+    if let Some(kept) = hooks.resume(training)? {
+        learner.resume(kept.learner)?;
+        rng.set_word_pos(kept.drawn);
+        (done, order, average) = (kept.steps.0, kept.order, kept.average);
+        (tail_loss, tail_steps) = kept.tail;
+    }
+    for step in done..total {
         if step % per_epoch == 0 {
             order.shuffle(&mut rng);
         }
@@ -195,8 +229,11 @@ pub fn fit(
             learner.latent.price(rate, step, total);
         }
         let start = step % per_epoch * batch;
-        let indices = &order[start..start + batch];
-        let shown = batch_of(data, indices, options.augment, &mut rng)?;
+        let indices: Vec<usize> = order[start..start + batch]
+            .iter()
+            .map(|&image| image as usize)
+            .collect();
+        let shown = batch_of(data, &indices, options.augment, &mut rng)?;
 
         let parameters = learner.parameters(hooks.wants_removed());
         let shares = followers.shares(&learner.latent);
@@ -245,7 +282,19 @@ pub fn fit(
             tail_loss += f64::from(value);
             tail_steps += 1;
         }
-        if hooks.after_step(step, total, value).is_break() {
+        let stopping = hooks.after_step(step, total, value).is_break();
+        if step + 1 < total && hooks.keeps(stopping) {
+            hooks.keep(&FitState {
+                training,
+                steps: (step + 1, total),
+                order: order.clone(),
+                drawn: rng.get_word_pos(),
+                tail: (tail_loss, tail_steps),
+                learner: learner.state(),
+                average: average.clone(),
+            })?;
+        }
+        if stopping {
             return Err(TrainError::Stopped { step, total });
         }
     }
@@ -369,6 +418,27 @@ impl Learner {
                     .for_each(|(o, n)| *o += PART * (n - *o));
             }
         }
+    }
+
+    fn state(&self) -> LearnerState {
+        LearnerState {
+            latent: self.latent.state(),
+            activations: self.activations.state(),
+            running: self.running.clone(),
+        }
+    }
+
+    fn resume(&mut self, state: LearnerState) -> Result<(), TrainError> {
+        let running = |(name, values): (&String, &Vec<f32>)| {
+            let own = self.running.get(name);
+            own.is_some_and(|own| own.len() == values.len())
+        };
+        let fits = state.running.len() == self.running.len() && state.running.iter().all(running);
+        if fits && self.latent.resume(state.latent) && self.activations.resume(state.activations) {
+            self.running = state.running;
+            return Ok(());
+        }
+        Err(TrainError::State("it is of another network".into()))
     }
 
     /// All that changes, always in the same order.

@@ -8,6 +8,7 @@ use crate::rate::{Coded, Rate, RateOptions};
 use crate::steps::{Steps, first_step, gradient_factor, step_slope};
 use secateur_model::weight::max_code;
 use secateur_model::{Bitmask, Codebook, Constant, Graph, Scale, Support, Values, Weight};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -40,6 +41,16 @@ pub(crate) struct Latent {
     decays: bool,
     /// First and second moments of the optimiser.
     moments: [Vec<f32>; 2],
+}
+
+/// What steps change of a weight whose support stays.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct LatentState {
+    values: Vec<f32>,
+    moments: [Vec<f32>; 2],
+    steps: Option<Steps>,
+    rate: Option<Rate>,
+    live: Option<Live>,
 }
 
 /// What becomes of the values that a support does not keep.
@@ -198,6 +209,42 @@ impl LatentWeights {
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (&String, &mut Latent)> {
         self.weights.iter_mut()
+    }
+
+    /// What steps have changed, where no support has.
+    pub(crate) fn state(&self) -> BTreeMap<String, LatentState> {
+        let state = |latent: &Latent| LatentState {
+            values: latent.values.clone(),
+            moments: latent.moments.clone(),
+            steps: latent.steps.clone(),
+            rate: latent.rate.clone(),
+            live: latent.live.as_deref().cloned(),
+        };
+        let weights = self.weights.iter();
+        weights
+            .map(|(name, latent)| (name.clone(), state(latent)))
+            .collect()
+    }
+
+    /// Takes back what [`state`](Self::state) gave; false where it is of other weights.
+    pub(crate) fn resume(&mut self, mut state: BTreeMap<String, LatentState>) -> bool {
+        let own = state.len() == self.weights.len();
+        own && self.weights.iter_mut().all(|(name, latent)| {
+            let len = latent.values.len();
+            let fits = |kept: &LatentState| {
+                kept.values.len() == len
+                    && kept.moments.iter().all(|m| m.len() == len)
+                    && kept.steps.is_some() == latent.steps.is_some()
+                    && kept.rate.is_some() == latent.rate.is_some()
+            };
+            let Some(kept) = state.remove(name).filter(fits) else {
+                return false;
+            };
+            (latent.values, latent.moments) = (kept.values, kept.moments);
+            (latent.steps, latent.rate) = (kept.steps, kept.rate);
+            latent.live = kept.live.map(Arc::new);
+            true
+        })
     }
 
     /// Writes the trained values back in the form each weight had.

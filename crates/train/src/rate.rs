@@ -10,6 +10,7 @@ use crate::ops::vectorized;
 use crate::optimiser::{Optimiser, Pace};
 use secateur_model::weight::max_code;
 use secateur_model::{Bitmask, Scale, Support, Values};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -45,7 +46,7 @@ const COUNT_EVERY: usize = 20;
 const STEP_RATE: f32 = 0.5;
 
 /// A weight as `step · round(value)`, and what its integers cost.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Rate {
     columns: usize,
     step: f32,

@@ -1,13 +1,14 @@
 //! Step sizes that are learned beside the weights (LSQ: Esser et al. 2020).
 
 use crate::optimiser::{Optimiser, Pace};
+use serde::{Deserialize, Serialize};
 
 /// Steps of a quantizer while they are trained.
 ///
 /// What moves is each step's ratio to where it started, which is the paper's rule
 /// under gradient descent; under Adam, whose moves do not follow the gradient's size, a
 /// step then changes by a share of itself, as it should.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Steps {
     start: Vec<f32>,
     pub ratios: Vec<f32>,

@@ -1,12 +1,15 @@
 //! Training with integers on the embedded digits.
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use secateur_data::{Split, load};
 use secateur_model::weight::max_code;
 use secateur_model::{
     Bitmask, Constant, Data, Graph, Node, Op, Scale, Shape, Support, Tensor, Values, Weight, zoo,
 };
 use secateur_train::{FitOptions, Quiet, evaluate, fit};
+use support::goes_on_to_the_same;
 
 const LAYERS: [&str; 3] = ["fc1.weight", "fc2.weight", "fc3.weight"];
 
@@ -197,4 +200,18 @@ fn scales_of_activations_are_learned_and_stored() {
         fit(&mut held, &data.train, &options, &mut Quiet).unwrap();
         assert_eq!(scale_of(&held), coarse);
     }
+}
+
+/// Steps of weights and of activations among what is kept.
+#[test]
+fn learned_steps_go_on_where_a_training_was_broken_off() {
+    let data = load("digits").unwrap();
+    let (sparse, _) = pruned(&trained(&data));
+    let graph = with_pair(&rounded(&sparse, 4), Data::U8(vec![3]), 0.5);
+    let options = FitOptions {
+        learn_steps: true,
+        unrounded: Some(sparse),
+        ..options(1.0)
+    };
+    goes_on_to_the_same(&graph, &data.train, &options, 5);
 }

@@ -231,6 +231,9 @@ impl Form<'_> {
     }
 }
 
+/// How often codes are priced: first the nearest ones, then what came of that.
+const QUOTATIONS: usize = 2;
+
 /// Codes for each piece: the nearest, or those that with the bits of all codes are best.
 fn rounded(
     form: &Form<'_>,
@@ -248,7 +251,7 @@ fn rounded(
     }
     let rounders = spread(pieces, many, rounder)?;
     let together: Vec<(&Piece, Rounder)> = pieces.iter().zip(rounders).collect();
-    let nearest = spread(&together, many, |(piece, rounder)| {
+    let mut codes = spread(&together, many, |(piece, rounder)| {
         Ok(rounder.round(&piece.problem(scales, limit), None))
     })?;
     let costs = together.iter().map(|(piece, rounder)| {
@@ -259,20 +262,21 @@ fn rounded(
         .iter()
         .map(|piece| piece.living_rows().count() * piece.columns);
     let of_value = costs.sum::<f64>() / values.sum::<usize>().max(1) as f64;
-    let quotes = code_quotes(&form.weight(pieces, &nearest, scales)?)?;
-    let (layer, stored) = (
-        form.layer,
-        0..(form.layer.outputs * form.layer.depth) as u32,
-    );
-    let places = layer.to_rows(&stored.collect::<Vec<u32>>());
-    spread(&together, many, |(piece, rounder)| {
-        let prices = Prices {
-            quotes: &quotes,
-            places: &block(&places, layer.depth, &piece.part),
-            bit: Prices::bit(settings.trade, of_value),
-        };
-        Ok(rounder.round(&piece.problem(scales, limit), Some(prices)))
-    })
+    let depth = form.layer.depth;
+    let stored: Vec<u32> = (0..(form.layer.outputs * depth) as u32).collect();
+    let places = form.layer.to_rows(&stored);
+    for _ in 0..QUOTATIONS {
+        let quotes = code_quotes(&form.weight(pieces, &codes, scales)?)?;
+        codes = spread(&together, many, |(piece, rounder)| {
+            let prices = Prices {
+                quotes: &quotes,
+                places: &block(&places, depth, &piece.part),
+                bit: Prices::bit(settings.trade, of_value),
+            };
+            Ok(rounder.round(&piece.problem(scales, limit), Some(prices)))
+        })?;
+    }
+    Ok(codes)
 }
 
 /// Many parts are solved beside each other; of few, each spreads its own work.

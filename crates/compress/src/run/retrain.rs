@@ -7,7 +7,7 @@ use crate::CompressError;
 use crate::recipe::Retrain;
 use secateur_model::Graph;
 use secateur_train::{
-    Distill, FitOptions, Hooks, LatentWeights, RateOptions, TrainError, epochs_for, fit,
+    Distill, FitOptions, FitState, Hooks, LatentWeights, RateOptions, TrainError, epochs_for, fit,
 };
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -119,6 +119,22 @@ impl Hooks for StageHooks<'_> {
             Some(Masking::Rigl(rigl)) => rigl.gradients(step, total, weights, gradients)?,
             None => {}
         }
+        Ok(())
+    }
+
+    fn resume(&mut self, training: u64) -> Result<Option<FitState>, TrainError> {
+        let unmasked = self.masking.is_none();
+        Ok(unmasked
+            .then(|| self.observer.resume_training(training))
+            .flatten())
+    }
+
+    fn keeps(&mut self, stopping: bool) -> bool {
+        self.masking.is_none() && self.observer.keeps_training(stopping)
+    }
+
+    fn keep(&mut self, state: &FitState) -> Result<(), TrainError> {
+        self.observer.keep_training(state);
         Ok(())
     }
 

@@ -134,7 +134,7 @@ mod tests {
             match hash(i) % full {
                 0 => {
                     (1 + (hash(i + 7) % 12).min(hash(i + 9) % 12) as i32)
-                        * if i / 24 % 2 == 0 { 1 } else { -1 }
+                        * if (i / 24).is_multiple_of(2) { 1 } else { -1 }
                 }
                 _ => 0,
             }

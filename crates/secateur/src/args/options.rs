@@ -110,6 +110,9 @@ pub struct Train {
     /// Seed of everything random
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// Go on with a training that was stopped or killed: it is kept beside the output now and then
+    #[arg(long)]
+    pub resume: bool,
     /// The file to write: .onnx or .sct
     #[arg(short, long, value_name = "FILE", value_parser = parse::written_network)]
     pub output: PathBuf,

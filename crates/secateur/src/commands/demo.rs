@@ -104,6 +104,7 @@ fn training(args: &Demo, set: KnownSet, dense: &Path) -> Train {
         cutout: 0,
         ema: None,
         whiten: false,
+        resume: false,
         validation: 5000,
         scaling: Scaling::default(),
         seed: args.seed,

@@ -2,15 +2,18 @@
 
 use crate::args::{OptimiserArg, ScheduleArg, Train};
 use crate::classifier::{self, Ending};
+use crate::kept_training::KeptTraining;
 use crate::out::Out;
 use crate::progress::Bar;
 use crate::score::{Scored, score};
 use crate::{file, network, picture, units};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use secateur_data::Split;
 use secateur_io::codec::Store;
 use secateur_model::{Graph, zoo};
-use secateur_train::{Augment, Curve, FitOptions, Hooks, Optimiser, epochs_for, fit, whiten};
+use secateur_train::{
+    Augment, Curve, FitOptions, FitState, Hooks, Optimiser, TrainError, epochs_for, fit, whiten,
+};
 use serde::Serialize;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -30,9 +33,34 @@ pub struct Trained {
     pub score: Scored,
 }
 
-impl Hooks for Bar {
+/// A training that is shown, and kept on its way.
+struct Follow {
+    bar: Bar,
+    kept: KeptTraining,
+    resume: bool,
+}
+
+impl Hooks for Follow {
     fn after_step(&mut self, step: usize, total: usize, loss: f32) -> ControlFlow<()> {
-        self.train(step + 1, total, loss)
+        self.bar.train(step + 1, total, loss)
+    }
+
+    fn resume(&mut self, training: u64) -> Result<Option<FitState>, TrainError> {
+        let state = self.resume.then(|| self.kept.of(training)).transpose();
+        let state = state.map_err(|e| TrainError::State(format!("{e:#}")))?;
+        if let Some(state) = &state {
+            self.bar.goes_on_from(state.steps.0);
+        }
+        Ok(state)
+    }
+
+    fn keeps(&mut self, stopping: bool) -> bool {
+        self.kept.is_due(stopping)
+    }
+
+    fn keep(&mut self, state: &FitState) -> Result<(), TrainError> {
+        self.kept.write(state);
+        Ok(())
     }
 }
 
@@ -45,6 +73,7 @@ pub fn run(args: &Train) -> Result<()> {
 /// Trains, saves and scores a network.
 pub fn train(args: &Train, out: &Out) -> Result<Trained> {
     file::check_output(&args.output)?;
+    let kept = kept_training(args)?;
     let (mut graph, mut data) = start(args)?;
     picture::adapt(&mut data, &graph, &args.scaling).with_context(|| args.network.clone())?;
     picture::record(&mut graph, &data.train);
@@ -100,12 +129,26 @@ pub fn train(args: &Train, out: &Out) -> Result<Trained> {
         ..FitOptions::default()
     };
     let start = Instant::now();
-    fit(&mut graph, &images, &options, &mut Bar::new("training"))
-        .with_context(|| args.network.clone())?;
+    let mut follow = Follow {
+        bar: Bar::new("training"),
+        kept,
+        resume: args.resume,
+    };
+    let trained = fit(&mut graph, &images, &options, &mut follow);
+    let Follow { kept, .. } = follow;
+    trained.with_context(|| match kept.exists() {
+        true => format!(
+            "{}: what was trained is kept in {}, and the same command with --resume goes on from there",
+            args.network,
+            kept.path().display()
+        ),
+        false => args.network.clone(),
+    })?;
     let seconds = start.elapsed().as_secs_f64();
 
     ending.restore(&mut graph)?;
     network::save(&graph, &args.output, Store::Small)?;
+    kept.remove();
     let bytes = network::size(&args.output)?;
     let validation_error_percent = match validation.is_empty() {
         true => None,
@@ -127,6 +170,21 @@ pub fn train(args: &Train, out: &Out) -> Result<Trained> {
         validation_error_percent,
         score,
     })
+}
+
+/// Where the training is kept on its way; what an unfinished one has left is not begun anew by mistake.
+fn kept_training(args: &Train) -> Result<KeptTraining> {
+    let mut path = args.output.clone().into_os_string();
+    path.push(".training");
+    let kept = KeptTraining::new(path.into());
+    let place = kept.path().display();
+    match (kept.exists(), args.resume) {
+        (true, false) => bail!(
+            "{place} holds a training that is not finished: --resume goes on with it; remove the file to begin anew"
+        ),
+        (false, true) => bail!("{place}: there is no training to go on with"),
+        _ => Ok(kept),
+    }
 }
 
 /// A built-in network made for the data, else one from a file; and the data.

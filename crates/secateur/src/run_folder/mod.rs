@@ -1,8 +1,8 @@
 //! The folder of a long run: a log, a checkpoint after every step, and what is needed to go on.
 //!
 //! `state.json` says what is done and is replaced as a whole after each step, once the step's network is
-//! on the disk; so a run that is killed at any moment, or whose disk is full, has lost no more than the
-//! step that was under way. `log.jsonl` is for people and their scripts: nothing reads it back.
+//! on the disk, and the training within a step is kept each minute; so a run that is killed at any moment, or
+//! whose disk is full, has lost no more than the step, and of most steps no more than that minute. `log.jsonl` is for people and their scripts: nothing reads it back.
 
 mod identity;
 mod log;
@@ -12,6 +12,7 @@ pub use identity::Identity;
 pub use log::Log;
 pub use state::{CandidateState, State};
 
+use crate::kept_training::KeptTraining;
 use crate::{file, interrupt};
 use anyhow::{Context, Result, bail};
 use secateur_compress::policy::Table;
@@ -33,26 +34,34 @@ pub struct RunFolder {
     pub log: Log,
     /// Whether it was there before.
     resumed: bool,
+    /// The training that is under way.
+    pub training: KeptTraining,
     /// The last checkpoint that is on the disk.
     last: Option<PathBuf>,
 }
 
 const STATE: &str = "state.json";
+const TRAINING: &str = "step.training";
 
 impl RunFolder {
     /// Opens the folder of a run: a new one, or with `resume` one that was begun with the same identity.
     pub fn open(path: &Path, identity: Identity, store: Store, resume: bool) -> Result<Self> {
         let place = || path.display().to_string();
         let found = State::read(&path.join(STATE))?;
+        let training = KeptTraining::new(path.join(TRAINING));
         let state = match (found, resume) {
             (Some(state), true) => {
                 state.identity.check(&identity).with_context(place)?;
                 state
             }
-            (Some(state), false) if !state.finished && state.has_checkpoints() => bail!(
-                "{} holds a run that is not finished: --resume goes on with it; remove the folder to begin anew",
-                place()
-            ),
+            (Some(state), false)
+                if !state.finished && (state.has_checkpoints() || training.exists()) =>
+            {
+                bail!(
+                    "{} holds a run that is not finished: --resume goes on with it; remove the folder to begin anew",
+                    place()
+                )
+            }
             (None, true) => bail!("{}: there is no run to go on with", place()),
             (found, false) => {
                 if found.is_some() {
@@ -69,6 +78,7 @@ impl RunFolder {
             store,
             state,
             resumed: resume,
+            training,
             last,
         };
         folder.write_state()?;
@@ -157,6 +167,7 @@ impl RunFolder {
         }
         file::write(&path, &bytes)?;
         self.write_state()?;
+        self.training.remove();
         self.last = Some(path);
         Ok(bytes.len() as u64)
     }
@@ -216,7 +227,7 @@ impl RunFolder {
 
     /// Removes the folder where nothing in it is worth keeping: a run that was stopped in its first step.
     pub fn drop_if_empty(self) {
-        if !self.state.has_checkpoints() && !self.resumed {
+        if !self.state.has_checkpoints() && !self.training.exists() && !self.resumed {
             let _ = clear(&self.path);
             let _ = std::fs::remove_dir(&self.path);
         }
@@ -243,7 +254,8 @@ fn clear(path: &Path) -> Result<()> {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
             let is_candidate = entry.path().is_dir() && name.parse::<usize>().is_ok();
-            let is_file = name.ends_with(".sct") || name.ends_with(".json") || name == "log.jsonl";
+            let known = [".sct", ".json", ".training"];
+            let is_file = known.iter().any(|end| name.ends_with(end)) || name == "log.jsonl";
             if is_candidate {
                 std::fs::remove_dir_all(entry.path())?;
             } else if is_file {

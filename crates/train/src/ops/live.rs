@@ -1,11 +1,12 @@
 //! Which rows and columns of a weight are there at all: products leave the others out.
 
 use secateur_model::Support;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Rows and columns of a weight's matrix that may have values; all others are zero and stay so,
 /// and need no gradient.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Live {
     /// Rows, ascending.
     pub rows: Vec<usize>,

@@ -9,6 +9,7 @@ use secateur_compress::policy::Table;
 use secateur_compress::search::{Candidate, Goal, Journal, Objective, Tried};
 use secateur_compress::{Checkpoint, Observer, Recipe, RunRecord, StepReport};
 use secateur_model::Graph;
+use secateur_train::FitState;
 use serde::Serialize;
 use serde_json::json;
 use std::error::Error;
@@ -106,14 +107,26 @@ impl<'a> Follow<'a> {
         self.folder.drop_if_empty();
     }
 
-    /// What is kept of a run that ended too soon.
-    pub fn kept(&self) -> String {
-        match self.folder.last() {
-            Some(path) => format!(
-                "the last good network is kept in {}, and the same command with --resume goes on from there",
-                path.display()
-            ),
-            None => "nothing was kept yet".into(),
+    /// An error with what is kept in spite of it.
+    pub fn with_kept(&self, error: anyhow::Error) -> anyhow::Error {
+        let training = &self.folder.training;
+        let network = self
+            .folder
+            .last()
+            .map(|path| format!("the last good network is kept in {}", path.display()));
+        let trained = training.exists().then(|| {
+            format!(
+                "the training under way is kept in {}",
+                training.path().display()
+            )
+        });
+        let kept: Vec<String> = network.into_iter().chain(trained).collect();
+        match kept.is_empty() {
+            true => error,
+            false => error.context(format!(
+                "{}, and the same command with --resume goes on from there",
+                kept.join(", ")
+            )),
         }
     }
 
@@ -279,6 +292,24 @@ impl Observer for Follow<'_> {
             );
         }
         Ok(())
+    }
+
+    fn resume_training(&mut self, training: u64) -> Option<FitState> {
+        let kept = &self.folder.training;
+        let state = kept.exists().then(|| kept.of(training).ok()).flatten()?;
+        // What another session did says nothing about how long the rest takes.
+        let (done, all) = state.steps;
+        let step = self.now.effort.get(self.now.step).copied();
+        self.now.before -= step.unwrap_or(0.0) * done as f64 / all.max(1) as f64;
+        Some(state)
+    }
+
+    fn keeps_training(&mut self, stopping: bool) -> bool {
+        self.folder.training.is_due(stopping)
+    }
+
+    fn keep_training(&mut self, state: &FitState) {
+        self.folder.training.write(state);
     }
 }
 

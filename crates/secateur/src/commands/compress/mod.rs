@@ -144,7 +144,7 @@ pub fn compress(args: &Compress, out: &Out) -> Result<Compressed> {
         met,
     } = result;
     ending.restore(&mut small)?;
-    network::save(&small, &args.output, store).with_context(|| follow.kept())?;
+    network::save(&small, &args.output, store).map_err(|e| follow.with_kept(e))?;
     let small = network::load(&args.output)?;
     let after = score(&small, &data.test, network::size(&args.output)?)?;
     if let Some(path) = &args.save_recipe {
@@ -319,10 +319,7 @@ fn carry_out<'f>(
 
 /// An error with what is kept in spite of it; a folder in which nothing is goes.
 fn stopped(error: Error, follow: Follow<'_>) -> Error {
-    let error = match follow.folder.last() {
-        Some(_) => error.context(follow.kept()),
-        None => error,
-    };
+    let error = follow.with_kept(error);
     follow.failed(&error);
     error
 }

@@ -89,7 +89,7 @@ pub fn compress(args: &Compress, recipe: &Recipe, out: &Out) -> Result<Option<On
         Ok(done) => done,
         Err(error) => return Err(stopped(error, follow).context(place())),
     };
-    network::save(&small, &args.output, store).with_context(|| follow.kept())?;
+    network::save(&small, &args.output, store).map_err(|e| follow.with_kept(e))?;
     let small = network::load(&args.output)?;
     let bytes = network::size(&args.output)?;
     let agreement = agreement::measure(&dense, &small, &check)?;
