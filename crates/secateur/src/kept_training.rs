@@ -1,8 +1,8 @@
 //! A training on its way, kept in a file now and then, so that one that is stopped or killed goes on.
 
 use crate::file;
-use anyhow::{Context, Result, bail};
-use secateur_train::FitState;
+use anyhow::{Context, Result};
+use secateur_train::{FitState, Keeper, TrainError};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -10,12 +10,25 @@ use std::time::{Duration, Instant};
 const EVERY: Duration = Duration::from_secs(60);
 const VARIABLE: &str = "SECATEUR_CHECKPOINT_SECONDS";
 
+/// Writing it takes no more than one part of so many of the time.
+const PARTS: u32 = 20;
+
 /// What is lost at most where somebody stops the training: less is not worth a file.
 const AT_A_STOP: Duration = Duration::from_secs(10);
+
+/// What becomes of a file that is of another training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Otherwise {
+    /// An error.
+    Refuse,
+    /// The training begins anew.
+    Anew,
+}
 
 /// The file of a training on its way.
 pub struct KeptTraining {
     path: PathBuf,
+    otherwise: Otherwise,
     every: Duration,
     /// When it was kept last.
     last: Instant,
@@ -25,12 +38,11 @@ pub struct KeptTraining {
 
 impl KeptTraining {
     /// In this file, which need not be there yet.
-    pub fn new(path: PathBuf) -> Self {
-        let seconds = std::env::var(VARIABLE).ok();
-        let seconds = seconds.and_then(|text| text.trim().parse().ok());
+    pub fn new(path: PathBuf, otherwise: Otherwise) -> Self {
         Self {
             path,
-            every: seconds.map_or(EVERY, Duration::from_secs),
+            otherwise,
+            every: every(),
             last: Instant::now(),
             failed: false,
         }
@@ -46,27 +58,42 @@ impl KeptTraining {
         self.path.exists()
     }
 
+    /// Nobody needs it any more.
+    pub fn remove(&self) {
+        // That it cannot be removed is no reason to stop.
+        let _ = std::fs::remove_file(&self.path);
+    }
+
     /// What is in the file.
-    pub fn read(&self) -> Result<FitState> {
+    fn read(&self) -> Result<FitState> {
         let place = || self.path.display().to_string();
         let bytes = std::fs::read(&self.path).with_context(place)?;
         FitState::from_bytes(&bytes).with_context(place)
     }
+}
 
-    /// What is in the file, where it is of this training.
-    pub fn of(&self, training: u64) -> Result<FitState> {
-        let state = self.read()?;
-        match state.training == training {
-            true => Ok(state),
-            false => bail!(
-                "{}: it is of another training; the same network, data and settings are needed",
+impl Keeper for KeptTraining {
+    fn resume(&mut self, fingerprint: &[u8; 32]) -> Result<Option<FitState>, TrainError> {
+        self.last = Instant::now();
+        if !self.exists() {
+            return Ok(None);
+        }
+        match (self.read(), self.otherwise) {
+            (Ok(state), _) if state.fingerprint == *fingerprint => Ok(Some(state)),
+            (Ok(_), Otherwise::Anew) => Ok(None),
+            (Ok(_), Otherwise::Refuse) => Err(TrainError::State(format!(
+                "{} is of another one; the same network, data and settings are needed",
                 self.path.display()
-            ),
+            ))),
+            (Err(error), Otherwise::Anew) => {
+                eprintln!("warning: the training within this step begins anew: {error:#}");
+                Ok(None)
+            }
+            (Err(error), Otherwise::Refuse) => Err(TrainError::State(format!("{error:#}"))),
         }
     }
 
-    /// Whether it is time to write it.
-    pub fn is_due(&self, stopping: bool) -> bool {
+    fn wants(&mut self, stopping: bool) -> bool {
         let after = match stopping {
             true => self.every.min(AT_A_STOP),
             false => self.every,
@@ -74,19 +101,32 @@ impl KeptTraining {
         !self.failed && self.last.elapsed() >= after
     }
 
-    /// Writes it. Where that fails, a warning says so, once, and the training goes on.
-    pub fn write(&mut self, state: &FitState) {
+    /// Where that fails, a warning says so, once, and the training goes on.
+    fn keep(&mut self, state: &FitState) {
+        let begun = Instant::now();
         let written = state.to_bytes().map_err(Into::into);
         if let Err(error) = written.and_then(|bytes| file::write(&self.path, &bytes)) {
             eprintln!("warning: the training is not kept on its way: {error:#}");
             self.failed = true;
         }
+        self.every = self.every.max(begun.elapsed() * PARTS);
         self.last = Instant::now();
     }
 
-    /// Nobody needs it any more.
-    pub fn remove(&self) {
-        // That it cannot be removed is no reason to stop.
-        let _ = std::fs::remove_file(&self.path);
+    fn forget(&mut self) {
+        self.remove();
+    }
+}
+
+fn every() -> Duration {
+    let Ok(text) = std::env::var(VARIABLE) else {
+        return EVERY;
+    };
+    match text.trim().parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            eprintln!("warning: {VARIABLE}: a number of seconds is needed, found {text:?}");
+            EVERY
+        }
     }
 }

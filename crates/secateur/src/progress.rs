@@ -89,8 +89,9 @@ impl Bar {
     }
 
     /// The work goes on from where it was broken off: what was done before says nothing of how long the rest takes.
-    pub fn goes_on_from(&mut self, done: usize) {
+    pub fn going_on_from(mut self, done: usize) -> Self {
         self.from = done;
+        self
     }
 
     /// Moves the bar; says whether the work goes on.

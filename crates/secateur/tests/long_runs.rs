@@ -145,7 +145,7 @@ fn a_training_that_is_killed_goes_on_to_the_same_bytes() {
     );
     let other = place.run(&format!("{} --resume --seed 7", words("killed.onnx")));
     assert!(
-        other.code == Some(1) && other.stderr.contains("of another training"),
+        other.code == Some(1) && other.stderr.contains("of another one"),
         "{other:?}"
     );
     place.ok(&format!("{} --resume", words("killed.onnx")));

@@ -114,7 +114,7 @@ impl ActivationSteps {
         let own = state.len() == self.scales.len();
         own && self.iter_mut().all(|(name, steps)| {
             let kept = state.remove(name);
-            let kept = kept.filter(|kept| kept.ratios.len() == steps.ratios.len());
+            let kept = kept.filter(|kept| kept.fits(steps));
             kept.map(|kept| *steps = kept).is_some()
         })
     }

@@ -1,5 +1,6 @@
 //! An exponential moving average of what is trained.
 
+use crate::TrainError;
 use serde::{Deserialize, Serialize};
 
 /// The mean over the latest steps of every trained value (Polyak & Juditsky 1992),
@@ -36,6 +37,22 @@ impl Average {
             }
         }
         self.steps += 1;
+    }
+
+    /// Whether it may be of these values.
+    ///
+    /// # Errors
+    /// Where it is of others.
+    pub fn check<'a>(
+        &self,
+        values: impl Iterator<Item = &'a mut Vec<f32>>,
+    ) -> Result<(), TrainError> {
+        match values.map(|v| v.len()).eq(self.values.iter().map(Vec::len)) {
+            true => Ok(()),
+            false => Err(TrainError::State(
+                "its average is of another network".into(),
+            )),
+        }
     }
 
     /// Puts the averages in place of the values.

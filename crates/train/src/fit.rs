@@ -10,7 +10,7 @@ use crate::norms::{running_statistics, store_statistics};
 use crate::optimiser::Pace;
 use crate::rate::RateOptions;
 use crate::score::check_input;
-use crate::state::{FitState, LearnerState, training};
+use crate::state::{FitState, Keeper, LearnerState, Tail, fingerprint};
 use crate::trace::{self, BatchStatistics, Dropout, Mode, Value};
 use crate::{Optimiser, Schedule, TrainError};
 use burn::tensor::Tensor;
@@ -141,29 +141,10 @@ pub trait Hooks {
         ControlFlow::Continue(())
     }
 
-    /// Where a training that was broken off goes on from, if it is this one.
-    ///
-    /// # Errors
-    /// Whatever stops the training.
-    fn resume(&mut self, training: u64) -> Result<Option<FitState>, TrainError> {
-        let _ = training;
-        Ok(None)
-    }
-
-    /// Whether what is reached after a step is to be [kept](Self::keep), as the last of it where the training is
-    /// `stopping`. Hooks that change supports, or that have a state of their own, keep nothing.
-    fn keeps(&mut self, stopping: bool) -> bool {
-        let _ = stopping;
-        false
-    }
-
-    /// Keeps what [`resume`](Self::resume) gives back.
-    ///
-    /// # Errors
-    /// Whatever stops the training.
-    fn keep(&mut self, state: &FitState) -> Result<(), TrainError> {
-        let _ = state;
-        Ok(())
+    /// Where the training is kept on its way. Hooks that change supports, or that have a state of their own, have no
+    /// such place.
+    fn keeper(&mut self) -> Option<&mut dyn Keeper> {
+        None
     }
 }
 
@@ -210,15 +191,30 @@ pub fn fit(
     let per_epoch = (data.len() / batch).max(1);
     let total = ((options.epochs * per_epoch as f32).round() as usize).max(1);
     let mut order: Vec<u32> = (0..data.len() as u32).collect();
-    let (mut tail_loss, mut tail_steps) = (0.0f64, 0usize);
-
-    let training = training(graph, data, options);
+    let mut tail = Tail::default();
     let mut done = 0;
-    if let Some(kept) = hooks.resume(training)? {
+
+    let fingerprint = hooks.keeper().map(|_| fingerprint(graph, data, options));
+    if let (Some(keeper), Some(fingerprint)) = (hooks.keeper(), &fingerprint)
+        && let Some(kept) = keeper.resume(fingerprint)?
+    {
+        let images = kept
+            .order
+            .iter()
+            .all(|&image| (image as usize) < data.len());
+        if kept.fingerprint != *fingerprint
+            || kept.done > total
+            || kept.order.len() != order.len()
+            || !images
+        {
+            return Err(TrainError::State("it is of another training".into()));
+        }
         learner.resume(kept.learner)?;
+        if let Some(kept) = &kept.average {
+            kept.check(learner.trained())?;
+        }
         rng.set_word_pos(kept.drawn);
-        (done, order, average) = (kept.steps.0, kept.order, kept.average);
-        (tail_loss, tail_steps) = kept.tail;
+        (done, order, tail, average) = (kept.done, kept.order, kept.tail, kept.average);
     }
     for step in done..total {
         if step % per_epoch == 0 {
@@ -258,6 +254,9 @@ pub fn fit(
             .copied()
             .unwrap_or(f32::NAN);
         if !value.is_finite() {
+            if let Some(keeper) = hooks.keeper() {
+                keeper.forget();
+            }
             return Err(TrainError::Diverged {
                 step,
                 epoch: step as f32 / per_epoch as f32,
@@ -279,20 +278,23 @@ pub fn fit(
         }
 
         if step + (total / 10).max(1) >= total {
-            tail_loss += f64::from(value);
-            tail_steps += 1;
+            tail.loss += f64::from(value);
+            tail.steps += 1;
         }
         let stopping = hooks.after_step(step, total, value).is_break();
-        if step + 1 < total && hooks.keeps(stopping) {
-            hooks.keep(&FitState {
-                training,
-                steps: (step + 1, total),
+        if let (Some(keeper), Some(fingerprint)) = (hooks.keeper(), fingerprint)
+            && step + 1 < total
+            && keeper.wants(stopping)
+        {
+            keeper.keep(&FitState {
+                fingerprint,
+                done: step + 1,
                 order: order.clone(),
                 drawn: rng.get_word_pos(),
-                tail: (tail_loss, tail_steps),
+                tail,
                 learner: learner.state(),
                 average: average.clone(),
-            })?;
+            });
         }
         if stopping {
             return Err(TrainError::Stopped { step, total });
@@ -305,7 +307,7 @@ pub fn fit(
     learner.store(graph)?;
     Ok(FitReport {
         steps: total,
-        final_loss: (tail_loss / tail_steps.max(1) as f64) as f32,
+        final_loss: (tail.loss / tail.steps.max(1) as f64) as f32,
     })
 }
 

@@ -232,10 +232,20 @@ impl LatentWeights {
         own && self.weights.iter_mut().all(|(name, latent)| {
             let len = latent.values.len();
             let fits = |kept: &LatentState| {
+                let of_one = match (&kept.steps, &latent.steps) {
+                    (Some(kept), Some(own)) => kept.fits(own),
+                    (kept, own) => kept.is_none() && own.is_none(),
+                };
+                let of_rate = match (&kept.rate, &latent.rate) {
+                    (Some(kept), Some(own)) => kept.fits(own),
+                    (kept, own) => kept.is_none() && own.is_none(),
+                };
+                let live = kept.live.as_ref();
                 kept.values.len() == len
                     && kept.moments.iter().all(|m| m.len() == len)
-                    && kept.steps.is_some() == latent.steps.is_some()
-                    && kept.rate.is_some() == latent.rate.is_some()
+                    && of_one
+                    && of_rate
+                    && live.is_none_or(|live| live.fits(latent.weight.matrix()))
             };
             let Some(kept) = state.remove(name).filter(fits) else {
                 return false;

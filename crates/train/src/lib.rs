@@ -41,5 +41,5 @@ pub use optimiser::Optimiser;
 pub use rate::{Coded, RateOptions};
 pub use schedule::{Curve, Schedule};
 pub use score::{Answers, Probe, Score, evaluate, logits, observe, observe_together};
-pub use state::FitState;
+pub use state::{FitState, Keeper};
 pub use whiten::{Whitened, whiten};

@@ -82,6 +82,16 @@ impl Rate {
         }
     }
 
+    /// Whether this is of a weight of the same matrix as another.
+    pub(crate) fn fits(&self, other: &Self) -> bool {
+        let extents = |rate: &Self| {
+            let rows = [rate.row_bits.len(), rate.dead_rows.len()];
+            let columns = [rate.column_bits.len(), rate.alive_columns.len()];
+            (rate.columns, rows, columns)
+        };
+        extents(self) == extents(other)
+    }
+
     /// Sets the price for step `number` of `total`, and from time to time counts the codes.
     /// Whether rows or columns may have died.
     pub(crate) fn begin(

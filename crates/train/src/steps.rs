@@ -31,6 +31,15 @@ impl Steps {
         }
     }
 
+    /// Whether these are as many as others.
+    pub fn fits(&self, other: &Self) -> bool {
+        let len = |steps: &Self| {
+            let [first, second] = &steps.moments;
+            [&steps.start, &steps.ratios, first, second, &steps.factors].map(Vec::len)
+        };
+        len(self) == len(other)
+    }
+
     /// The steps as they stand.
     pub fn values(&self) -> Vec<f32> {
         let steps = self.start.iter().zip(&self.ratios);

@@ -3,10 +3,10 @@
 
 mod support;
 
-use secateur_data::load;
-use secateur_model::zoo;
+use secateur_data::{Dataset, load};
+use secateur_model::{Graph, zoo};
 use secateur_train::{
-    Augment, Coded, FitOptions, FitState, Hooks, Optimiser, RateOptions, TrainError, fit,
+    Augment, Coded, FitOptions, FitState, Hooks, Keeper, Optimiser, RateOptions, TrainError, fit,
 };
 use support::goes_on_to_the_same;
 
@@ -62,35 +62,105 @@ fn at_a_price_of_bits() {
     goes_on_to_the_same(&graph, &data.train, &options, 70);
 }
 
+/// Gives a state back, whatever training begins.
+struct Other(Option<FitState>);
+
+impl Hooks for Other {
+    fn keeper(&mut self) -> Option<&mut dyn Keeper> {
+        Some(self)
+    }
+}
+
+impl Keeper for Other {
+    fn resume(&mut self, _: &[u8; 32]) -> Result<Option<FitState>, TrainError> {
+        Ok(self.0.take())
+    }
+
+    fn wants(&mut self, _: bool) -> bool {
+        false
+    }
+
+    fn keep(&mut self, _: &FitState) {}
+
+    fn forget(&mut self) {}
+}
+
 #[test]
 fn what_is_not_this_training_is_refused() {
-    struct Other(Option<FitState>);
-    impl Hooks for Other {
-        fn resume(&mut self, training: u64) -> Result<Option<FitState>, TrainError> {
-            let state = self.0.take();
-            assert!(state.as_ref().is_some_and(|s| s.training != training));
-            Ok(state)
-        }
-    }
-    let data = load("digits").unwrap();
+    let data = load("digits").unwrap().train;
     let graph = zoo::build("lenet-300-100", [1, 8, 8], 10, 1).unwrap();
     let options = FitOptions {
         epochs: 1.0,
         batch: 32,
         ..FitOptions::default()
     };
-    let bytes = goes_on_to_the_same(&graph, &data.train, &options, 3);
+    let bytes = goes_on_to_the_same(&graph, &data, &options, 3);
     let state = FitState::from_bytes(&bytes).unwrap();
-    let mut other = zoo::build("vgg-small", [1, 8, 8], 10, 1).unwrap();
-    let error = fit(&mut other, &data.train, &options, &mut Other(Some(state)));
-    let error = error.unwrap_err().to_string();
-    assert!(error.contains("another network"), "{error}");
+    let refused = |mut graph: Graph, data: &Dataset, options: &FitOptions| {
+        let mut hooks = Other(Some(state.clone()));
+        let error = fit(&mut graph, data, options, &mut hooks).unwrap_err();
+        assert!(error.to_string().contains("of another training"), "{error}");
+    };
+    let other = zoo::build("lenet-300-100", [1, 8, 8], 10, 2).unwrap();
+    refused(other, &data, &options);
+    let mut scaled = data.clone();
+    scaled.normalize.std = vec![0.3];
+    refused(graph.clone(), &scaled, &options);
+    let fewer: Vec<usize> = (1..data.len()).chain([1]).collect();
+    refused(graph.clone(), &data.subset(&fewer), &options);
+    let faster = FitOptions {
+        learning_rate: 0.06,
+        ..options.clone()
+    };
+    refused(graph, &data, &faster);
 
-    for end in [0, 5, 7, 8, 9, 20, bytes.len() - 1] {
+    for end in [0, 5, 7, 8, 9, 20, 60, bytes.len() - 1] {
         assert!(FitState::from_bytes(&bytes[..end]).is_err(), "{end}");
     }
+    let mut flipped = bytes.clone();
+    flipped[bytes.len() / 2] ^= 1;
+    let error = FitState::from_bytes(&flipped).unwrap_err().to_string();
+    assert!(error.contains("damaged"), "{error}");
     let mut newer = bytes;
     newer[7] = 9;
     let error = FitState::from_bytes(&newer).unwrap_err().to_string();
     assert!(error.contains("version 1 is needed, found 9"), "{error}");
+}
+
+/// What leads nowhere is forgotten.
+#[test]
+fn a_training_that_diverges_is_not_gone_on_with() {
+    #[derive(Default)]
+    struct Forgets(bool);
+    impl Hooks for Forgets {
+        fn keeper(&mut self) -> Option<&mut dyn Keeper> {
+            Some(self)
+        }
+    }
+    impl Keeper for Forgets {
+        fn resume(&mut self, _: &[u8; 32]) -> Result<Option<FitState>, TrainError> {
+            Ok(None)
+        }
+
+        fn wants(&mut self, _: bool) -> bool {
+            true
+        }
+
+        fn keep(&mut self, _: &FitState) {}
+
+        fn forget(&mut self) {
+            self.0 = true;
+        }
+    }
+    let data = load("digits").unwrap();
+    let mut graph = zoo::build("lenet-300-100", [1, 8, 8], 10, 1).unwrap();
+    let options = FitOptions {
+        learning_rate: 1e6,
+        batch: 32,
+        ..FitOptions::default()
+    };
+    let mut hooks = Forgets::default();
+    let error = fit(&mut graph, &data.train, &options, &mut hooks).unwrap_err();
+    assert!(matches!(error, TrainError::Diverged { .. }), "{error}");
+    assert!(hooks.0);
 }

@@ -80,8 +80,8 @@ pub(super) fn solve(
     moments: &[Moments],
     settings: &Sweep,
 ) -> Result<Outcome, CompressError> {
-    let of_layer = settings.sparsity.get(&layer.weight).copied();
-    let sparsity = of_layer.unwrap_or_default();
+    let sparsity = settings.sparsity.get(&layer.weight).copied();
+    let sparsity = sparsity.unwrap_or_default();
     let form = Form {
         layer,
         dense,
@@ -262,16 +262,18 @@ fn rounded(
         .iter()
         .map(|piece| piece.living_rows().count() * piece.columns);
     let of_value = costs.sum::<f64>() / values.sum::<usize>().max(1) as f64;
+    let bit = Prices::bit(settings.trade, of_value);
     let depth = form.layer.depth;
-    let stored: Vec<u32> = (0..(form.layer.outputs * depth) as u32).collect();
-    let places = form.layer.to_rows(&stored);
+    let places = form
+        .layer
+        .to_rows(&(0..(form.layer.outputs * depth) as u32).collect::<Vec<_>>());
     for _ in 0..QUOTATIONS {
         let quotes = code_quotes(&form.weight(pieces, &codes, scales)?)?;
         codes = spread(&together, many, |(piece, rounder)| {
             let prices = Prices {
                 quotes: &quotes,
                 places: &block(&places, depth, &piece.part),
-                bit: Prices::bit(settings.trade, of_value),
+                bit,
             };
             Ok(rounder.round(&piece.problem(scales, limit), Some(prices)))
         })?;

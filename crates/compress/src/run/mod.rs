@@ -19,7 +19,7 @@ use crate::ptq::{self, LayerError, Samples};
 use crate::recipe::{Recipe, Step};
 use secateur_data::Dataset;
 use secateur_model::{Constant, Graph, Weight};
-use secateur_train::{FitState, Score, TrainError, evaluate};
+use secateur_train::{Keeper, Score, TrainError, evaluate};
 use serde::{Deserialize, Serialize};
 use std::error::Error;
 use std::ops::ControlFlow;
@@ -79,21 +79,9 @@ pub trait Observer {
         Ok(())
     }
 
-    /// Where a training within a step goes on from, if it was broken off and is this one.
-    fn resume_training(&mut self, training: u64) -> Option<FitState> {
-        let _ = training;
+    /// Where the training within a step is kept on its way.
+    fn keeper(&mut self) -> Option<&mut dyn Keeper> {
         None
-    }
-
-    /// Whether what a training has reached is to be kept, as the last of it where it is `stopping`.
-    fn keeps_training(&mut self, stopping: bool) -> bool {
-        let _ = stopping;
-        false
-    }
-
-    /// Keeps what a training has reached.
-    fn keep_training(&mut self, state: &FitState) {
-        let _ = state;
     }
 }
 

@@ -7,7 +7,7 @@ use crate::CompressError;
 use crate::recipe::Retrain;
 use secateur_model::Graph;
 use secateur_train::{
-    Distill, FitOptions, FitState, Hooks, LatentWeights, RateOptions, TrainError, epochs_for, fit,
+    Distill, FitOptions, Hooks, Keeper, LatentWeights, RateOptions, TrainError, epochs_for, fit,
 };
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -122,20 +122,10 @@ impl Hooks for StageHooks<'_> {
         Ok(())
     }
 
-    fn resume(&mut self, training: u64) -> Result<Option<FitState>, TrainError> {
-        let unmasked = self.masking.is_none();
-        Ok(unmasked
-            .then(|| self.observer.resume_training(training))
-            .flatten())
-    }
-
-    fn keeps(&mut self, stopping: bool) -> bool {
-        self.masking.is_none() && self.observer.keeps_training(stopping)
-    }
-
-    fn keep(&mut self, state: &FitState) -> Result<(), TrainError> {
-        self.observer.keep_training(state);
-        Ok(())
+    fn keeper(&mut self) -> Option<&mut dyn Keeper> {
+        // Masks have a state of their own; and of several rounds those before this one would be gone through anew.
+        let alone = self.masking.is_none() && self.round.rounds == 1;
+        alone.then(|| self.observer.keeper()).flatten()
     }
 
     fn after_step(&mut self, step: usize, total: usize, loss: f32) -> ControlFlow<()> {

@@ -11,7 +11,7 @@ use secateur_data::Dataset;
 use secateur_io::codec::Store;
 use secateur_io::sct;
 use secateur_model::Graph;
-use secateur_train::{FitState, TrainError, evaluate};
+use secateur_train::{Keeper, TrainError, evaluate};
 use std::error::Error;
 use std::ops::ControlFlow;
 use std::time::Instant;
@@ -362,16 +362,8 @@ impl Observer for Follow<'_> {
         self.journal.keep(checkpoint)
     }
 
-    fn resume_training(&mut self, training: u64) -> Option<FitState> {
-        self.journal.resume_training(training)
-    }
-
-    fn keeps_training(&mut self, stopping: bool) -> bool {
-        self.journal.keeps_training(stopping)
-    }
-
-    fn keep_training(&mut self, state: &FitState) {
-        self.journal.keep_training(state);
+    fn keeper(&mut self) -> Option<&mut dyn Keeper> {
+        self.journal.keeper()
     }
 }
 

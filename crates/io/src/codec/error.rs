@@ -50,6 +50,12 @@ pub enum CodecError {
         /// Most positions a plane may have.
         max: usize,
     },
+    /// Indices into a codebook, where numbers are needed.
+    #[error("what codes cost is told of integers, and these are indices into {levels} levels")]
+    Indices {
+        /// Levels of the codebook.
+        levels: u32,
+    },
     /// An alphabet that no symbol fits.
     #[error("{what} {given} is outside {min}..={max}")]
     Alphabet {

@@ -54,12 +54,7 @@ impl Quotes {
     pub fn of(plane: &Plane<'_>, zeros: Zeros) -> Result<Self, CodecError> {
         plane.check()?;
         if let Alphabet::Indexed { levels } = plane.alphabet {
-            return Err(CodecError::Alphabet {
-                what: "signed symbols are priced, not indices: levels",
-                given: levels,
-                min: 0,
-                max: 0,
-            });
+            return Err(CodecError::Indices { levels });
         }
         let layout = plane.layout();
         let mut settings = choose(plane);

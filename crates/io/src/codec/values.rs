@@ -189,6 +189,7 @@ impl SignedModel {
 }
 
 /// Classes of what is around a sign.
+#[inline]
 fn sign_classes(around: &Around) -> [usize; CONTEXTS - 1] {
     let side = |value: Option<i32>| value.map_or(0, |v| if v > 0 { 1 } else { 2 });
     let touching = usize::from(around.touching);
@@ -203,6 +204,7 @@ fn sign_classes(around: &Around) -> [usize; CONTEXTS - 1] {
 }
 
 /// Classes of what is around a magnitude.
+#[inline]
 fn magnitude_classes(around: &Around) -> [usize; CONTEXTS - 1] {
     let size = |value: Option<i32>| value.map_or(0, |v| 1 + size_class(v.unsigned_abs()));
     [

@@ -5,7 +5,7 @@ use super::compress::{self, Compressed};
 use super::{data, run as answer, train};
 use crate::args::{Compress, Demo, JsonArg, OptimiserArg, Run, Scaling, ScheduleArg, Train};
 use crate::out::Out;
-use crate::{interrupt, network, units};
+use crate::{interrupt, network, run_folder, units};
 use anyhow::{Context, Result};
 use secateur_data::KnownSet;
 use serde::Serialize;
@@ -41,11 +41,14 @@ pub fn run(args: &Demo) -> Result<()> {
     let [dense, small, picture] =
         ["dense.onnx", "small.sct", "digit.png"].map(|name| args.folder.join(name));
 
+    let compression = compression(args, set, &dense, &small);
+    begin_anew(&dense, &compression)?;
+
     out.line("\n2. Train LeNet-300-100 in full precision");
     train::train(&training(args, set, &dense), &out)?;
 
     out.line("\n3. Prune and retrain, share values, quantize, encode");
-    let compressed = compress::compress(&compression(args, set, &dense, &small), &out)?;
+    let compressed = compress::compress(&compression, &out)?;
 
     out.line("\n4. Run the small file on a test picture");
     let class = data::sample(&secateur_data::load(set.name())?.test, PICTURE, &picture)?;
@@ -85,6 +88,16 @@ fn choose(asked: Option<KnownSet>, out: &Out) -> Result<KnownSet> {
             out.line("Going on with the 8x8 digits that are part of the program.");
             Ok(KnownSet::Digits)
         }
+    }
+}
+
+/// Removes what a demo that was stopped has left: it is begun anew.
+fn begin_anew(dense: &Path, compression: &Compress) -> Result<()> {
+    train::beside(dense).remove();
+    let folder = compress::run_path(compression);
+    match folder.is_dir() {
+        true => run_folder::clear(&folder).with_context(|| folder.display().to_string()),
+        false => Ok(()),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::args::{OptimiserArg, ScheduleArg, Train};
 use crate::classifier::{self, Ending};
-use crate::kept_training::KeptTraining;
+use crate::kept_training::{KeptTraining, Otherwise};
 use crate::out::Out;
 use crate::progress::Bar;
 use crate::score::{Scored, score};
@@ -12,7 +12,7 @@ use secateur_data::Split;
 use secateur_io::codec::Store;
 use secateur_model::{Graph, zoo};
 use secateur_train::{
-    Augment, Curve, FitOptions, FitState, Hooks, Optimiser, TrainError, epochs_for, fit, whiten,
+    Augment, Curve, FitOptions, Hooks, Keeper, Optimiser, epochs_for, fit, whiten,
 };
 use serde::Serialize;
 use std::ops::ControlFlow;
@@ -35,32 +35,20 @@ pub struct Trained {
 
 /// A training that is shown, and kept on its way.
 struct Follow {
-    bar: Bar,
+    bar: Option<Bar>,
     kept: KeptTraining,
-    resume: bool,
 }
 
 impl Hooks for Follow {
     fn after_step(&mut self, step: usize, total: usize, loss: f32) -> ControlFlow<()> {
-        self.bar.train(step + 1, total, loss)
+        let bar = self
+            .bar
+            .get_or_insert_with(|| Bar::new("training").going_on_from(step));
+        bar.train(step + 1, total, loss)
     }
 
-    fn resume(&mut self, training: u64) -> Result<Option<FitState>, TrainError> {
-        let state = self.resume.then(|| self.kept.of(training)).transpose();
-        let state = state.map_err(|e| TrainError::State(format!("{e:#}")))?;
-        if let Some(state) = &state {
-            self.bar.goes_on_from(state.steps.0);
-        }
-        Ok(state)
-    }
-
-    fn keeps(&mut self, stopping: bool) -> bool {
-        self.kept.is_due(stopping)
-    }
-
-    fn keep(&mut self, state: &FitState) -> Result<(), TrainError> {
-        self.kept.write(state);
-        Ok(())
+    fn keeper(&mut self) -> Option<&mut dyn Keeper> {
+        Some(&mut self.kept)
     }
 }
 
@@ -129,11 +117,7 @@ pub fn train(args: &Train, out: &Out) -> Result<Trained> {
         ..FitOptions::default()
     };
     let start = Instant::now();
-    let mut follow = Follow {
-        bar: Bar::new("training"),
-        kept,
-        resume: args.resume,
-    };
+    let mut follow = Follow { bar: None, kept };
     let trained = fit(&mut graph, &images, &options, &mut follow);
     let Follow { kept, .. } = follow;
     trained.with_context(|| match kept.exists() {
@@ -172,11 +156,16 @@ pub fn train(args: &Train, out: &Out) -> Result<Trained> {
     })
 }
 
-/// Where the training is kept on its way; what an unfinished one has left is not begun anew by mistake.
-fn kept_training(args: &Train) -> Result<KeptTraining> {
-    let mut path = args.output.clone().into_os_string();
+/// Where the training of a network is kept on its way.
+pub fn beside(output: &Path) -> KeptTraining {
+    let mut path = output.to_owned().into_os_string();
     path.push(".training");
-    let kept = KeptTraining::new(path.into());
+    KeptTraining::new(path.into(), Otherwise::Refuse)
+}
+
+/// The same; what an unfinished one has left is not begun anew by mistake.
+fn kept_training(args: &Train) -> Result<KeptTraining> {
+    let kept = beside(&args.output);
     let place = kept.path().display();
     match (kept.exists(), args.resume) {
         (true, false) => bail!(

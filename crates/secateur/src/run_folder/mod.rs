@@ -12,7 +12,7 @@ pub use identity::Identity;
 pub use log::Log;
 pub use state::{CandidateState, State};
 
-use crate::kept_training::KeptTraining;
+use crate::kept_training::{KeptTraining, Otherwise};
 use crate::{file, interrupt};
 use anyhow::{Context, Result, bail};
 use secateur_compress::policy::Table;
@@ -48,7 +48,7 @@ impl RunFolder {
     pub fn open(path: &Path, identity: Identity, store: Store, resume: bool) -> Result<Self> {
         let place = || path.display().to_string();
         let found = State::read(&path.join(STATE))?;
-        let training = KeptTraining::new(path.join(TRAINING));
+        let training = KeptTraining::new(path.join(TRAINING), Otherwise::Anew);
         let state = match (found, resume) {
             (Some(state), true) => {
                 state.identity.check(&identity).with_context(place)?;
@@ -221,6 +221,7 @@ impl RunFolder {
 
     /// The run is done.
     pub fn close(&mut self) -> Result<()> {
+        self.training.remove();
         self.state.finished = true;
         self.write_state()
     }
@@ -248,7 +249,7 @@ fn read_table(path: &Path) -> Result<Table> {
 }
 
 /// Removes what a run leaves in its folder, and nothing else.
-fn clear(path: &Path) -> Result<()> {
+pub fn clear(path: &Path) -> Result<()> {
     interrupt::whole(|| {
         for entry in std::fs::read_dir(path)? {
             let entry = entry?;

@@ -48,6 +48,14 @@ impl Live {
         Self::new(kept(in_row), kept(in_column), (height, width))
     }
 
+    /// Whether these are of a matrix of such extents.
+    pub(crate) fn fits(&self, (height, width): (usize, usize)) -> bool {
+        let within = |indices: &[usize], end: usize| {
+            indices.is_sorted() && indices.last().is_none_or(|&last| last < end)
+        };
+        self.width == width && within(&self.rows, height) && within(&self.columns, width)
+    }
+
     /// What is left of a matrix: `[rows, columns]`.
     pub(super) fn gather(&self, matrix: &[f32]) -> Vec<f32> {
         let rows = self.rows.iter().map(|row| &matrix[row * self.width..]);

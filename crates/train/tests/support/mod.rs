@@ -3,7 +3,7 @@
 
 use secateur_data::Dataset;
 use secateur_model::Graph;
-use secateur_train::{FitOptions, FitState, Hooks, Quiet, TrainError, fit};
+use secateur_train::{FitOptions, FitState, Hooks, Keeper, Quiet, TrainError, fit};
 use std::ops::ControlFlow;
 
 /// Stops after so many steps, and goes on from what was kept then.
@@ -20,20 +20,29 @@ impl Hooks for BrokenOff {
         }
     }
 
-    fn keeps(&mut self, stopping: bool) -> bool {
+    fn keeper(&mut self) -> Option<&mut dyn Keeper> {
+        Some(self)
+    }
+}
+
+impl Keeper for BrokenOff {
+    fn resume(&mut self, fingerprint: &[u8; 32]) -> Result<Option<FitState>, TrainError> {
+        let state = self.kept.as_deref().map(FitState::from_bytes).transpose()?;
+        assert!(state.as_ref().is_none_or(|s| s.fingerprint == *fingerprint));
+        Ok(state)
+    }
+
+    fn wants(&mut self, stopping: bool) -> bool {
         stopping
     }
 
-    fn keep(&mut self, state: &FitState) -> Result<(), TrainError> {
-        assert_eq!(state.steps.0, self.after);
-        self.kept = Some(state.to_bytes()?);
-        Ok(())
+    fn keep(&mut self, state: &FitState) {
+        assert_eq!(state.done, self.after);
+        self.kept = Some(state.to_bytes().unwrap());
     }
 
-    fn resume(&mut self, training: u64) -> Result<Option<FitState>, TrainError> {
-        let state = self.kept.as_deref().map(FitState::from_bytes).transpose()?;
-        assert!(state.as_ref().is_none_or(|s| s.training == training));
-        Ok(state)
+    fn forget(&mut self) {
+        self.kept = None;
     }
 }
 

@@ -9,7 +9,7 @@ use secateur_compress::policy::Table;
 use secateur_compress::search::{Candidate, Goal, Journal, Objective, Tried};
 use secateur_compress::{Checkpoint, Observer, Recipe, RunRecord, StepReport};
 use secateur_model::Graph;
-use secateur_train::FitState;
+use secateur_train::Keeper;
 use serde::Serialize;
 use serde_json::json;
 use std::error::Error;
@@ -39,6 +39,8 @@ struct Now {
     /// Training that each step asks for, in samples.
     effort: Vec<f64>,
     step: usize,
+    /// Whether nothing of the step is done yet.
+    begins: bool,
     /// Training that was done in this session before the step.
     before: f64,
     /// Candidates left behind this one, about.
@@ -139,6 +141,7 @@ impl<'a> Follow<'a> {
             kinds: recipe.steps.iter().map(|s| s.kind().to_owned()).collect(),
             effort,
             step: done,
+            begins: false,
             before: self.now.before,
             more,
         };
@@ -223,7 +226,7 @@ impl Searching {
 
 impl Observer for Follow<'_> {
     fn begin(&mut self, step: usize, steps: usize, kind: &'static str) {
-        self.now.step = step;
+        (self.now.step, self.now.begins) = (step, true);
         // What was measured before any training says nothing about how long training takes.
         if self.now.before == 0.0 {
             self.clock = Clock::start();
@@ -250,6 +253,12 @@ impl Observer for Follow<'_> {
     }
 
     fn progress(&mut self, done: usize, total: usize, loss: f32) -> ControlFlow<()> {
+        if std::mem::take(&mut self.now.begins) {
+            // What another session has done of the step says nothing about how long the rest takes.
+            let step = self.now.effort.get(self.now.step).copied();
+            let before = done.saturating_sub(1) as f64 / total.max(1) as f64;
+            self.now.before -= step.unwrap_or(0.0) * before;
+        }
         let due = self.bar.as_ref().is_some_and(Bar::is_due);
         if due {
             let part = done as f64 / total.max(1) as f64;
@@ -294,22 +303,8 @@ impl Observer for Follow<'_> {
         Ok(())
     }
 
-    fn resume_training(&mut self, training: u64) -> Option<FitState> {
-        let kept = &self.folder.training;
-        let state = kept.exists().then(|| kept.of(training).ok()).flatten()?;
-        // What another session did says nothing about how long the rest takes.
-        let (done, all) = state.steps;
-        let step = self.now.effort.get(self.now.step).copied();
-        self.now.before -= step.unwrap_or(0.0) * done as f64 / all.max(1) as f64;
-        Some(state)
-    }
-
-    fn keeps_training(&mut self, stopping: bool) -> bool {
-        self.folder.training.is_due(stopping)
-    }
-
-    fn keep_training(&mut self, state: &FitState) {
-        self.folder.training.write(state);
+    fn keeper(&mut self) -> Option<&mut dyn Keeper> {
+        Some(&mut self.folder.training)
     }
 }
 

@@ -337,7 +337,8 @@ fn check_outputs(args: &Compress) -> Result<()> {
         .try_for_each(|path| file::check_output(path))
 }
 
-fn run_path(args: &Compress) -> PathBuf {
+/// The folder of a run.
+pub fn run_path(args: &Compress) -> PathBuf {
     args.run.clone().unwrap_or_else(|| {
         let mut name = args.output.clone().into_os_string();
         name.push(".run");
