@@ -198,17 +198,7 @@ pub fn fit(
     if let (Some(keeper), Some(fingerprint)) = (hooks.keeper(), &fingerprint)
         && let Some(kept) = keeper.resume(fingerprint)?
     {
-        let images = kept
-            .order
-            .iter()
-            .all(|&image| (image as usize) < data.len());
-        if kept.fingerprint != *fingerprint
-            || kept.done > total
-            || kept.order.len() != order.len()
-            || !images
-        {
-            return Err(TrainError::State("it is of another training".into()));
-        }
+        kept.check(fingerprint, data.len(), total)?;
         learner.resume(kept.learner)?;
         if let Some(kept) = &kept.average {
             kept.check(learner.trained())?;

@@ -53,6 +53,13 @@ pub(crate) struct LatentState {
     live: Option<Live>,
 }
 
+fn both_or_none<T>(a: &Option<T>, b: &Option<T>, fits: impl Fn(&T, &T) -> bool) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => fits(a, b),
+        (a, b) => a.is_none() && b.is_none(),
+    }
+}
+
 /// What becomes of the values that a support does not keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Removed {
@@ -232,19 +239,11 @@ impl LatentWeights {
         own && self.weights.iter_mut().all(|(name, latent)| {
             let len = latent.values.len();
             let fits = |kept: &LatentState| {
-                let of_one = match (&kept.steps, &latent.steps) {
-                    (Some(kept), Some(own)) => kept.fits(own),
-                    (kept, own) => kept.is_none() && own.is_none(),
-                };
-                let of_rate = match (&kept.rate, &latent.rate) {
-                    (Some(kept), Some(own)) => kept.fits(own),
-                    (kept, own) => kept.is_none() && own.is_none(),
-                };
                 let live = kept.live.as_ref();
                 kept.values.len() == len
                     && kept.moments.iter().all(|m| m.len() == len)
-                    && of_one
-                    && of_rate
+                    && both_or_none(&kept.steps, &latent.steps, Steps::fits)
+                    && both_or_none(&kept.rate, &latent.rate, Rate::fits)
                     && live.is_none_or(|live| live.fits(latent.weight.matrix()))
             };
             let Some(kept) = state.remove(name).filter(fits) else {

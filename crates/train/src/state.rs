@@ -67,6 +67,24 @@ const MAGIC: &[u8; 8] = b"SecFit\0\x01";
 const DIGEST: usize = 32;
 
 impl FitState {
+    /// Whether a training of so many images and steps can go on from it.
+    pub(crate) fn check(
+        &self,
+        fingerprint: &[u8; 32],
+        images: usize,
+        steps: usize,
+    ) -> Result<(), TrainError> {
+        let of_images = |image: &u32| (*image as usize) < images;
+        let fits = self.fingerprint == *fingerprint
+            && self.done <= steps
+            && self.order.len() == images
+            && self.order.iter().all(of_images);
+        match fits {
+            true => Ok(()),
+            false => Err(TrainError::State("it is of another training".into())),
+        }
+    }
+
     /// As bytes.
     ///
     /// # Errors

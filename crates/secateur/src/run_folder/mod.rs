@@ -2,7 +2,8 @@
 //!
 //! `state.json` says what is done and is replaced as a whole after each step, once the step's network is
 //! on the disk, and the training within a step is kept each minute; so a run that is killed at any moment, or
-//! whose disk is full, has lost no more than the step, and of most steps no more than that minute. `log.jsonl` is for people and their scripts: nothing reads it back.
+//! whose disk is full, has lost no more than the step, and of most steps no more than that minute. `log.jsonl` is
+//! for people and their scripts: nothing reads it back.
 
 mod identity;
 mod log;
@@ -226,7 +227,7 @@ impl RunFolder {
         self.write_state()
     }
 
-    /// Removes the folder where nothing in it is worth keeping: a run that was stopped in its first step.
+    /// Removes the folder where nothing in it is worth keeping: a run that was stopped soon.
     pub fn drop_if_empty(self) {
         if !self.state.has_checkpoints() && !self.training.exists() && !self.resumed {
             let _ = clear(&self.path);
